@@ -1,0 +1,3 @@
+"""lineage."""
+
+from __future__ import annotations

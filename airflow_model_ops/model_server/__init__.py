@@ -1,0 +1,3 @@
+"""model_server."""
+
+from __future__ import annotations
