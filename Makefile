@@ -1,0 +1,60 @@
+# Every recipe runs in .venv, which `make setup` builds and keeps current; nothing else on the machine is needed first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+# Extra words for pytest, e.g. `make test PYTEST_ARGS="-x tests/core"`.
+PYTEST_ARGS ?=
+UV_PIP_COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev \
+	--override requirements/overrides.txt --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
+.PHONY: help setup lock test test-fast test-all lint format demo bench docs install-check clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+setup: ## Build .venv from the hashed requirements and install the Debian packages; quick when nothing changed
+	@VENV=$(VENV) scripts/setup.sh
+
+lock: setup ## Compile requirements/dev.txt again; give UPGRADE=1 to move to newer versions
+	$(UV_PIP_COMPILE) $(if $(UPGRADE),--upgrade) -q -o requirements/dev.txt
+
+test: setup ## All tests but those marked slow
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-fast: setup ## Only tests that start no other process: no integration, no e2e
+	@$(PYTEST) -m "not slow and not integration and not e2e" $(PYTEST_ARGS)
+
+test-all: setup ## All tests, the slow ones too
+	@$(PYTEST) $(PYTEST_ARGS)
+
+lint: setup ## ruff, formatting, mypy --strict, the shell scripts' syntax and the docker files
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	bash -n .ci/run scripts/*.sh
+	$(BIN)/python scripts/check_docker.py
+
+format: setup ## Let ruff rewrite what it can
+	$(BIN)/python -m ruff check --fix-only .
+	$(BIN)/python -m ruff format .
+
+demo: setup ## Release good and bad models under real traffic; EXIT=1 ends by itself with the verdict as exit status
+	@$(BIN)/python -m demo $(if $(filter-out 0,$(EXIT)),--exit)
+
+bench: setup ## Measure the costs the design promises
+	@$(BIN)/python -m benchmarks
+
+docs: setup ## Check the documentation: links, and that every operator, sensor, setting and error is described
+	$(BIN)/python scripts/check_docs.py
+
+install-check: setup ## Build the wheel and install it with plain pip beside Airflow, in a fresh environment
+	@VENV=$(VENV) scripts/check_wheel_install.sh
+
+clean: ## Remove what builds and checks leave behind, not .venv
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
