@@ -1,0 +1,292 @@
+"""What core and control ask of the outside world. Adapters implement these; tests use the fakes of ``testing.py``.
+
+Every method says whether it may touch the network and what a repetition does. Errors are those of
+:mod:`airflow_model_ops.core.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from airflow_model_ops.core.log import Entry
+from airflow_model_ops.core.state import Fence, ServingState
+from airflow_model_ops.core.versioning import Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRequest:
+    """A SavedModel directory to store, and what is known about it.
+
+    :param created: The moment the version is named after and stamped with, ISO 8601 in UTC; fixed per run, so that a
+        retried push finds its own first try.
+    :param source: Where the model comes from: a path, an XCom, a pipeline run; JSON.
+    """
+
+    directory: Path
+    created: str
+    source: Mapping[str, Any] = field(default_factory=dict)
+    dataset_version: str | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a version is made of.
+
+    :param digest: SHA-256 over all files' names and digests, in hex: equal content has an equal digest.
+    :param files: Relative POSIX path to SHA-256 in hex.
+    :param size: Total size of the files in bytes.
+    """
+
+    version: Version
+    digest: str
+    files: Mapping[str, str]
+    size: int
+    created: str
+    source: Mapping[str, Any] = field(default_factory=dict)
+    dataset_version: str | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A promise that an attempt is being looked after until a moment; its holder renews it.
+
+    :param until: Seconds since the epoch.
+    :param waiting: Whether the release still waits for its turn.
+    """
+
+    release: str
+    attempt: int
+    version: Version
+    until: float
+    waiting: bool = False
+
+
+class Log(Protocol):
+    """The append-only log of one model. May touch the network (object storage)."""
+
+    def last(self) -> Entry | None:
+        """Return the newest entry, or ``None`` for an empty log."""
+        ...
+
+    def read(self, sequence: int) -> Entry | None:
+        """Return one entry, or ``None`` if there is none with that number."""
+        ...
+
+    def entries(self, *, after: int = 0) -> Iterator[Entry]:
+        """Yield the entries with a higher number, oldest first."""
+        ...
+
+    def put_if_absent(self, entry: Entry) -> bool:
+        """Store an entry under its sequence number unless there is one; return whether this write won."""
+        ...
+
+
+class FleetStore(Protocol):
+    """What is kept of one fleet beside the logs: its lock and the documents last derived for it."""
+
+    def lock(self, *, wait_seconds: float) -> AbstractContextManager[None]:
+        """Hold the fleet lock; it falls to the next one by itself when its holder dies.
+
+        :raises FleetBusy: if another worker holds it for longer than ``wait_seconds``.
+        """
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """Return a document, or ``None`` if it was never written."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a document atomically."""
+        ...
+
+
+class Repository(Protocol):
+    """Where versions, manifests and logs are kept. Safe for several processes at once."""
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of all models that have a log or a version, sorted."""
+        ...
+
+    def log(self, model: str) -> Log:
+        """Return the log of a model; it may be empty."""
+        ...
+
+    def fleet(self, fleet: str) -> FleetStore:
+        """Return what is kept of a fleet."""
+        ...
+
+    def push(self, model: str, version: Version, request: PushRequest) -> Manifest:
+        """Store a version, complete or not at all. Same name and same content: adopts what is there.
+
+        :raises NotASavedModel: if the directory is not one, or a link leads out of it.
+        :raises VersionExists: if the name is taken by other content.
+        """
+        ...
+
+    def digest_of(self, directory: Path) -> str:
+        """Return the digest a directory would have as a version.
+
+        :raises NotASavedModel: if the directory is not a SavedModel, or a link leads out of it.
+        """
+        ...
+
+    def manifest(self, model: str, version: Version) -> Manifest:
+        """Return a version's manifest; it outlives the files.
+
+        :raises VersionNotFound: if there is none.
+        """
+        ...
+
+    def versions(self, model: str) -> tuple[Version, ...]:
+        """Return the versions whose files are there, lowest number first."""
+        ...
+
+    def path(self, model: str, version: Version) -> Path:
+        """Return the directory of a version on this machine.
+
+        :raises VersionNotFound: if its files are not there.
+        """
+        ...
+
+    def verify(self, model: str, version: Version) -> None:
+        """Hash a version's files again and compare them with its manifest.
+
+        :raises VersionNotFound: if the files are gone.
+        :raises VersionAltered: if one is missing, added or different.
+        """
+        ...
+
+    def delete(self, model: str, version: Version) -> None:
+        """Delete a version's files: renamed out of sight first; the manifest stays. Repeating it changes nothing."""
+        ...
+
+    def refresh_links(self, model: str, state: ServingState) -> None:
+        """Point the links ``stable``, ``canary`` and ``golden`` to what the state says, each atomically."""
+        ...
+
+    def write_lease(self, model: str, lease: Lease) -> None:
+        """Write or renew the lease of a release."""
+        ...
+
+    def end_lease(self, model: str, fence: Fence) -> None:
+        """Remove the lease of a release unless a newer attempt holds it."""
+        ...
+
+    def leases(self, model: str) -> tuple[Lease, ...]:
+        """Return all leases of a model, run out or not."""
+        ...
+
+    def write_evidence(self, model: str, release: str, name: str, content: bytes) -> str:
+        """Keep evidence of a release; return the reference that a log entry carries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlan:
+    """What one model of a fleet should serve.
+
+    :param generation: The head's generation.
+    :param spare: Versions that the last two generations name; they are not unloaded.
+    :param applied: Whether the log says that the head is applied.
+    :param settled_seconds: Seconds since the head was applied; 0 if it is not.
+    """
+
+    model: str
+    generation: int
+    state: ServingState
+    spare: tuple[Version, ...]
+    urgent: bool
+    applied: bool
+    settled_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetPlan:
+    """The heads of all models of one fleet, from which a target derives its full documents."""
+
+    fleet: str
+    models: Mapping[str, ModelPlan]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What one pass over a fleet achieved.
+
+    :param applied: Models whose traffic is confirmed to follow their plan: the confirmed split, number to percent.
+    :param pending: Models that need another pass, with the reason.
+    :param failed: Models that no further pass will bring to their plan, with the error.
+    """
+
+    applied: Mapping[str, Mapping[str, float]]
+    pending: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, Exception] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What really serves of one model.
+
+    :param generation: The generation that the router's present route was derived from; ``None`` if it has none.
+    :param split: Serving number to percent, as every router has it now.
+    :param loaded: Per server: the numbers that are available on it; ``None`` for a server that does not answer.
+    :param labels: Label to serving number, as the servers resolve them.
+    """
+
+    generation: int | None
+    split: Mapping[int, float]
+    loaded: Mapping[str, frozenset[int] | None]
+    labels: Mapping[str, int | None] = field(default_factory=dict)
+
+
+class Target(Protocol):
+    """A serving platform. One pass never waits for a load; callers hold the fleet lock during a pass and repeat it."""
+
+    def check(self) -> None:
+        """Check that every server and router answers, before a change is committed.
+
+        :raises ServerUnreachable: or RouterUnreachable, naming the one that does not.
+        """
+        ...
+
+    def apply(self, plan: FleetPlan, *, focus: frozenset[str]) -> Progress:
+        """Drive the fleet one pass towards the plan, with full documents; look closely at the models in ``focus`` only.
+
+        :raises FleetNotAdopted: if the fleet may serve models that the plan does not know.
+        """
+        ...
+
+    def unload(self, plan: FleetPlan) -> Mapping[str, frozenset[Version]]:
+        """Un-list what no plan names, one pass; return what a server still lists, per model."""
+        ...
+
+    def observe(self, model: str) -> Observed:
+        """Return what really serves of a model."""
+        ...
+
+
+class Ledger(Protocol):
+    """ML Metadata as a projection of the logs."""
+
+    def catch_up(self, model: str, log: Log, manifest_of: Callable[[Version], Manifest]) -> int:
+        """Record the entries that are missing, in order, each exactly once; return how many."""
+        ...
+
+
+class Clock(Protocol):
+    """Time as control sees it; tests use their own."""
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...

@@ -1,0 +1,248 @@
+"""The serving state: what one model's fleet should serve. Values only; ``transitions.py`` holds the rules that change it.
+
+The state is the whole truth that apply needs; it is stored in every transition of the log, so the newest one alone
+tells what to serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from airflow_model_ops.core.errors import InvalidState
+from airflow_model_ops.core.versioning import Version
+
+PERCENT_STEP = 0.01
+"""The finest share of traffic: one hundredth of a percent, what the router's TEN_THOUSAND denominator can say."""
+
+STABLE, CANARY, GOLDEN = "stable", "canary", "golden"
+"""The labels, as links in the repository and as version labels on the servers."""
+
+
+class ActorKind(StrEnum):
+    """Who asks for a change."""
+
+    PERSON = "person"
+    AUTOMATION = "automation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who asks for a change, e.g. the signed-in user or ``model_release``."""
+
+    kind: ActorKind
+    name: str
+
+    @property
+    def is_person(self) -> bool:
+        """Whether a person asks."""
+        return self.kind is ActorKind.PERSON
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """A version on trial and its share of traffic in percent, 0 (loaded, no traffic) to 100."""
+
+    version: Version
+    percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """The known-good version, and whether a person pinned it: the automation never rolls back past a person's pin."""
+
+    version: Version
+    by_person: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Who stopped the automation from shifting and promoting, and why."""
+
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The release and attempt an actor belongs to. If they are not the live ones, the actor is late and does nothing."""
+
+    release: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRelease:
+    """The one release that may change traffic now.
+
+    :param started_at: When this attempt started, ISO 8601 in UTC; fences callbacks of an earlier run.
+    """
+
+    id: str
+    attempt: int
+    version: Version
+    started_at: str
+
+    @property
+    def fence(self) -> Fence:
+        """What its actors show to prove they belong to it."""
+        return Fence(release=self.id, attempt=self.attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingState:
+    """The desired state of one model.
+
+    :param fleet: The fleet that serves the model.
+    :param earlier: Versions that were stable before, oldest first; rollback goes back along it.
+    :param left: Versions that were stable and were rolled back from: kept, but never an automatic target.
+    :param quarantined: Never a candidate or an automatic target until a person lifts them.
+    :param retired: Versions whose deletion is committed and perhaps not finished.
+    :param keep_warm: How many of ``earlier`` stay loaded, so that the way back takes seconds.
+    :raises InvalidState: if the parts contradict one another.
+    """
+
+    fleet: str
+    stable: Version | None = None
+    canary: Canary | None = None
+    golden: Golden | None = None
+    earlier: tuple[Version, ...] = ()
+    left: tuple[Version, ...] = ()
+    quarantined: tuple[Version, ...] = ()
+    retired: tuple[Version, ...] = ()
+    hold: Hold | None = None
+    release: LiveRelease | None = None
+    keep_warm: int = 1
+
+    def __post_init__(self) -> None:
+        problems = list(_contradictions(self))
+        if problems:
+            raise InvalidState(f"serving state on fleet {self.fleet!r} contradicts itself: {'; '.join(problems)}")
+
+    @property
+    def split(self) -> tuple[tuple[Version, float], ...]:
+        """The versions that get traffic and their shares in percent, stable first; empty when nothing serves."""
+        if self.canary is None or self.canary.percent == 0:
+            return ((self.stable, 100.0),) if self.stable else ()
+        if self.stable is None or self.canary.percent == 100:
+            return ((self.canary.version, 100.0),)
+        rest = round(100.0 - self.canary.percent, 2)
+        return (self.stable, rest), (self.canary.version, self.canary.percent)
+
+    @property
+    def labels(self) -> dict[str, Version]:
+        """The labels and the versions they point to."""
+        golden = self.golden.version if self.golden else None
+        canary = self.canary.version if self.canary else None
+        pairs = ((STABLE, self.stable), (CANARY, canary), (GOLDEN, golden))
+        return {label: version for label, version in pairs if version is not None}
+
+    @property
+    def warm(self) -> tuple[Version, ...]:
+        """Every version that must be loaded: labelled ones and the nearest rollback targets, lowest number first."""
+        usable = [version for version in self.earlier if version not in self.quarantined]
+        nearest = usable[len(usable) - min(self.keep_warm, len(usable)) :]
+        return tuple(sorted({*self.labels.values(), *nearest}))
+
+    @property
+    def promoted(self) -> tuple[Version, ...]:
+        """Every version that was stable and is not retired, the present one included, lowest number first."""
+        present = (self.stable,) if self.stable else ()
+        return tuple(sorted({*self.earlier, *self.left, *present}))
+
+    def is_live(self, fence: Fence) -> bool:
+        """Whether an actor with this fence belongs to the live release and its present attempt."""
+        return self.release is not None and self.release.fence == fence
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that is stored in the log."""
+        return {
+            "fleet": self.fleet,
+            "stable": _version_json(self.stable),
+            "canary": {"version": self.canary.version.to_json(), "percent": self.canary.percent}
+            if self.canary
+            else None,
+            "golden": (
+                {"version": self.golden.version.to_json(), "by_person": self.golden.by_person} if self.golden else None
+            ),
+            "earlier": _versions_json(self.earlier),
+            "left": _versions_json(self.left),
+            "quarantined": _versions_json(self.quarantined),
+            "retired": _versions_json(self.retired),
+            "hold": {"by": self.hold.by, "reason": self.hold.reason} if self.hold else None,
+            "release": _release_json(self.release),
+            "keep_warm": self.keep_warm,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ServingState:
+        """Read what :meth:`to_json` wrote.
+
+        :raises InvalidState: if a part is missing or makes no sense.
+        """
+        try:
+            canary, golden, hold, release = (data[key] for key in ("canary", "golden", "hold", "release"))
+            return cls(
+                fleet=data["fleet"],
+                stable=Version.from_json(data["stable"]) if data["stable"] else None,
+                canary=canary and Canary(version=Version.from_json(canary["version"]), percent=canary["percent"]),
+                golden=golden and Golden(version=Version.from_json(golden["version"]), by_person=golden["by_person"]),
+                earlier=_versions(data["earlier"]),
+                left=_versions(data["left"]),
+                quarantined=_versions(data["quarantined"]),
+                retired=_versions(data["retired"]),
+                hold=hold and Hold(by=hold["by"], reason=hold["reason"]),
+                release=release and LiveRelease(**{**release, "version": Version.from_json(release["version"])}),
+                keep_warm=data["keep_warm"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidState(f"stored serving state cannot be read ({error!r}): {data!r}") from error
+
+
+def _contradictions(state: ServingState) -> Iterable[str]:
+    canary = state.canary.version if state.canary else None
+    if state.canary and not 0 <= state.canary.percent <= 100:
+        yield f"canary share {state.canary.percent} % is outside 0 to 100"
+    if canary is not None and canary == state.stable:
+        yield f"{canary} is both stable and canary"
+    if canary is not None and canary in state.quarantined:
+        yield f"canary {canary} is quarantined"
+    if state.golden and state.golden.version in state.quarantined:
+        yield f"golden {state.golden.version} is quarantined"
+    retired = set(state.retired)
+    for place, versions in (("serving", state.warm), ("earlier", state.earlier), ("left", state.left)):
+        for version in versions:
+            if version in retired:
+                yield f"{place} version {version} is retired"
+    if state.stable in {*state.earlier, *state.left}:
+        yield f"stable {state.stable} is also listed as an earlier one"
+    if state.keep_warm < 0:
+        yield f"keep_warm {state.keep_warm} is negative"
+
+
+def _version_json(version: Version | None) -> dict[str, str] | None:
+    return version.to_json() if version else None
+
+
+def _versions_json(versions: Iterable[Version]) -> list[dict[str, str]]:
+    return [version.to_json() for version in versions]
+
+
+def _versions(data: list[dict[str, Any]]) -> tuple[Version, ...]:
+    return tuple(Version.from_json(item) for item in data)
+
+
+def _release_json(release: LiveRelease | None) -> dict[str, Any] | None:
+    if release is None:
+        return None
+    return {
+        "id": release.id,
+        "attempt": release.attempt,
+        "version": release.version.to_json(),
+        "started_at": release.started_at,
+    }
