@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=${VENV:-.venv}
 UV_VERSION=0.13.9
 STAMP=$VENV/.model-ops-stamp
+POLICY=/usr/sbin/policy-rc.d
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -43,17 +44,14 @@ missing_debian_packages() {
 install_debian_packages() {
   command -v apt-get >/dev/null || die "missing: $*; this is no Debian system, so install them by hand"
   say "installing Debian packages: $*"
-  local policy=/usr/sbin/policy-rc.d own_policy=
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
-    own_policy=1
-    as_root chmod 755 "$policy"
+  if [ ! -e "$POLICY" ]; then
+    trap 'as_root rm -f "$POLICY"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$POLICY" >/dev/null
+    as_root chmod 755 "$POLICY"
   fi
-  local status=0
-  as_root apt-get update -qq || status=$?
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2 || status=$?
-  [ -z "$own_policy" ] || as_root rm -f "$policy"
-  [ "$status" -eq 0 ] || die "apt-get could not install: $* (see above)"
+  as_root apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2 ||
+    die "apt-get could not install: $* (see above)"
   case " $* " in
     *" prometheus "*) [ ! -d /run/systemd/system ] || as_root systemctl disable --now prometheus ;;
   esac
