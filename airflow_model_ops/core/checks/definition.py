@@ -1,0 +1,215 @@
+"""Checks: one metric question each, with its limits. Measure first (a metric source), then assess (``thresholds.py``)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from string import Template
+from typing import Any
+
+from airflow_model_ops.core.errors import InvalidConfig
+
+PLACEHOLDERS = ("model", "version", "cluster", "window")
+"""What a check's own query may name, written ``$model``; braces stay PromQL's, and ``$$`` is a dollar sign."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+
+
+class Verdict(StrEnum):
+    """What a check, or all checks of a release together, say. Only HARM and BREACH act by themselves."""
+
+    HARM = "HARM"
+    """The canary is worse than stable."""
+    BREACH = "BREACH"
+    """A plain threshold is crossed."""
+    SAFE = "SAFE"
+    """Within every limit, on enough fresh samples."""
+    UNDECIDED = "UNDECIDED"
+    """Measured, and neither proven good nor bad so far."""
+    NO_DATA = "NO_DATA"
+    """The source answered and had nothing, or no number."""
+    STALE = "STALE"
+    """The newest sample is too old, or its age is unknown."""
+    SPLIT_MISMATCH = "SPLIT_MISMATCH"
+    """The traffic does not follow the declared split."""
+    PROVIDER_DOWN = "PROVIDER_DOWN"
+    """The source could not be asked or answered nonsense."""
+
+
+class CheckKind(StrEnum):
+    """Where a check's numbers come from. All but ``promql`` are shares of bad events, from 0 to 1."""
+
+    ERROR_RATE = "error_rate"
+    """Share of the router's attempts that ended in 5xx, a time-out or a retry."""
+    LATENCY = "latency"
+    """Share of requests that took longer than ``latency_bound_ms``, in the router's histogram."""
+    WRONG_PREDICTIONS = "wrong_predictions"
+    """Share of labelled predictions that were wrong, from ``model_predictions_total``."""
+    PROMQL = "promql"
+    """Whatever the check's own query answers, in the query's own unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One metric question and the limits of its answer.
+
+    :param name: How people know it, unique within a release policy.
+    :param max: The value may not exceed it. Shares are fractions: 5 % is 0.05.
+    :param min: The value may not fall below it.
+    :param max_ratio_to_stable: Canary may be at most this many times stable; 1.5 allows half as much again.
+    :param max_difference_to_stable: Canary may exceed stable by at most this. For a quantity where less is worse, such as
+        accuracy, let the query give its opposite (``1 - accuracy``).
+    :param min_samples: Requests or labelled predictions needed per arm and window; a ``promql`` check ignores it.
+    :param window_seconds: Span of one measurement.
+    :param max_age_seconds: A newest sample older than this makes the answer stale.
+    :param consecutive: How many measurements in a row must agree before they make a verdict.
+    :param latency_bound_ms: ``latency`` only; must be an edge of the router's histogram buckets.
+    :param query: ``promql`` only; must answer a scalar or exactly one series. Placeholders: :data:`PLACEHOLDERS`.
+    :param selector: ``promql`` only; an instant selector whose newest sample tells the answer's age. Without it the age is
+        not checked beyond Prometheus's own five minutes of look-back.
+    :param muted: Measured and shown, but decides nothing.
+    :raises InvalidConfig: with every mistake at once.
+    """
+
+    name: str
+    kind: CheckKind
+    max: float | None = None
+    min: float | None = None
+    max_ratio_to_stable: float | None = None
+    max_difference_to_stable: float | None = None
+    min_samples: int = 100
+    window_seconds: float = 60.0
+    max_age_seconds: float = 60.0
+    consecutive: int = 2
+    latency_bound_ms: float | None = None
+    query: str | None = None
+    selector: str | None = None
+    muted: bool = False
+
+    def __post_init__(self) -> None:
+        mistakes = [*_name_and_kind(self), *_limits(self), *_sizes(self), *_kind_fields(self), *_templates(self)]
+        if mistakes:
+            raise InvalidConfig(f"check {self.name!r}: " + "; ".join(mistakes))
+
+    @property
+    def has_absolute_limit(self) -> bool:
+        """Whether the canary alone can be judged by it."""
+        return self.max is not None or self.min is not None
+
+    @property
+    def has_relative_limit(self) -> bool:
+        """Whether it compares the canary with stable."""
+        return self.max_ratio_to_stable is not None or self.max_difference_to_stable is not None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether its value is a count of bad events over a count of all, from 0 to 1."""
+        return self.kind is not CheckKind.PROMQL
+
+    @property
+    def knows_age(self) -> bool:
+        """Whether a measurement must tell its age."""
+        return self.is_share or self.selector is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give an object that JSON can hold, for a trigger's arguments and the evidence files."""
+        return {
+            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
+            "kind": self.kind.value,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Check:
+        """Read what :meth:`to_json` gave; fields left out take their defaults.
+
+        :raises InvalidConfig: if a field is unknown, missing or wrong.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(data) - known)
+        missing = sorted({"name", "kind"} - set(data))
+        if unknown or missing:
+            raise InvalidConfig(
+                f"check {data.get('name')!r}: unknown {unknown}, missing {missing}; known are {sorted(known)}"
+            )
+        kinds = {kind.value: kind for kind in CheckKind}
+        return cls(**{**data, "kind": kinds.get(data["kind"], data["kind"])})
+
+
+def _name_and_kind(check: Check) -> Iterator[str]:
+    if not isinstance(check.name, str) or not _NAME.fullmatch(check.name):
+        yield "name must start with a letter and hold at most 64 letters, digits, '_', '-' or '.'"
+    if not isinstance(check.kind, CheckKind):
+        yield f"kind {check.kind!r} is unknown; choose one of {', '.join(CheckKind)}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _limits(check: Check) -> Iterator[str]:
+    if not (check.has_absolute_limit or check.has_relative_limit):
+        yield "it has no limit; set max, min, max_ratio_to_stable or max_difference_to_stable"
+    is_share = isinstance(check.kind, CheckKind) and check.is_share
+    for field in ("max", "min", "max_ratio_to_stable", "max_difference_to_stable"):
+        limit = getattr(check, field)
+        if limit is None:
+            continue
+        if not _is_number(limit):
+            yield f"{field} is {limit!r}; write a finite number"
+        elif is_share and field != "max_ratio_to_stable" and not 0 <= limit <= 1:
+            yield f"{field} is {limit!r}, but {check.kind} is a share from 0 to 1; write 5 % as 0.05"
+        elif field == "max_ratio_to_stable" and limit < 1:
+            yield f"max_ratio_to_stable is {limit!r}; below 1 no canary as good as stable could pass"
+        elif field == "max_difference_to_stable" and limit < 0:
+            yield f"max_difference_to_stable is {limit!r}; below 0 no canary as good as stable could pass"
+    if _is_number(check.max) and _is_number(check.min) and check.min > check.max:  # type: ignore[operator]
+        yield f"min {check.min!r} is above max {check.max!r}; nothing could pass"
+
+
+def _sizes(check: Check) -> Iterator[str]:
+    for field in ("min_samples", "consecutive"):
+        count = getattr(check, field)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            yield f"{field} is {count!r}; write a whole number of at least 1"
+    for field in ("window_seconds", "max_age_seconds"):
+        seconds = getattr(check, field)
+        if not _is_number(seconds) or not 1 <= seconds <= 86_400:
+            yield f"{field} is {seconds!r}; write seconds from 1 to 86400"
+    if not isinstance(check.muted, bool):
+        yield f"muted is {check.muted!r}; write true or false"
+
+
+def _kind_fields(check: Check) -> Iterator[str]:
+    bound = check.latency_bound_ms
+    if check.kind is CheckKind.LATENCY:
+        if not _is_number(bound) or bound <= 0:  # type: ignore[operator]
+            yield f"latency_bound_ms is {bound!r}; write milliseconds above 0, an edge of the router's buckets such as 250"
+    elif bound is not None:
+        yield f"latency_bound_ms belongs to kind latency, not to {check.kind}; remove it"
+    if check.kind is CheckKind.PROMQL:
+        if not isinstance(check.query, str) or not check.query.strip():
+            yield "a promql check needs a query"
+    else:
+        yield from (
+            f"{field} belongs to kind promql, not to {check.kind}; remove it"
+            for field in ("query", "selector")
+            if getattr(check, field) is not None
+        )
+
+
+def _templates(check: Check) -> Iterator[str]:
+    for field in ("query", "selector"):
+        text = getattr(check, field)
+        if text is None:
+            continue
+        if not isinstance(text, str) or not Template(text).is_valid():
+            yield f"{field} {text!r} holds a lone '$'; write $$ for a dollar sign"
+            continue
+        unknown = sorted(set(Template(text).get_identifiers()) - set(PLACEHOLDERS))
+        if unknown:
+            known = ", ".join(f"${name}" for name in PLACEHOLDERS)
+            yield f"{field} names {', '.join(f'${name}' for name in unknown)}; known are {known}, and $$ is a dollar sign"
