@@ -271,6 +271,14 @@ class Target(Protocol):
         """Return what really serves of a model."""
         ...
 
+    def is_loaded(self, model: str, version: Version) -> bool:
+        """Return whether a version is available on every server that answers, and at least one does. Never raises."""
+        ...
+
+    def document_generations(self) -> Mapping[str, int]:
+        """Return the generation of each model that the present documents were derived from; reads files only."""
+        ...
+
 
 class Ledger(Protocol):
     """ML Metadata as a projection of the logs."""

@@ -1,0 +1,160 @@
+"""The third move: drive a fleet to the heads of all its models, and append the fact ``applied``.
+
+Apply is level-triggered: each pass derives the whole documents from the heads, under the fleet lock, and never waits
+for a load while it holds the lock, so a slow load of one model cannot delay the rollback of another. Envoy and TF
+Serving take whatever is written last; so after its last write a pass reads the heads again, and if one moved, it goes
+round once more before it lets go of the lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_model_ops.control.commit import Committer, seconds_of
+from airflow_model_ops.control.heads import Head, fleet_plan, read_head, read_heads
+from airflow_model_ops.core.errors import FleetBusy, NotApplied
+from airflow_model_ops.core.log import FactKind, Origin
+from airflow_model_ops.core.ports import Clock, FleetPlan, ModelPlan, Progress, Repository, Target
+from airflow_model_ops.core.versioning import Version
+
+_PAUSE_SECONDS = 0.1
+_LOCK_WAIT_SECONDS = 15.0
+_PASSES_UNDER_LOCK = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A head that the fleet is confirmed to follow.
+
+    :param split: Serving number (as a string) to percent.
+    :param seconds: From the head's commit to its confirmation.
+    """
+
+    model: str
+    generation: int
+    split: dict[str, float]
+    seconds: float
+
+
+class FleetApplier:
+    """Applies the heads of one fleet.
+
+    :param origin: Who appends the facts.
+    """
+
+    def __init__(self, *, repository: Repository, target: Target, fleet: str, clock: Clock, origin: Origin) -> None:
+        self._repository = repository
+        self._target = target
+        self._fleet = fleet
+        self._store = repository.fleet(fleet)
+        self._clock = clock
+        self._origin = origin
+
+    def apply(self, model: str, *, deadline_seconds: float) -> Applied:
+        """Apply until the head of ``model`` is confirmed; every other model that waits is brought along.
+
+        :raises NotApplied: if that takes longer than ``deadline_seconds``; the watcher goes on.
+        :raises LoadFailed: if a server cannot load a version that the head needs.
+        """
+        deadline = self._clock.now() + deadline_seconds
+        why = "no pass was possible"
+        while True:
+            try:
+                heads, progress = self._locked_pass(model, full=False)
+            except FleetBusy as busy:
+                why = str(busy)
+            else:
+                head = heads.get(model)
+                if head is None:
+                    raise NotApplied(
+                        f"model {model!r} has no serving state on fleet {self._fleet!r}; release or adopt it first"
+                    )
+                if model in progress.applied:
+                    return self._applied(model, head, progress)
+                if model in progress.failed:
+                    raise progress.failed[model]
+                why = progress.pending.get(model, "the target said nothing of this model")
+            if self._clock.now() >= deadline:
+                raise NotApplied(f"fleet {self._fleet!r} does not serve the head of {model!r} yet: {why}")
+            self._clock.sleep(_PAUSE_SECONDS)
+
+    def reconcile(self) -> Progress:
+        """Make one full pass over all models of the fleet, checking also what the log says is applied already."""
+        _, progress = self._locked_pass(None, full=True)
+        return progress
+
+    def unapplied(self) -> tuple[str, ...]:
+        """Return the models whose head is not applied, or whose present documents come from another generation.
+
+        The second case is a stale write by a worker that died before it could mend it.
+        """
+        derived = self._target.document_generations()
+        heads = read_heads(self._repository, fleet=self._fleet)
+        return tuple(
+            model
+            for model, head in sorted(heads.items())
+            if head.applied_at is None or derived.get(model) != head.generation
+        )
+
+    def unload(self, *, deadline_seconds: float) -> dict[str, frozenset[Version]]:
+        """Un-list what no head needs any longer, a late step of its own; return what servers still list per model.
+
+        A version that still drains, or whose server does not answer, stays listed and is in the answer.
+        """
+        deadline = self._clock.now() + deadline_seconds
+        while True:
+            with self._store.lock(wait_seconds=_LOCK_WAIT_SECONDS):
+                plan = self._plan(read_heads(self._repository, fleet=self._fleet))
+                listed = dict(self._target.unload(plan))
+            surplus = any(
+                listed.get(model, frozenset()) - set(model_plan.spare) for model, model_plan in plan.models.items()
+            )
+            if not surplus or self._clock.now() >= deadline:
+                return listed
+            self._clock.sleep(_PAUSE_SECONDS)
+
+    def _locked_pass(self, model: str | None, *, full: bool) -> tuple[dict[str, Head], Progress]:
+        with self._store.lock(wait_seconds=_LOCK_WAIT_SECONDS):
+            heads = read_heads(self._repository, fleet=self._fleet)
+            for _ in range(_PASSES_UNDER_LOCK):
+                plan = self._plan(heads)
+                waiting = {name for name, head in heads.items() if full or head.applied_at is None}
+                progress = self._target.apply(plan, focus=frozenset(waiting | ({model} if model else set())))
+                now = read_heads(self._repository, fleet=self._fleet)
+                moved = {name for name in now if name not in heads or now[name].generation != heads[name].generation}
+                if not moved:
+                    break
+                heads = now
+            for name in progress.applied:
+                self._record(heads[name], plan.models[name], progress)
+            return heads, progress
+
+    def _plan(self, heads: dict[str, Head]) -> FleetPlan:
+        return fleet_plan(heads, fleet=self._fleet, now=self._clock.now())
+
+    def _record(self, head: Head, plan: ModelPlan, progress: Progress) -> None:
+        self._repository.refresh_links(plan.model, head.state)
+        if plan.applied:
+            return
+        committer = Committer(log=self._repository.log(plan.model), initial=head.state, clock=self._clock)
+        split = dict(progress.applied[plan.model])
+        shown = ", ".join(f"{number} {percent:g} %" for number, percent in split.items()) or "nothing"
+        committer.record(
+            FactKind.APPLIED,
+            reason=f"generation {head.generation} serves: {shown}",
+            origin=self._origin,
+            version=head.entry.version,
+            release=head.entry.release,
+            detail={"generation": head.generation, "split": split, "action": head.entry.name},
+        )
+
+    def _applied(self, model: str, head: Head, progress: Progress) -> Applied:
+        fresh = read_head(self._repository.log(model))
+        committed_at = seconds_of(head.entry.at)
+        applied_at = fresh.applied_at if fresh and fresh.applied_at and fresh.generation == head.generation else None
+        return Applied(
+            model=model,
+            generation=head.generation,
+            split=dict(progress.applied[model]),
+            seconds=max(0.0, (applied_at or self._clock.now()) - committed_at),
+        )

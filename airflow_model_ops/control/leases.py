@@ -1,0 +1,91 @@
+"""Leases: the promise that a live release is being looked after, renewed by whoever looks after it.
+
+While an operator or a trigger works, the lease is short and renewed often, so that a killed one is found within seconds.
+When it hands over to the next task, it leaves a longer one behind, which covers the scheduler's gap.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.ports import Clock, Lease, Repository
+from airflow_model_ops.core.state import Fence, LiveRelease
+from airflow_model_ops.core.versioning import Version
+
+WORKING_SECONDS = 20.0
+"""How long a lease lasts while its holder works; renewed every quarter of it."""
+HANDOVER_SECONDS = 120.0
+"""How long it lasts from one task to the next."""
+
+_log = logging.getLogger(__name__)
+
+
+class LeaseKeeper:
+    """Writes and judges the leases of one model."""
+
+    def __init__(self, *, repository: Repository, model: str, clock: Clock) -> None:
+        self._repository = repository
+        self._model = model
+        self._clock = clock
+
+    def renew(self, fence: Fence, version: Version, *, seconds: float = WORKING_SECONDS, waiting: bool = False) -> None:
+        """Promise to look after a release for ``seconds`` from now."""
+        lease = Lease(
+            release=fence.release,
+            attempt=fence.attempt,
+            version=version,
+            until=self._clock.now() + seconds,
+            waiting=waiting,
+        )
+        self._repository.write_lease(self._model, lease)
+
+    def end(self, fence: Fence) -> None:
+        """End the promise; a newer attempt's is left alone."""
+        self._repository.end_lease(self._model, fence)
+
+    def has_expired(self, live: LiveRelease) -> bool:
+        """Whether nobody looks after a live release any longer."""
+        now = self._clock.now()
+        return not any(
+            lease.release == live.id and lease.attempt >= live.attempt and lease.until >= now
+            for lease in self._repository.leases(self._model)
+        )
+
+    def newer_waiting(self, version: Version, *, release: str) -> Lease | None:
+        """Return the lease of the newest other release that waits with a newer version, if there is one."""
+        now = self._clock.now()
+        waiting = [
+            lease
+            for lease in self._repository.leases(self._model)
+            if lease.waiting and lease.until >= now and lease.release != release and lease.version > version
+        ]
+        return max(waiting, key=lambda lease: lease.version.number, default=None)
+
+    @contextmanager
+    def working(self, fence: Fence, version: Version) -> Iterator[None]:
+        """Renew the lease in the background while the body runs, and hand over afterwards.
+
+        A renewal that fails is logged and tried again: the lease then runs out by itself, which is what it is for.
+        """
+        self.renew(fence, version)
+        done = threading.Event()
+
+        def renew_often() -> None:
+            while not done.wait(WORKING_SECONDS / 4):
+                try:
+                    self.renew(fence, version)
+                except (ModelOpsError, OSError) as error:
+                    _log.warning("lease of release %s could not be renewed: %s", fence.release, error)
+
+        renewer = threading.Thread(target=renew_often, name=f"lease-{self._model}", daemon=True)
+        renewer.start()
+        try:
+            yield
+        finally:
+            done.set()
+            renewer.join()
+        self.renew(fence, version, seconds=HANDOVER_SECONDS)

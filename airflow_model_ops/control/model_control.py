@@ -1,0 +1,302 @@
+"""One model's controls: every verb that operators, the command line and triggers use, over the ports.
+
+A verb decides and commits; ``apply`` makes it so. They are apart because the second may be repeated by anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from airflow_model_ops.control.apply import Applied, FleetApplier
+from airflow_model_ops.control.clock import SystemClock
+from airflow_model_ops.control.commit import Commit, Committer, iso_time
+from airflow_model_ops.control.leases import LeaseKeeper
+from airflow_model_ops.core import transitions
+from airflow_model_ops.core.errors import (
+    ModelOpsError,
+    TransitionRefused,
+    VersionAltered,
+    VersionExists,
+    VersionNotFound,
+)
+from airflow_model_ops.core.log import FactKind, Origin
+from airflow_model_ops.core.ports import Clock, Manifest, PushRequest, Repository, Target
+from airflow_model_ops.core.state import Canary, Fence, LiveRelease, ServingState
+from airflow_model_ops.core.transitions import Decision
+from airflow_model_ops.core.versioning import Version, VersionNaming
+
+_SAME_SECOND_TRIES = 60
+"""How many seconds ahead a push may be named when others took its second."""
+
+
+class ModelControl:
+    """The controls of one model.
+
+    :param initial: The state of a model without a log: its fleet and how many earlier versions stay loaded.
+    :param origin: Who acts, in which run.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        naming: VersionNaming,
+        repository: Repository,
+        target: Target,
+        initial: ServingState,
+        origin: Origin,
+        clock: Clock | None = None,
+    ) -> None:
+        self.model = model
+        self.naming = naming
+        self.repository = repository
+        self.target = target
+        self.origin = origin
+        self.clock = clock or SystemClock()
+        self.committer = Committer(log=repository.log(model), initial=initial, clock=self.clock)
+        self.leases = LeaseKeeper(repository=repository, model=model, clock=self.clock)
+        self.applier = FleetApplier(
+            repository=repository,
+            target=target,
+            fleet=initial.fleet,
+            clock=self.clock,
+            origin=replace(origin, request=None),
+        )
+
+    @property
+    def state(self) -> ServingState:
+        """The newest committed state."""
+        return self.committer.head()[0]
+
+    def apply(self, *, deadline_seconds: float) -> Applied:
+        """Drive the fleet to the head; see :meth:`FleetApplier.apply`."""
+        return self.applier.apply(self.model, deadline_seconds=deadline_seconds)
+
+    def push(self, request: PushRequest, *, name: str | None = None) -> Manifest:
+        """Store a version and record the fact; a retry adopts its own first try.
+
+        :param name: The version's name; ``None``: named after ``request.created``, or the next free second if another
+            run took that one.
+        :raises VersionExists: if the name is taken by other content, or this very run pushed other content before.
+        :raises NotASavedModel: if the directory is not one.
+        """
+        if name is not None:
+            manifest = self.repository.push(self.model, self.naming.parse(name), request)
+        else:
+            manifest = self._push_in_free_second(request)
+        self.committer.record(
+            FactKind.PUSHED,
+            reason=f"{manifest.version} pushed, {manifest.size} bytes in {len(manifest.files)} files",
+            origin=replace(self.origin, request=f"push {manifest.version.name} {manifest.digest}"),
+            version=manifest.version,
+            detail={"digest": manifest.digest},
+        )
+        return manifest
+
+    def record_validation(self, version: Version, *, blessed: bool, reason: str, detail: Mapping[str, Any]) -> None:
+        """Record whether a version earned its blessing."""
+        self.committer.record(
+            FactKind.VALIDATED,
+            reason=reason,
+            origin=self.origin,
+            version=version,
+            detail={"blessed": blessed, **detail},
+        )
+
+    def record_verdict(
+        self,
+        fence: Fence,
+        version: Version,
+        *,
+        verdict: str,
+        reason: str,
+        detail: Mapping[str, Any],
+        evidence: str | None,
+    ) -> None:
+        """Record the answer of a step's checks."""
+        self.committer.record(
+            FactKind.VERDICT,
+            reason=reason,
+            origin=self.origin,
+            version=version,
+            release=fence,
+            evidence=evidence,
+            detail={"verdict": verdict, **detail},
+        )
+
+    def start_canary(self, version: Version, *, fence: Fence, percent: float = 0) -> Commit:
+        """Put a version on trial.
+
+        :raises VersionNotFound: if the repository does not hold its files.
+        :raises ServerUnreachable: or RouterUnreachable, before anything is committed.
+        :raises TransitionRefused: if the rules forbid it.
+        """
+        self.repository.path(self.model, version)
+        self.target.check()
+        started = LiveRelease(
+            id=fence.release, attempt=fence.attempt, version=version, started_at=iso_time(self.clock.now())
+        )
+
+        def decide(state: ServingState) -> Decision:
+            live = state.release
+            release = replace(started, started_at=live.started_at) if live and live.fence == fence else started
+            expired = live is not None and self.leases.has_expired(live)
+            return transitions.start_canary(state, release=release, percent=percent, lease_expired=expired)
+
+        self.leases.renew(fence, version)
+        try:
+            return self._commit(decide, fence=fence)
+        except ModelOpsError:
+            self.leases.end(fence)
+            raise
+
+    def shift(self, *, fence: Fence, percent: float) -> Commit:
+        """Give the canary another share of the traffic; servers and routers must answer first."""
+        self.target.check()
+        return self._commit(lambda state: transitions.shift(state, fence=fence, percent=percent), fence=fence)
+
+    def promote(self, version: Version, *, fence: Fence, proof: str, evidence: str | None = None) -> Commit:
+        """Make the canary stable; servers and routers must answer first."""
+        self.target.check()
+        commit = self._commit(
+            lambda state: transitions.promote(state, fence=fence, version=version, proof=proof),
+            fence=fence,
+            evidence=evidence,
+        )
+        self.leases.end(fence)
+        return commit
+
+    def abort(self, *, reason: str, fence: Fence | None, harmed: bool = False, evidence: str | None = None) -> Commit:
+        """End the live release; needs the repository only, and changes nothing for a late actor."""
+        commit = self._commit(
+            lambda state: transitions.abort(state, reason=reason, fence=fence, harmed=harmed),
+            fence=fence,
+            evidence=evidence,
+        )
+        if fence is not None:
+            self.leases.end(fence)
+        return commit
+
+    def abort_if_abandoned(self) -> Commit | None:
+        """Abort the live release if its lease has run out; return the commit, or ``None`` if it is looked after."""
+        live = self.state.release
+        if live is None or not self.leases.has_expired(live):
+            return None
+        reason = f"release {live.id!r} attempt {live.attempt} was abandoned: nobody renewed its lease"
+        return self.abort(reason=reason, fence=live.fence)
+
+    def rollback(self, *, reason: str, to: str | None = None) -> Commit:
+        """Take the model back: see :func:`airflow_model_ops.core.transitions.rollback`.
+
+        :param to: ``None`` or ``"previous"``: the automatic target; ``"golden"``; or a version's name.
+        :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
+        :raises TransitionRefused: if the named version may not serve.
+        """
+        unusable: set[Version] = set()
+
+        def decide(state: ServingState) -> Decision:
+            named = self._named_target(state, to)
+            while True:
+                decision = transitions.rollback(
+                    state, actor=self.origin.actor, reason=reason, to=named, unusable=unusable
+                )
+                target = decision.state.stable
+                if (
+                    not decision.changed
+                    or target is None
+                    or target == state.stable
+                    or self._is_usable(target, unusable)
+                ):
+                    return decision
+
+        return self._commit(decide, fence=None)
+
+    def pin_golden(self, version: Version) -> Commit:
+        """Pin the known-good version.
+
+        :raises VersionAltered: if its files differ from its manifest.
+        """
+        self.repository.verify(self.model, version)
+        return self._commit(
+            lambda state: transitions.pin_golden(state, version=version, actor=self.origin.actor), fence=None
+        )
+
+    def quarantine(self, version: Version, *, reason: str, force: bool = False) -> Commit:
+        """Ban a version."""
+        self.repository.manifest(self.model, version)
+        return self._commit(
+            lambda state: transitions.quarantine(state, version=version, reason=reason, force=force), fence=None
+        )
+
+    def lift(self, version: Version, *, reason: str) -> Commit:
+        """End a quarantine."""
+        return self._commit(
+            lambda state: transitions.lift(state, version=version, actor=self.origin.actor, reason=reason), fence=None
+        )
+
+    def hold(self, *, reason: str) -> Commit:
+        """Stop shifts and promotions."""
+        return self._commit(lambda state: transitions.hold(state, actor=self.origin.actor, reason=reason), fence=None)
+
+    def resume(self, *, reason: str) -> Commit:
+        """End a hold."""
+        return self._commit(lambda state: transitions.resume(state, actor=self.origin.actor, reason=reason), fence=None)
+
+    def adopt(self, *, stable: Version | None, canary: Canary | None, golden: Version | None) -> Commit:
+        """Take over what the fleet already serves; the files must be in the repository."""
+        for version in (stable, canary.version if canary else None, golden):
+            if version is not None:
+                self.repository.path(self.model, version)
+        return self._commit(
+            lambda state: transitions.adopt(
+                state, stable=stable, canary=canary, golden=golden, actor=self.origin.actor
+            ),
+            fence=None,
+        )
+
+    def _commit(
+        self, decide: Callable[[ServingState], Decision], *, fence: Fence | None, evidence: str | None = None
+    ) -> Commit:
+        return self.committer.commit(decide, origin=self.origin, release=fence, evidence=evidence)
+
+    def _named_target(self, state: ServingState, to: str | None) -> Version | None:
+        if to is None or to == "previous":
+            return None
+        if to == "golden":
+            if state.golden is None:
+                raise TransitionRefused(f"model {self.model!r} has no golden version; pin one, or name a version")
+            return state.golden.version
+        version = self.naming.parse(to)
+        self.repository.manifest(self.model, version)
+        return version
+
+    def _is_usable(self, version: Version, unusable: set[Version]) -> bool:
+        """Whether a version may be rolled back to; one that is loaded was verified then and is not hashed again."""
+        if self.target.is_loaded(self.model, version):
+            return True
+        try:
+            self.repository.verify(self.model, version)
+        except (VersionNotFound, VersionAltered):
+            unusable.add(version)
+            return False
+        return True
+
+    def _push_in_free_second(self, request: PushRequest) -> Manifest:
+        version = self.naming.from_time(datetime.fromisoformat(request.created))
+        for _ in range(_SAME_SECOND_TRIES):
+            try:
+                return self.repository.push(self.model, version, request)
+            except VersionExists:
+                if self._is_own(version, request):
+                    raise
+                version = self.naming.next_second(version)
+        raise VersionExists(
+            f"the {_SAME_SECOND_TRIES} seconds from {request.created} on are all taken; push again later"
+        )
+
+    def _is_own(self, version: Version, request: PushRequest) -> bool:
+        run = request.source.get("run")
+        return run is not None and self.repository.manifest(self.model, version).source.get("run") == run

@@ -1,0 +1,29 @@
+"""Which versions may go: ``keep_last`` counts promoted versions, and nothing that serves or may be rolled back to goes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from airflow_model_ops.core.state import ServingState
+from airflow_model_ops.core.versioning import Version
+
+
+def choose_retired(
+    state: ServingState, *, present: Collection[Version], keep_last: int, spared: Collection[Version] = ()
+) -> tuple[Version, ...]:
+    """Return the versions to retire, lowest number first.
+
+    Kept are the ``keep_last`` newest promoted versions, all that is labelled, warm or on trial, whatever is ``spared``
+    (a fleet still lists it, a waiting release wants it), and every version newer than the oldest kept promoted one: it
+    may still be released. Without any promoted version nothing goes.
+
+    :param present: Versions whose files are in the repository.
+    :param keep_last: How many promoted versions to keep, at least 1.
+    """
+    promoted = sorted(state.promoted)
+    if not promoted:
+        return ()
+    window = promoted[-max(1, keep_last) :]
+    on_trial = (state.release.version,) if state.release else ()
+    kept = {*window, *state.warm, *on_trial, *spared, *state.retired}
+    return tuple(sorted(version for version in present if version not in kept and version < window[0]))
