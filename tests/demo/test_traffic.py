@@ -1,0 +1,287 @@
+"""The load generator against a server in the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from demo.digits import Images
+from demo.keepalive import Answer, BadAnswer, KeepAliveClient
+from demo.tally import Result, Tally
+from demo.traffic import Traffic, judge, labelled_requests
+from tests.demo.digit_server import DigitServer, Respond, answer, serving
+
+
+class Counts:
+    """Stands in for the Prometheus counter."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[tuple[str, str, str]] = Counter()
+
+    def __call__(self, *, model: str, version: str, outcome: str) -> None:
+        self.seen[model, version, outcome] += 1
+
+
+def send(
+    images: Images,
+    respond: Respond,
+    *,
+    until: Callable[[Tally, DigitServer], bool],
+    rate: float = 200,
+    timeout: float = 5.0,
+    start_after_first_200: bool = False,
+) -> tuple[Tally, Counts, DigitServer]:
+    """Send to a server that answers so until the account says enough; return account, counts and server."""
+
+    async def story() -> tuple[Tally, Counts, DigitServer]:
+        tally, counts, stop = Tally(start_after_first_200=start_after_first_200), Counts(), asyncio.Event()
+        async with serving(respond) as server, KeepAliveClient(url=server.url) as client:
+            traffic = Traffic(
+                client=client,
+                model="digits",
+                requests=labelled_requests(images),
+                tally=tally,
+                count=counts,
+                rate=rate,
+                timeout=timeout,
+            )
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                group.create_task(traffic.run(stop=stop))
+                while not until(tally, server):  # noqa: ASYNC110 - the account is plain data, without an event
+                    await asyncio.sleep(0.01)
+                stop.set()
+            assert traffic.in_flight == 0
+            return tally, counts, server
+
+    return asyncio.run(story())
+
+
+def sent(number: int) -> Callable[[Tally, DigitServer], bool]:
+    return lambda tally, _server: tally.sent >= number
+
+
+def test_answers_are_judged_by_their_label_and_fed_back_per_version(images: Images) -> None:
+    """Version 2 reads every digit as a 3: wrong on all but the threes."""
+
+    async def respond(number: int, digit: int) -> bytes:
+        return answer(digit=3, version="2") if number % 2 else answer(digit=digit, version="1")
+
+    tally, counts, server = send(images, respond, until=sent(100))
+
+    one, two = tally.by_version["1"].results, tally.by_version["2"].results
+    assert one[Result.RIGHT] == one.total() >= 49
+    assert two[Result.WRONG] > two[Result.RIGHT] > 0
+    assert tally.failed == 0
+    assert tally.sent == server.requests
+    assert counts.seen == {
+        ("digits", version, result.value): number
+        for version, account in tally.by_version.items()
+        for result, number in account.results.items()
+    }
+    assert server.request_lines == {"POST /v1/models/digits:predict HTTP/1.1"}
+
+
+def test_requests_that_do_not_overlap_share_one_connection(images: Images) -> None:
+    async def respond(_number: int, digit: int) -> bytes:
+        return answer(digit=digit)
+
+    tally, _, server = send(images, respond, until=sent(30), rate=50)
+
+    assert tally.sent >= 30
+    assert server.connections < 5
+
+
+def test_a_connection_that_the_server_ends_between_requests_costs_no_request(images: Images) -> None:
+    async def respond(_number: int, digit: int) -> bytes:
+        return answer(digit=digit, headers="connection: close\r\n")
+
+    tally, _, server = send(images, respond, until=sent(20), rate=100)
+
+    assert tally.failed == 0
+    assert server.connections == server.requests
+
+
+def test_a_connection_that_was_closed_without_notice_is_not_used_again(images: Images) -> None:
+    async def story() -> tuple[int, int]:
+        async def respond(_number: int, digit: int) -> bytes:
+            return answer(digit=digit)
+
+        async with serving(respond) as server, KeepAliveClient(url=server.url) as client:
+            request = labelled_requests(images)[4]
+            await client.post(request.body)
+            server.writers[0].close()
+            await server.writers[0].wait_closed()
+            await asyncio.sleep(0.05)  # the close crosses the loopback
+            second = await client.post(request.body)
+            return second.status, server.connections
+
+    assert asyncio.run(story()) == (200, 2)
+
+
+def test_a_chunked_answer_is_read_whole_and_the_connection_stays_in_step(images: Images) -> None:
+    async def respond(_number: int, digit: int) -> bytes:
+        head, body = answer(digit=digit).split(b"\r\n\r\n")
+        chunked = b"\r\n".join([*head.split(b"\r\n")[:-1], b"Transfer-Encoding: chunked"])
+        parts = (
+            b"5;note=x\r\n"
+            + body[:5]
+            + b"\r\n"
+            + f"{len(body) - 5:x}\r\n".encode()
+            + body[5:]
+            + b"\r\n0\r\nt: x\r\n\r\n"
+        )
+        return chunked + b"\r\n\r\n" + parts
+
+    tally, _, server = send(images, respond, until=sent(20), rate=100)
+
+    assert (tally.failed, tally.by_version["1"].results.keys()) == (0, {Result.RIGHT})
+    assert server.connections < 5
+
+
+def test_an_answer_other_than_200_fails_with_its_status_body_and_version(images: Images) -> None:
+    async def respond(_number: int, _digit: int) -> bytes:
+        return b"HTTP/1.1 503 Service Unavailable\r\nX-Model-Version: 7\r\nContent-Length: 14\r\n\r\nno healthy one"
+
+    tally, counts, _ = send(images, respond, until=sent(25))
+
+    failure = tally.failures[0]
+    assert (failure.status, failure.body, failure.version) == (503, "no healthy one", "7")
+    assert tally.failed == tally.sent >= 25
+    assert len(tally.failures) == 20
+    assert counts.seen == {("digits", "7", "error"): tally.sent}
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "said"),
+    [
+        (None, "IncompleteReadError"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", "no answer within 0.3 s"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "is not HTTP/1.1"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "content-length '' is not a number"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "ValueError"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", "holds no scores of one image"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 19\r\n\r\n{'predictions': []}", "holds no scores of one image"),
+    ],
+)
+def test_what_is_no_readable_answer_is_a_failure_that_says_why(
+    images: Images, bytes_sent: bytes | None, said: str
+) -> None:
+    async def respond(_number: int, _digit: int) -> bytes | None:
+        return bytes_sent
+
+    tally, counts, _ = send(images, respond, until=sent(3), rate=50, timeout=0.3)
+
+    assert tally.failed == tally.sent
+    assert said in tally.failures[0].body
+    assert counts.seen == {("digits", "unknown", "error"): tally.sent}
+
+
+def test_a_refused_connection_is_a_failure(images: Images) -> None:
+    async def story() -> Tally:
+        with socket.socket() as reserved:  # bound and not listening: nobody answers there
+            reserved.bind(("127.0.0.1", 0))
+            tally, stop = Tally(), asyncio.Event()
+            traffic = Traffic(
+                client=KeepAliveClient(url=f"http://127.0.0.1:{reserved.getsockname()[1]}/x"),
+                model="digits",
+                requests=labelled_requests(images),
+                tally=tally,
+                count=Counts(),
+                rate=50,
+            )
+            asyncio.get_running_loop().call_later(0.2, stop.set)
+            await traffic.run(stop=stop)
+            return tally
+
+    tally = asyncio.run(story())
+
+    assert tally.failed == tally.sent > 0
+    assert "ConnectionRefusedError" in tally.failures[0].body
+
+
+def test_failures_before_the_first_release_are_left_out_everywhere(images: Images) -> None:
+    async def respond(number: int, digit: int) -> bytes:
+        return answer(digit=digit) if number > 5 else answer(digit=digit, version=None, status=404)
+
+    tally, counts, server = send(images, respond, until=sent(10), start_after_first_200=True)
+
+    assert tally.failed == 0
+    assert (tally.left_out, tally.sent) == (5, server.requests - 5)
+    assert counts.seen.total() == tally.sent
+
+
+def test_a_stalled_server_does_not_slow_the_sending_and_its_delay_shows_in_every_request_that_was_due(
+    images: Images,
+) -> None:
+    """A closed loop would send one request into the stall, see one slow answer and report a fine 99th percentile."""
+    released = asyncio.Event()
+
+    async def respond(_number: int, digit: int) -> bytes:
+        await released.wait()
+        return answer(digit=digit)
+
+    def forty_are_waiting(_tally: Tally, server: DigitServer) -> bool:
+        if server.requests >= 40:
+            released.set()
+        return released.is_set()
+
+    tally, _, server = send(images, respond, until=forty_are_waiting, rate=100)
+
+    assert tally.failed == 0
+    assert server.connections >= 40
+    median = tally.latencies.quantile(0.5)
+    assert median is not None
+    assert median > 100
+
+
+def test_a_late_answer_is_a_failure_and_the_next_request_is_not_given_its_bytes(images: Images) -> None:
+    async def respond(number: int, digit: int) -> bytes:
+        await asyncio.sleep(0.6 if number == 1 else 0)
+        return answer(digit=digit)
+
+    tally, _, _ = send(images, respond, until=lambda tally, _: tally.failed >= 1 and tally.sent >= 30, timeout=0.3)
+
+    assert tally.failed == 1
+    assert tally.by_version["1"].results.keys() == {Result.RIGHT}
+
+
+def test_a_feedback_that_cannot_be_counted_ends_the_traffic_with_its_error(images: Images) -> None:
+    def broken(*, model: str, version: str, outcome: str) -> None:
+        raise RuntimeError(f"cannot count {outcome}")
+
+    async def story() -> None:
+        async def respond(_number: int, digit: int) -> bytes:
+            return answer(digit=digit)
+
+        async with serving(respond) as server, KeepAliveClient(url=server.url) as client, asyncio.timeout(10):
+            await Traffic(
+                client=client,
+                model="digits",
+                requests=labelled_requests(images),
+                tally=Tally(),
+                count=broken,
+                rate=50,
+            ).run(stop=asyncio.Event())
+
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(story())
+    assert raised.group_contains(RuntimeError, match="cannot count right")
+
+
+def test_the_highest_score_is_the_answer() -> None:
+    body = b'{"predictions": [[0.1, 0.2, 0.6, 0.1]]}'
+
+    assert judge(Answer(status=200, headers={}, body=body), digit=2) is Result.RIGHT
+    assert judge(Answer(status=200, headers={}, body=body), digit=1) is Result.WRONG
+    assert judge(Answer(status=500, headers={}, body=body), digit=2) is Result.ERROR
+    with pytest.raises(BadAnswer, match="no scores of one image"):
+        judge(Answer(status=200, headers={}, body=b'{"predictions": [[1], [1]]}'), digit=0)
+
+
+def test_an_address_that_is_not_plain_http_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'https://a/b' is not plain http"):
+        KeepAliveClient(url="https://a/b")
