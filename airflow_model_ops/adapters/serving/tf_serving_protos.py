@@ -38,11 +38,15 @@ class _F(NamedTuple):
     repeated: bool = False
     oneof: str = ""
     map_of: str = ""
+    json_name: str = ""
 
 
 _POLICY: Final = "FileSystemStoragePathSourceConfig.ServableVersionPolicy"
 _MESSAGES: Final[dict[str, dict[str, _F]]] = {
-    "StatusProto": {"error_code": _F(1, "int32"), "error_message": _F(2, "string")},
+    "StatusProto": {
+        "error_code": _F(1, "int32", json_name="error_code"),
+        "error_message": _F(2, "string", json_name="error_message"),
+    },
     "ModelSpec": {
         "name": _F(1, "string"),
         "version": _F(2, ".google.protobuf.Int64Value", oneof="version_choice"),
@@ -55,7 +59,9 @@ _MESSAGES: Final[dict[str, dict[str, _F]]] = {
         "state": _F(2, "enum ModelVersionStatus.State"),
         "status": _F(3, "StatusProto"),
     },
-    "GetModelStatusResponse": {"model_version_status": _F(1, "ModelVersionStatus", repeated=True)},
+    "GetModelStatusResponse": {
+        "model_version_status": _F(1, "ModelVersionStatus", repeated=True, json_name="model_version_status"),
+    },
     "GetModelMetadataRequest": {
         "model_spec": _F(1, "ModelSpec"),
         "metadata_field": _F(2, "string", repeated=True),
@@ -142,7 +148,7 @@ def _add_field(message: descriptor_pb2.DescriptorProto, *, path: str, name: str,
     repeated = field.repeated or bool(field.map_of)
     declared = message.field.add(
         name=name,
-        json_name=_json_name(name),
+        json_name=field.json_name or _json_name(name),
         number=field.number,
         label=_Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL,
     )
