@@ -65,6 +65,9 @@ class Entry:
     :param state: The state after a transition; ``None`` for a fact.
     :param evidence: Where the evidence behind it is kept, if there is any.
     :param detail: What else belongs to it; JSON.
+    :param stored: The bytes it was read from; ``None`` for an entry made in this process. Digests are over these, so that
+        they hold even when a later version of this package writes more keys.
+    :raises InvalidState: for a transition without a state, or a fact with one.
     """
 
     kind: EntryKind
@@ -81,6 +84,14 @@ class Entry:
     sequence: int = 0
     generation: int = 0
     previous_digest: str = FIRST_DIGEST
+    stored: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.is_transition == (self.state is None):
+            raise InvalidState(
+                f"log entry {self.sequence} ({self.kind} {self.name!r}) has {'no' if self.state is None else 'a'} serving "
+                "state; transitions carry the state after them, facts carry none"
+            )
 
     @property
     def is_transition(self) -> bool:
@@ -106,6 +117,8 @@ class Entry:
 
     def to_bytes(self) -> bytes:
         """Return the bytes to store: JSON with sorted keys, so that equal entries have equal digests."""
+        if self.stored is not None:
+            return self.stored
         data = {
             "schema": SCHEMA_VERSION,
             "sequence": self.sequence,
@@ -125,7 +138,9 @@ class Entry:
             "detail": dict(self.detail),
             "state": self.state.to_json() if self.state else None,
         }
-        return json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        # A file name in an error's words may hold lone surrogates; an abort must not fail for that. JSON reads \\udcXX back.
+        return text.encode(errors="backslashreplace")
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Entry:
@@ -139,11 +154,13 @@ class Entry:
                 raise InvalidState(
                     f"log entry {data.get('sequence')} has schema {data['schema']}; this package reads {SCHEMA_VERSION}: upgrade it"
                 )
-            return _entry(data)
+            entry = _entry(data)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InvalidState):
                 raise
             raise InvalidState(f"log entry cannot be read ({error!r}): {content[:200]!r}") from error
+        object.__setattr__(entry, "stored", content)  # not an argument: a changed copy must not keep the old bytes
+        return entry
 
 
 def transition(

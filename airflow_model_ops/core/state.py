@@ -103,6 +103,7 @@ class ServingState:
     :param left: Versions that were stable and were rolled back from: kept, but never an automatic target.
     :param quarantined: Never a candidate or an automatic target until a person lifts them.
     :param retired: Versions whose deletion is committed and perhaps not finished.
+    :param ended: The release that ended last: a late retry of it must not start it again.
     :param keep_warm: How many of ``earlier`` stay loaded, so that the way back takes seconds.
     :raises InvalidState: if the parts contradict one another.
     """
@@ -117,6 +118,7 @@ class ServingState:
     retired: tuple[Version, ...] = ()
     hold: Hold | None = None
     release: LiveRelease | None = None
+    ended: Fence | None = None
     keep_warm: int = 1
 
     def __post_init__(self) -> None:
@@ -176,6 +178,7 @@ class ServingState:
             "retired": _versions_json(self.retired),
             "hold": {"by": self.hold.by, "reason": self.hold.reason} if self.hold else None,
             "release": _release_json(self.release),
+            "ended": {"release": self.ended.release, "attempt": self.ended.attempt} if self.ended else None,
             "keep_warm": self.keep_warm,
         }
 
@@ -186,7 +189,9 @@ class ServingState:
         :raises InvalidState: if a part is missing or makes no sense.
         """
         try:
-            canary, golden, hold, release = (data[key] for key in ("canary", "golden", "hold", "release"))
+            canary, golden, hold, release, ended = (
+                data[key] for key in ("canary", "golden", "hold", "release", "ended")
+            )
             return cls(
                 fleet=data["fleet"],
                 stable=Version.from_json(data["stable"]) if data["stable"] else None,
@@ -198,6 +203,7 @@ class ServingState:
                 retired=_versions(data["retired"]),
                 hold=hold and Hold(by=hold["by"], reason=hold["reason"]),
                 release=release and LiveRelease(**{**release, "version": Version.from_json(release["version"])}),
+                ended=ended and Fence(**ended),
                 keep_warm=data["keep_warm"],
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -205,24 +211,29 @@ class ServingState:
 
 
 def _contradictions(state: ServingState) -> Iterable[str]:
-    canary = state.canary.version if state.canary else None
-    if state.canary and not 0 <= state.canary.percent <= 100:
-        yield f"canary share {state.canary.percent} % is outside 0 to 100"
-    if canary is not None and canary == state.stable:
-        yield f"{canary} is both stable and canary"
-    if canary is not None and canary in state.quarantined:
-        yield f"canary {canary} is quarantined"
+    if state.canary:
+        yield from _canary_contradictions(state, state.canary)
     if state.golden and state.golden.version in state.quarantined:
         yield f"golden {state.golden.version} is quarantined"
-    retired = set(state.retired)
     for place, versions in (("serving", state.warm), ("earlier", state.earlier), ("left", state.left)):
-        for version in versions:
-            if version in retired:
-                yield f"{place} version {version} is retired"
+        yield from (f"{place} version {version} is retired" for version in versions if version in state.retired)
     if state.stable in {*state.earlier, *state.left}:
         yield f"stable {state.stable} is also listed as an earlier one"
     if state.keep_warm < 0:
         yield f"keep_warm {state.keep_warm} is negative"
+
+
+def _canary_contradictions(state: ServingState, canary: Canary) -> Iterable[str]:
+    if not 0 <= canary.percent <= 100:
+        yield f"canary share {canary.percent} % is outside 0 to 100"
+    elif round(canary.percent, 2) != canary.percent:
+        yield f"canary share {canary.percent} % is finer than {PERCENT_STEP} %"
+    if canary.version == state.stable:
+        yield f"{canary.version} is both stable and canary"
+    if canary.version in state.quarantined:
+        yield f"canary {canary.version} is quarantined"
+    if state.release and canary.version != state.release.version:
+        yield f"canary {canary.version} is not the version {state.release.version} of release {state.release.id!r}"
 
 
 def _version_json(version: Version | None) -> dict[str, str] | None:

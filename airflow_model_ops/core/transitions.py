@@ -71,13 +71,13 @@ def start_canary(
     :param lease_expired: Whether the lease of the live release has run out, which makes it an abandoned one.
     :raises ReleaseBusy: if another release is live.
     :raises ModelOnHold: if a person holds the model.
-    :raises PreEmpted: if a newer attempt of the same release is live.
+    :raises PreEmpted: if a newer attempt of the same release is live, or this one has ended: a late retry starts nothing.
     """
     version = release.version
-    _require_candidate(state, version)
     live = state.release
-    if live and live.id == release.id and live.attempt > release.attempt:
+    if _is_over(release.fence, state):
         raise _pre_empted(release.fence, state)
+    _require_candidate(state, version)
     if live and live.id != release.id and not lease_expired:
         raise ReleaseBusy(
             f"release {live.id!r} of version {live.version} is live; wait for it to end or abort it, then start {version}"
@@ -91,7 +91,10 @@ def start_canary(
     reason = f"canary {version} starts at {canary.percent:g} % of the traffic"
     if live and live.id != release.id:
         reason += f"; release {live.id!r} was abandoned: its lease had run out"
-    return _changed(Action.START_CANARY, replace(state, canary=canary, release=release), reason, version)
+    started = replace(
+        _without_release(state) if live and live.id != release.id else state, canary=canary, release=release
+    )
+    return _changed(Action.START_CANARY, started, reason, version)
 
 
 def shift(state: ServingState, *, fence: Fence, percent: float) -> Decision:
@@ -125,10 +128,8 @@ def promote(state: ServingState, *, fence: Fence, version: Version, proof: str) 
     _require_no_hold(state, f"promote {version}")
     former = (state.stable,) if state.stable else ()
     promoted = replace(
-        state,
+        _without_release(state),
         stable=version,
-        canary=None,
-        release=None,
         earlier=_without(state.earlier, version) + former,
         left=_without(state.left, version),
     )
@@ -146,7 +147,7 @@ def abort(state: ServingState, *, reason: str, fence: Fence | None = None, harme
     version = state.canary.version if state.canary else (state.release.version if state.release else None)
     if version is None:
         return _unchanged(Action.ABORT, state, "nothing to abort: no release is live")
-    ended = replace(state, canary=None, release=None)
+    ended = _without_release(state)
     if harmed:
         ended = _quarantined(ended, version)
     kept = f"{state.stable} keeps all traffic" if state.stable else "the model has no stable version"
@@ -164,11 +165,12 @@ def rollback(
     """Take the model back: to the given version, else by aborting the canary, else to the automatic target.
 
     The automatic target is the newest earlier stable version that is neither quarantined nor retired nor unusable nor
-    older than a person's pin; else golden.
+    older than a person's pin; else golden, unless golden is what the last rollback just left.
 
     :param unusable: Versions whose files are gone or altered, as far as the caller has checked.
     :raises NoRollbackTarget: if there is no such version; what serves goes on serving.
-    :raises TransitionRefused: if the given version is quarantined, retired or unusable, or past a person's pin.
+    :raises TransitionRefused: if the given version is quarantined, retired or unusable; and, for the automation, past a
+        person's pin or never proven (not stable before and not golden).
     """
     if to is None and (state.canary or state.release):
         aborted = abort(state, reason=reason)
@@ -178,10 +180,10 @@ def rollback(
     if target == state.stable:
         if not (state.canary or state.release):
             return _unchanged(Action.ROLLBACK, state, f"{target} already is stable and serves alone", target)
-        ended = replace(state, canary=None, release=None)
+        ended = _without_release(state)
         return _changed(Action.ROLLBACK, ended, f"back to {target} alone: {reason}", target)
     earlier, left = _wind_back(state, target)
-    back = replace(state, stable=target, canary=None, release=None, earlier=earlier, left=left)
+    back = replace(_without_release(state), stable=target, earlier=earlier, left=left)
     origin = f"from {state.stable} " if state.stable else ""
     return _changed(Action.ROLLBACK, back, f"rolled back {origin}to {target}: {reason}", target)
 
@@ -192,13 +194,12 @@ def pin_golden(state: ServingState, *, version: Version, actor: Actor) -> Decisi
     :raises TransitionRefused: if the version is quarantined or retired.
     """
     golden = Golden(version=version, by_person=actor.is_person)
-    if state.golden == golden:
+    pinned = state.golden
+    if pinned and pinned.version == version and (pinned.by_person or not actor.is_person):
         return _unchanged(Action.PIN_GOLDEN, state, f"{version} already is golden", version)
     _require_not_banned(state, version, "pin it as golden")
-    if state.golden and state.golden.by_person and not actor.is_person:
-        raise TransitionRefused(
-            f"{state.golden.version} is pinned as golden by a person; only a person may pin {version}"
-        )
+    if pinned and pinned.by_person and not actor.is_person:
+        raise TransitionRefused(f"{pinned.version} is pinned as golden by a person; only a person may pin {version}")
     return _changed(
         Action.PIN_GOLDEN, replace(state, golden=golden), f"{version} is pinned as golden by {actor}", version
     )
@@ -207,18 +208,20 @@ def pin_golden(state: ServingState, *, version: Version, actor: Actor) -> Decisi
 def quarantine(state: ServingState, *, version: Version, reason: str, force: bool = False) -> Decision:
     """Ban a version until a person lifts it; a quarantined canary's release ends at once.
 
-    :param force: Also ban the stable version, which goes on serving until a rollback.
-    :raises TransitionRefused: for the stable version without ``force``.
+    :param force: Also ban the stable version, which goes on serving until a rollback, or a first release's canary, after
+        which nothing serves.
+    :raises TransitionRefused: for the stable or the only serving version without ``force``.
     """
     if version in state.quarantined:
         return _unchanged(Action.QUARANTINE, state, f"{version} already is quarantined", version)
-    if version == state.stable and not force:
+    serves_alone = tuple(served for served, _ in state.split) == (version,) and state.stable is None
+    if (version == state.stable or serves_alone) and not force:
         raise TransitionRefused(
-            f"{version} is stable: quarantining it would leave nothing good to serve; roll back first, or use force"
+            f"{version} is {'the only version that serves' if serves_alone else 'stable'}: quarantining it would leave nothing "
+            "good to serve; roll back or abort first, or use force"
         )
-    after = state
-    if (state.canary and state.canary.version == version) or (state.release and state.release.version == version):
-        after = replace(after, canary=None, release=None)
+    on_trial = state.canary is not None and state.canary.version == version
+    after = _without_release(state) if on_trial else state
     return _changed(Action.QUARANTINE, _quarantined(after, version), f"{version} is quarantined: {reason}", version)
 
 
@@ -275,8 +278,7 @@ def retire(
         state,
         retired=retired,
         earlier=_without(state.earlier, *gone),
-        left=_without(state.left, *gone),
-        quarantined=_without(state.quarantined, *gone),
+        left=_without(state.left, *gone),  # a quarantine stays: the same name may be pushed again
     )
     what = f"{_names(sorted(gone))} retired: {reason}" if gone else f"forgets {_names(sorted(forget))}: files are gone"
     return _changed(Action.RETIRE, after, what)
@@ -294,7 +296,7 @@ def adopt(
 
     :raises TransitionRefused: if the model has a state already.
     """
-    pinned = Golden(version=golden, by_person=actor.is_person) if golden else None
+    pinned = Golden(version=golden, by_person=actor.is_person) if golden else state.golden
     adopted = replace(state, stable=stable, canary=canary, golden=pinned)
     if state == adopted:
         return _unchanged(Action.ADOPT, state, "already adopted as it is")
@@ -313,11 +315,12 @@ def _automatic_target(state: ServingState, unusable: Collection[Version]) -> Ver
         if not banned and not (floor and version < floor):
             return version
     golden = state.golden.version if state.golden else None
-    if golden and golden != state.stable and golden not in unusable:
+    just_left = state.left[-1:]
+    if golden and golden != state.stable and golden not in {*unusable, *just_left}:
         return golden
     serving = f"{state.stable} goes on serving" if state.stable else "nothing serves"
     raise NoRollbackTarget(
-        f"no version to roll back to: no earlier stable version is usable and no other golden one is pinned; {serving}. "
+        f"no version to roll back to: no earlier stable version is usable, nor another golden one; {serving}. "
         "Name a version, or push a good one"
     )
 
@@ -328,8 +331,15 @@ def _require_rollback_target(
     _require_not_banned(state, target, "roll back to it")
     if target in unusable:
         raise TransitionRefused(f"cannot roll back to {target}: its files are gone or altered; choose another version")
+    if actor.is_person:
+        return
+    if target not in {*state.promoted, *state.labels.values()} or (state.canary and target == state.canary.version):
+        raise TransitionRefused(
+            f"cannot roll back to {target}: it was never stable and is not golden; only a person may put it there by name, "
+            "the automation has to release it"
+        )
     pin = state.golden.version if state.golden and state.golden.by_person else None
-    if pin and target < pin and not actor.is_person:
+    if pin and target < pin:
         raise TransitionRefused(
             f"cannot roll back to {target}: a person pinned {pin}, and only a person may go past a pin"
         )
@@ -381,6 +391,18 @@ def _who_is_live(fence: Fence, state: ServingState) -> str:
     live = state.release
     now = f"release {live.id!r} attempt {live.attempt} ({live.version}) is" if live else "no release is"
     return f"release {fence.release!r} attempt {fence.attempt} is no longer live; {now}"
+
+
+def _is_over(fence: Fence, state: ServingState) -> bool:
+    """Whether a newer attempt of the release is live, or this attempt or a newer one has ended."""
+    live, ended = state.release, state.ended
+    replaced = live is not None and live.id == fence.release and live.attempt > fence.attempt
+    return replaced or (ended is not None and ended.release == fence.release and ended.attempt >= fence.attempt)
+
+
+def _without_release(state: ServingState) -> ServingState:
+    """Return the state without canary and live release; it remembers which release ended."""
+    return replace(state, canary=None, release=None, ended=state.release.fence if state.release else state.ended)
 
 
 def _ramp(state: ServingState, percent: float, *, zero_allowed: bool) -> float:

@@ -27,7 +27,7 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")
 """What a model may be called: it becomes a directory, part of a URL and of a metric's labels."""
 
 _TIMESTAMP_NAME = re.compile(r"v-(\d{8})-(\d{6})\Z", re.ASCII)
-_SEMANTIC_NAME = re.compile(r"(?P<prefix>.+)-v(?P<major>\d+)\.(?P<minor>\d+)\.(?P<patch>\d+)\Z", re.ASCII)
+_SEMANTIC_NAME = re.compile(r"(?P<prefix>.+)-v(?P<major>\d{1,9})\.(?P<minor>\d{1,9})\.(?P<patch>\d{1,9})\Z", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}\Z")
 _TIME_FORMAT = "%Y%m%d%H%M%S"
 _MAJOR_UNIT, _MINOR_UNIT = 10**8, 10**4
@@ -120,8 +120,11 @@ class VersionNaming:
         :raises InvalidVersionName: if no name of this scheme has that number.
         """
         text = str(number)
-        if not re.fullmatch(r"0|[1-9][0-9]*", text):
-            raise InvalidVersionName(f"serving number {number!r} is not a whole number without sign or leading zeros")
+        if not re.fullmatch(r"0|[1-9][0-9]{0,18}", text):
+            raise InvalidVersionName(
+                f"serving number {number!r} is not a whole number of 1 to 19 digits without sign or leading zeros; give one "
+                f"such as {self._example.number}"
+            )
         name = self._timestamp_name(text) if self.scheme is Scheme.TIMESTAMP else self._semantic_name(int(text))
         return Version(name=name, number=int(text))
 
@@ -136,13 +139,30 @@ class VersionNaming:
                 f"as '{self.prefix}-v1.0.0'"
             )
         if moment.tzinfo is None:
-            raise InvalidVersionName(f"time {moment!r} has no time zone; version names are in UTC")
+            raise InvalidVersionName(
+                f"time {moment!r} has no time zone; version names are in UTC, so give one with a zone"
+            )
         return self.parse(f"v-{moment.astimezone(UTC):%Y%m%d-%H%M%S}")
 
     def next_second(self, version: Version) -> Version:
-        """Return the timestamp version one second after another: where a second push within one second goes."""
+        """Return the timestamp version one second after another: where a second push within one second goes.
+
+        :raises InvalidVersionName: for semantic schemes, and after the calendar's last second.
+        """
+        if self.scheme is not Scheme.TIMESTAMP:
+            raise InvalidVersionName(
+                f"version {version.name!r} of scheme 'semantic' has no next second; give another name, such as the next patch"
+            )
         moment = datetime.strptime(str(version.number), _TIME_FORMAT).replace(tzinfo=UTC)
-        return self.from_time(moment + timedelta(seconds=1))
+        try:
+            return self.from_time(moment + timedelta(seconds=1))
+        except OverflowError:
+            raise InvalidVersionName(f"after {version.name!r} the calendar ends; give an earlier time") from None
+
+    @property
+    def _example(self) -> Version:
+        """A version of this scheme, for messages that say what to write."""
+        return self.parse("v-20230601-120000" if self.scheme is Scheme.TIMESTAMP else f"{self.prefix}-v1.2.3")
 
     def _timestamp_number(self, name: str) -> int:
         found = _TIMESTAMP_NAME.match(name)
@@ -161,7 +181,9 @@ class VersionNaming:
     def _semantic_number(self, name: str) -> int:
         found = _SEMANTIC_NAME.match(name)
         if not found or found["prefix"] != self.prefix:
-            raise InvalidVersionName(f"version {name!r} is not of the form {self.prefix}-v<major>.<minor>.<patch>")
+            raise InvalidVersionName(
+                f"version {name!r} is not of the form {self.prefix}-v<major>.<minor>.<patch>, such as {self._example}"
+            )
         parts = found["major"], found["minor"], found["patch"]
         if any(len(part) > 1 and part.startswith("0") for part in parts):
             raise InvalidVersionName(
@@ -178,13 +200,15 @@ class VersionNaming:
         major, rest = divmod(number, _MAJOR_UNIT)
         minor, patch = divmod(rest, _MINOR_UNIT)
         if major > _MAX_MAJOR:
-            raise InvalidVersionName(f"serving number {number} is beyond {self.prefix}-v{_MAX_MAJOR}.9999.9999")
+            raise InvalidVersionName(
+                f"serving number {number} is beyond {self.prefix}-v{_MAX_MAJOR}.9999.9999, the last one; give a lower one"
+            )
         return f"{self.prefix}-v{major}.{minor}.{patch}"
 
 
 def _check_moment(digits: str, *, shown: str) -> None:
     """Refuse 14 digits that are no moment of the calendar, so that every number has a name and every name a number."""
-    problem = f"version {shown!r} is not a moment in UTC as YYYYMMDDHHMMSS"
+    problem = f"version {shown!r} is not a moment in UTC as YYYYMMDDHHMMSS, such as 20230601120000"
     if len(digits) != 14 or int(digits[:4]) < _OLDEST_YEAR:
         raise InvalidVersionName(problem)
     try:
