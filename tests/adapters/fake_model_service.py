@@ -82,6 +82,7 @@ class FakeModelService:
         """Every ``ModelServerConfig`` received, refused ones too."""
         self._port = 0
         self._server: grpc.Server | None = None
+        self._pool = futures.ThreadPoolExecutor(max_workers=1)
         self._stopping = threading.Event()
         self._config_lock = threading.Lock()
         self._forget()
@@ -113,7 +114,8 @@ class FakeModelService:
         self._config_lock = threading.Lock()
         if models is not None:
             self._load_startup_file(models)
-        server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)])
+        self._pool = futures.ThreadPoolExecutor(max_workers=16)
+        server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
         server.add_generic_rpc_handlers((self._model_service(), self._prediction_service()))
         self._port = server.add_insecure_port(f"127.0.0.1:{self._port}")
         server.start()
@@ -126,6 +128,7 @@ class FakeModelService:
         server, self._server = self._server, None
         if server is not None:
             server.stop(grace=None).wait()
+            self._pool.shutdown()  # a call of this process must not go on in the next one
 
     def _forget(self) -> None:
         self.models = {}
@@ -261,7 +264,7 @@ class FakeModelService:
 
     # gRPC
 
-    def _model_service(self) -> grpc.GenericRpcHandler:
+    def _model_service(self) -> grpc.GenericRpcHandler[Any, Any]:
         return grpc.method_handlers_generic_handler(
             protos.MODEL_SERVICE,
             {
@@ -270,7 +273,7 @@ class FakeModelService:
             },
         )
 
-    def _prediction_service(self) -> grpc.GenericRpcHandler:
+    def _prediction_service(self) -> grpc.GenericRpcHandler[Any, Any]:
         return grpc.method_handlers_generic_handler(
             protos.PREDICTION_SERVICE,
             {"GetModelMetadata": self._handler(self._get_model_metadata, protos.GetModelMetadataRequest)},

@@ -18,7 +18,7 @@ BIG = 20230602120000
 
 
 def bytes_of(message: Any) -> bytes:
-    return message.SerializeToString(deterministic=True)
+    return bytes(message.SerializeToString(deterministic=True))
 
 
 def example_config() -> Any:
