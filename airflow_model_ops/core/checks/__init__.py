@@ -8,13 +8,14 @@ judge takes the place of :func:`assess` alone: it reads the same evidence and gi
 from __future__ import annotations
 
 from airflow_model_ops.core.checks.definition import PLACEHOLDERS, Check, CheckKind, Verdict
-from airflow_model_ops.core.checks.evidence import Evidence, Measurement
+from airflow_model_ops.core.checks.evidence import Arm, Evidence, Measurement
 from airflow_model_ops.core.checks.summary import WORST_FIRST, Assessment, Summary, combine
 from airflow_model_ops.core.checks.thresholds import assess
 
 __all__ = [
     "PLACEHOLDERS",
     "WORST_FIRST",
+    "Arm",
     "Assessment",
     "Check",
     "CheckKind",

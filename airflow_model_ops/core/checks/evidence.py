@@ -18,6 +18,20 @@ JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One of the two versions that a check looks at, by the names under which it is measured.
+
+    :param version_number: The serving number.
+    :param cluster: The router's cluster of that version.
+    :param version_name: The version's name; ``None`` if only the number is known.
+    """
+
+    version_number: str
+    cluster: str
+    version_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """The answer about one arm. An answer of "nothing" or "unreachable" is a measurement too.
 
