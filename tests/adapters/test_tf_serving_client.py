@@ -339,20 +339,24 @@ class TestFaults:
             client.reload([served(OLD)], timeout_seconds=30)
         assert time.monotonic() - began < 5
 
+    @pytest.mark.slow
     def test_a_server_that_comes_back_is_used_within_a_second_or_so(
         self, fake_model_service: Start, connect: Connect
     ) -> None:
-        """gRPC's default pause between tries grows to two minutes; a long outage must not add that to a rollback."""
+        """gRPC's default pause between tries grows to two minutes; a long outage must not add that to a rollback.
+
+        After six seconds down the default would pause for about four; ours never for more than about one.
+        """
         service = fake_model_service()
         client = connect(service)
         assert client.status("digits") == {}
         service.stop()
-        down_until = time.monotonic() + 2.5
+        down_until = time.monotonic() + 6
         while time.monotonic() < down_until:
             assert not _answers(client)
             time.sleep(0.05)
         service.start([served(OLD)])
-        wait_until(lambda: _answers(client), seconds=2.5)
+        wait_until(lambda: _answers(client), seconds=1.8)
         assert states(client) == {OLD: LoadState.AVAILABLE}
 
     def test_a_server_lost_during_a_reload_is_unreachable_and_not_wedged(
