@@ -1,8 +1,8 @@
-"""The demo's load generator, a process of its own: `python -m demo.load --url http://127.0.0.1:8080 --images live.npz ...`.
+"""The demo's load generator, a process of its own: `python -m demo.load --url http://127.0.0.1:8080 ...`.
 
-It sends labelled images through the router, exposes right and wrong answers per version on its own `/metrics` port, and keeps
-its own account in a status file. SIGTERM or SIGINT ends it: it waits for what is in flight, writes the status file once more
-(`"finished": true`) and exits with 0.
+It sends labelled images through the router, exposes right and wrong answers per version on a `/metrics` port of its own,
+and keeps its own account in a status file. SIGTERM or SIGINT ends it: it waits for what is in flight, writes the status
+file once more (`"finished": true`) and exits with 0.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from typing import Any
+
+from airflow_model_ops.metrics import Outcome
 
 UNKNOWN_VERSION = "unknown"
 KEPT_FAILURES = 20
@@ -17,16 +18,8 @@ _BODY_CHARS = 300
 _BUCKETS_PER_DOUBLING = 16
 
 
-class Result(StrEnum):
-    """How one request ended, given the label: the values of the metric's label `outcome`."""
-
-    RIGHT = "right"
-    WRONG = "wrong"
-    ERROR = "error"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class FinishedRequest:
     """One finished request.
 
     :param due: When it was to be sent, seconds since the epoch. The wait is counted from here, not from the moment of
@@ -39,7 +32,7 @@ class Outcome:
 
     due: float
     done: float
-    result: Result
+    outcome: Outcome
     version: str = UNKNOWN_VERSION
     status: int | None = None
     body: str = ""
@@ -47,7 +40,7 @@ class Outcome:
     @property
     def failed(self) -> bool:
         """True unless the answer was a 200 that could be read."""
-        return self.result is Result.ERROR
+        return self.outcome is Outcome.ERROR
 
     @property
     def latency_ms(self) -> float:
@@ -91,22 +84,22 @@ class VersionTally:
     first_at: float
     last_at: float
     first_wrong_at: float | None = None
-    results: Counter[Result] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     latencies: Latencies = field(default_factory=Latencies)
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one outcome of this version."""
-        self.first_at, self.last_at = min(self.first_at, outcome.done), max(self.last_at, outcome.done)
-        self.results[outcome.result] += 1
-        self.latencies.add(outcome.latency_ms)
-        if outcome.result is Result.WRONG and self.first_wrong_at is None:
-            self.first_wrong_at = outcome.done
+    def add(self, request: FinishedRequest) -> None:
+        """Count one request that this version answered."""
+        self.first_at, self.last_at = min(self.first_at, request.done), max(self.last_at, request.done)
+        self.outcomes[request.outcome] += 1
+        self.latencies.add(request.latency_ms)
+        if request.outcome is Outcome.WRONG and self.first_wrong_at is None:
+            self.first_wrong_at = request.done
 
     def as_json(self) -> dict[str, Any]:
         """Return the version's part of the status file."""
         return {
-            "sent": self.results.total(),
-            **{result.value: self.results[result] for result in Result},
+            "sent": self.outcomes.total(),
+            **{outcome.value: self.outcomes[outcome] for outcome in Outcome},
             "first_at": self.first_at,
             "last_at": self.last_at,
             "first_wrong_at": self.first_wrong_at,
@@ -124,35 +117,35 @@ class Tally:
     start_after_first_200: bool = False
     started_at: float | None = None
     left_out: int = 0
-    failures: list[Outcome] = field(default_factory=list)
+    failures: list[FinishedRequest] = field(default_factory=list)
     by_version: dict[str, VersionTally] = field(default_factory=dict)
     latencies: Latencies = field(default_factory=Latencies)
     timeline: dict[int, Counter[str]] = field(default_factory=dict)
     last_done: float = 0.0
 
-    def add(self, outcome: Outcome) -> bool:
-        """Count an outcome; return False if it is left out because counting has not begun."""
-        if not self._counting(outcome):
+    def add(self, request: FinishedRequest) -> bool:
+        """Count a request; return False if it is left out because counting has not begun."""
+        if not self._counting(request):
             self.left_out += 1
             return False
-        version = self.by_version.setdefault(outcome.version, VersionTally(first_at=outcome.done, last_at=outcome.done))
-        version.add(outcome)
-        self.latencies.add(outcome.latency_ms)
-        self.timeline.setdefault(int(outcome.done), Counter())[outcome.version] += 1
-        self.last_done = max(self.last_done, outcome.done)
-        if outcome.failed and len(self.failures) < KEPT_FAILURES:
-            self.failures.append(outcome)
+        version = self.by_version.setdefault(request.version, VersionTally(first_at=request.done, last_at=request.done))
+        version.add(request)
+        self.latencies.add(request.latency_ms)
+        self.timeline.setdefault(int(request.done), Counter())[request.version] += 1
+        self.last_done = max(self.last_done, request.done)
+        if request.failed and len(self.failures) < KEPT_FAILURES:
+            self.failures.append(request)
         return True
 
     @property
     def sent(self) -> int:
         """Requests counted so far, failed ones among them."""
-        return sum(version.results.total() for version in self.by_version.values())
+        return sum(version.outcomes.total() for version in self.by_version.values())
 
     @property
     def failed(self) -> int:
         """Counted requests that were not answered by a 200 that could be read."""
-        return sum(version.results[Result.ERROR] for version in self.by_version.values())
+        return sum(version.outcomes[Outcome.ERROR] for version in self.by_version.values())
 
     @property
     def achieved_rate(self) -> float:
@@ -174,12 +167,12 @@ class Tally:
             "timeline": [{"at": second, "versions": dict(self.timeline[second])} for second in sorted(self.timeline)],
         }
 
-    def _counting(self, outcome: Outcome) -> bool:
+    def _counting(self, request: FinishedRequest) -> bool:
         if self.started_at is None:
-            if self.start_after_first_200 and outcome.failed:
+            if self.start_after_first_200 and request.failed:
                 return False
-            self.started_at = outcome.due
-        return not self.start_after_first_200 or outcome.due >= self.started_at
+            self.started_at = request.due
+        return not self.start_after_first_200 or request.due >= self.started_at
 
 
 def clip(body: bytes | str) -> str:

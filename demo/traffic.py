@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from airflow_model_ops.metrics import Outcome
 from demo.digits import Images
 from demo.keepalive import Answer, BadAnswer, KeepAliveClient
-from demo.tally import UNKNOWN_VERSION, Outcome, Result, Tally, clip
+from demo.tally import UNKNOWN_VERSION, FinishedRequest, Tally, clip
 
 _OK = 200
 
@@ -72,45 +73,45 @@ class Traffic:
 
     async def _send(self, request: LabelledRequest, *, due: float, clock_offset: float) -> None:
         self.in_flight += 1
-        outcome = await self._outcome(request, due=due, clock_offset=clock_offset)
+        finished = await self._finish(request, due=due, clock_offset=clock_offset)
         self.in_flight -= 1
-        if self.tally.add(outcome):
-            self.count(model=self.model, version=outcome.version, outcome=outcome.result.value)
+        if self.tally.add(finished):
+            self.count(model=self.model, version=finished.version, outcome=finished.outcome.value)
 
-    async def _outcome(self, request: LabelledRequest, *, due: float, clock_offset: float) -> Outcome:
+    async def _finish(self, request: LabelledRequest, *, due: float, clock_offset: float) -> FinishedRequest:
         loop = asyncio.get_running_loop()
         answer: Answer | None = None
         try:
             async with asyncio.timeout_at(due + self.timeout):
                 answer = await self.client.post(request.body)
-            result, body = judge(answer, digit=request.digit), clip(answer.body)
+            outcome, body = judge(answer, digit=request.digit), clip(answer.body)
         except TimeoutError:
-            result, body = Result.ERROR, f"no answer within {self.timeout:g} s"
+            outcome, body = Outcome.ERROR, f"no answer within {self.timeout:g} s"
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, BadAnswer, ValueError) as error:
-            result, body = Result.ERROR, clip(f"{type(error).__name__}: {error}")
-        return Outcome(
+            outcome, body = Outcome.ERROR, clip(f"{type(error).__name__}: {error}")
+        return FinishedRequest(
             due=due + clock_offset,
             done=loop.time() + clock_offset,
-            result=result,
+            outcome=outcome,
             version=answer.headers.get("x-model-version", UNKNOWN_VERSION) if answer else UNKNOWN_VERSION,
             status=answer.status if answer else None,
-            body=body if result is Result.ERROR else "",
+            body=body if outcome is Outcome.ERROR else "",
         )
 
 
-def judge(answer: Answer, *, digit: int) -> Result:
+def judge(answer: Answer, *, digit: int) -> Outcome:
     """Compare an answer with its label.
 
     :raises BadAnswer: when a 200 does not hold the scores of one image.
     """
     if answer.status != _OK:
-        return Result.ERROR
+        return Outcome.ERROR
     try:
         (scores,) = json.loads(answer.body)["predictions"]
         best = max(range(len(scores)), key=scores.__getitem__)
     except (ValueError, KeyError, TypeError) as error:
         raise BadAnswer(f"200 with body {clip(answer.body)!r}, which holds no scores of one image") from error
-    return Result.RIGHT if best == digit else Result.WRONG
+    return Outcome.RIGHT if best == digit else Outcome.WRONG
 
 
 async def _sleep_until(due: float, *, stop: asyncio.Event) -> bool:

@@ -4,21 +4,24 @@ import json
 
 import pytest
 
-from demo.tally import KEPT_FAILURES, Latencies, Outcome, Result, Tally, clip
+from airflow_model_ops.metrics import Outcome
+from demo.tally import KEPT_FAILURES, FinishedRequest, Latencies, Tally, clip
 
 
-def outcome(*, due: float = 100.0, took: float = 0.01, result: Result = Result.RIGHT, version: str = "1") -> Outcome:
-    failed = result is Result.ERROR
-    return Outcome(
-        due=due, done=due + took, result=result, version=version, status=503 if failed else 200, body="no" * failed
+def finished(
+    *, due: float = 100.0, took: float = 0.01, outcome: Outcome = Outcome.RIGHT, version: str = "1"
+) -> FinishedRequest:
+    failed = outcome is Outcome.ERROR
+    return FinishedRequest(
+        due=due, done=due + took, outcome=outcome, version=version, status=503 if failed else 200, body="no" * failed
     )
 
 
 def test_right_wrong_and_failed_answers_are_counted_per_version() -> None:
     tally = Tally()
 
-    for result, version in [("right", "1"), ("wrong", "2"), ("right", "2"), ("error", "2")]:
-        tally.add(outcome(result=Result(result), version=version))
+    for outcome, version in [("right", "1"), ("wrong", "2"), ("right", "2"), ("error", "2")]:
+        tally.add(finished(outcome=Outcome(outcome), version=version))
 
     account = tally.as_json()
     assert (account["sent"], account["failed"]) == (4, 1)
@@ -29,9 +32,9 @@ def test_right_wrong_and_failed_answers_are_counted_per_version() -> None:
 def test_first_and_last_answer_of_a_version_are_by_time_even_when_answers_overtake_each_other() -> None:
     tally = Tally()
 
-    tally.add(outcome(due=105, took=1))
-    tally.add(outcome(due=101, took=9))
-    tally.add(outcome(due=102, took=1, result=Result.WRONG))
+    tally.add(finished(due=105, took=1))
+    tally.add(finished(due=101, took=9))
+    tally.add(finished(due=102, took=1, outcome=Outcome.WRONG))
 
     version = tally.by_version["1"]
     assert (version.first_at, version.last_at, version.first_wrong_at) == (103, 110, 103)
@@ -40,10 +43,10 @@ def test_first_and_last_answer_of_a_version_are_by_time_even_when_answers_overta
 def test_nothing_before_the_first_success_counts_when_asked_so() -> None:
     tally = Tally(start_after_first_200=True)
 
-    before = [tally.add(outcome(due=due, result=Result.ERROR)) for due in (1, 2)]
-    first = tally.add(outcome(due=4))
-    overtaken = tally.add(outcome(due=3, took=5, result=Result.ERROR))
-    after = tally.add(outcome(due=5, result=Result.ERROR))
+    before = [tally.add(finished(due=due, outcome=Outcome.ERROR)) for due in (1, 2)]
+    first = tally.add(finished(due=4))
+    overtaken = tally.add(finished(due=3, took=5, outcome=Outcome.ERROR))
+    after = tally.add(finished(due=5, outcome=Outcome.ERROR))
 
     assert (before, first, overtaken, after) == ([False, False], True, False, True)
     assert (tally.sent, tally.failed, tally.left_out, tally.started_at) == (2, 1, 3, 4)
@@ -52,7 +55,7 @@ def test_nothing_before_the_first_success_counts_when_asked_so() -> None:
 def test_without_being_asked_a_failure_before_the_first_success_counts() -> None:
     tally = Tally()
 
-    assert tally.add(outcome(result=Result.ERROR))
+    assert tally.add(finished(outcome=Outcome.ERROR))
     assert tally.failed == 1
 
 
@@ -60,7 +63,7 @@ def test_the_first_failures_are_kept_whole_and_all_are_counted() -> None:
     tally = Tally()
 
     for number in range(KEPT_FAILURES + 5):
-        tally.add(outcome(due=number, result=Result.ERROR))
+        tally.add(finished(due=number, outcome=Outcome.ERROR))
 
     assert tally.failed == KEPT_FAILURES + 5
     assert [failure["due"] for failure in tally.as_json()["failures"]] == list(range(KEPT_FAILURES))
@@ -71,7 +74,7 @@ def test_the_timeline_says_which_versions_answered_in_each_second() -> None:
     tally = Tally()
 
     for due, version in [(7.1, "1"), (5.5, "1"), (5.2, "2"), (5.3, "1")]:
-        tally.add(outcome(due=due, version=version))
+        tally.add(finished(due=due, version=version))
 
     assert json.loads(json.dumps(tally.as_json()))["timeline"] == [
         {"at": 5, "versions": {"1": 2, "2": 1}},
@@ -84,7 +87,7 @@ def test_the_achieved_rate_spans_first_due_to_last_done() -> None:
     assert tally.achieved_rate == 0
 
     for number in range(20):
-        tally.add(outcome(due=100 + number / 10, took=0.1))
+        tally.add(finished(due=100 + number / 10, took=0.1))
 
     assert tally.achieved_rate == pytest.approx(10)
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
+from airflow_model_ops.metrics import Outcome
 from demo.digits import Images
 from demo.keepalive import Answer, BadAnswer, KeepAliveClient
-from demo.tally import Result, Tally
+from demo.tally import Tally
 from demo.traffic import Traffic, judge, labelled_requests
 from tests.demo.digit_server import DigitServer, Respond, answer, serving
 
@@ -72,15 +73,15 @@ def test_answers_are_judged_by_their_label_and_fed_back_per_version(images: Imag
 
     tally, counts, server = send(images, respond, until=sent(100))
 
-    one, two = tally.by_version["1"].results, tally.by_version["2"].results
-    assert one[Result.RIGHT] == one.total() >= 49
-    assert two[Result.WRONG] > two[Result.RIGHT] > 0
+    one, two = tally.by_version["1"].outcomes, tally.by_version["2"].outcomes
+    assert one[Outcome.RIGHT] == one.total() >= 49
+    assert two[Outcome.WRONG] > two[Outcome.RIGHT] > 0
     assert tally.failed == 0
     assert tally.sent == server.requests
     assert counts.seen == {
-        ("digits", version, result.value): number
+        ("digits", version, outcome.value): number
         for version, account in tally.by_version.items()
-        for result, number in account.results.items()
+        for outcome, number in account.outcomes.items()
     }
     assert server.request_lines == {"POST /v1/models/digits:predict HTTP/1.1"}
 
@@ -138,7 +139,7 @@ def test_a_chunked_answer_is_read_whole_and_the_connection_stays_in_step(images:
 
     tally, _, server = send(images, respond, until=sent(20), rate=100)
 
-    assert (tally.failed, tally.by_version["1"].results.keys()) == (0, {Result.RIGHT})
+    assert (tally.failed, set(tally.by_version["1"].outcomes)) == (0, {Outcome.RIGHT})
     assert server.connections < 5
 
 
@@ -246,7 +247,7 @@ def test_a_late_answer_is_a_failure_and_the_next_request_is_not_given_its_bytes(
     tally, _, _ = send(images, respond, until=lambda tally, _: tally.failed >= 1 and tally.sent >= 30, timeout=0.3)
 
     assert tally.failed == 1
-    assert tally.by_version["1"].results.keys() == {Result.RIGHT}
+    assert tally.by_version["1"].outcomes.keys() == {Outcome.RIGHT}
 
 
 def test_a_feedback_that_cannot_be_counted_ends_the_traffic_with_its_error(images: Images) -> None:
@@ -275,9 +276,9 @@ def test_a_feedback_that_cannot_be_counted_ends_the_traffic_with_its_error(image
 def test_the_highest_score_is_the_answer() -> None:
     body = b'{"predictions": [[0.1, 0.2, 0.6, 0.1]]}'
 
-    assert judge(Answer(status=200, headers={}, body=body), digit=2) is Result.RIGHT
-    assert judge(Answer(status=200, headers={}, body=body), digit=1) is Result.WRONG
-    assert judge(Answer(status=500, headers={}, body=body), digit=2) is Result.ERROR
+    assert judge(Answer(status=200, headers={}, body=body), digit=2) is Outcome.RIGHT
+    assert judge(Answer(status=200, headers={}, body=body), digit=1) is Outcome.WRONG
+    assert judge(Answer(status=500, headers={}, body=body), digit=2) is Outcome.ERROR
     with pytest.raises(BadAnswer, match="no scores of one image"):
         judge(Answer(status=200, headers={}, body=b'{"predictions": [[1], [1]]}'), digit=0)
 
