@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from airflow_model_ops.control.commit import Committer, seconds_of
 from airflow_model_ops.control.heads import Head, fleet_plan, read_head, read_heads
-from airflow_model_ops.core.errors import FleetBusy, NotApplied
+from airflow_model_ops.core.errors import ModelOpsError, NotApplied
 from airflow_model_ops.core.log import FactKind, Origin
 from airflow_model_ops.core.ports import Clock, FleetPlan, ModelPlan, Progress, Repository, Target
-from airflow_model_ops.core.versioning import Version
 
 _PAUSE_SECONDS = 0.1
 _LOCK_WAIT_SECONDS = 15.0
@@ -61,8 +60,10 @@ class FleetApplier:
         while True:
             try:
                 heads, progress = self._locked_pass(model, full=False)
-            except FleetBusy as busy:
-                why = str(busy)
+            except ModelOpsError as error:
+                if not error.retryable:
+                    raise
+                why = str(error)
             else:
                 head = heads.get(model)
                 if head is None:
@@ -96,8 +97,8 @@ class FleetApplier:
             if head.applied_at is None or derived.get(model) != head.generation
         )
 
-    def unload(self, *, deadline_seconds: float) -> dict[str, frozenset[Version]]:
-        """Un-list what no head needs any longer, a late step of its own; return what servers still list per model.
+    def unload(self, *, deadline_seconds: float) -> dict[str, frozenset[int]]:
+        """Un-list what no head needs any longer, a late step of its own; return the numbers still listed per model.
 
         A version that still drains, or whose server does not answer, stays listed and is in the answer.
         """
@@ -107,7 +108,8 @@ class FleetApplier:
                 plan = self._plan(read_heads(self._repository, fleet=self._fleet))
                 listed = dict(self._target.unload(plan))
             surplus = any(
-                listed.get(model, frozenset()) - set(model_plan.spare) for model, model_plan in plan.models.items()
+                listed.get(model, frozenset()) - {version.number for version in model_plan.spare}
+                for model, model_plan in plan.models.items()
             )
             if not surplus or self._clock.now() >= deadline:
                 return listed

@@ -263,8 +263,8 @@ class Target(Protocol):
         """
         ...
 
-    def unload(self, plan: FleetPlan) -> Mapping[str, frozenset[Version]]:
-        """Un-list what no plan names, one pass; return what a server still lists, per model."""
+    def unload(self, plan: FleetPlan) -> Mapping[str, frozenset[int]]:
+        """Un-list what no plan names, one pass; return the numbers a server still lists or unloads, per model."""
         ...
 
     def observe(self, model: str) -> Observed:

@@ -48,6 +48,12 @@ def replace_document(path: Path, *, content: bytes, only_if_missing: bool = Fals
         ) from error
 
 
+def check_directory(path: Path) -> None:
+    """Check that documents can be replaced in a directory. :raises InvalidConfig: if not."""
+    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+        raise InvalidConfig(f"router directory {str(path)!r} is missing or cannot be written; {_REMEDY}")
+
+
 _REMEDY = (
     "create the directory that the routers watch and let this user write it, or correct the connection's config_dir"
 )

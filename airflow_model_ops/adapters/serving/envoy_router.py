@@ -16,7 +16,13 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
     document_version,
     split_of,
 )
-from airflow_model_ops.adapters.serving.envoy_files import CLUSTERS_FILE, ROUTES_FILE, read_document, replace_document
+from airflow_model_ops.adapters.serving.envoy_files import (
+    CLUSTERS_FILE,
+    ROUTES_FILE,
+    check_directory,
+    read_document,
+    replace_document,
+)
 from airflow_model_ops.core.errors import InvalidConfig, RouterRefused, RouterUnreachable
 
 _POLL_SECONDS = 0.005  # a whole rollback has 0.3 s, and a question costs an Envoy well under a millisecond
@@ -70,6 +76,16 @@ class EnvoyRouter:
         self._admins = tuple(EnvoyAdmin(url, timeout_seconds=timeout_seconds) for url in admin_urls)
         self._log_paths = tuple(log_paths)
         self._refused_before: dict[tuple[str, str], int] = {}
+
+    def check(self) -> None:
+        """Check that every Envoy answers, and that the directory they watch is there and can be written.
+
+        :raises RouterUnreachable: naming the Envoy that does not answer.
+        :raises InvalidConfig: if the directory is missing or cannot be written.
+        """
+        check_directory(self._routes_path.parent)
+        for admin in self._admins:
+            admin.subscription(ROUTES_SUBSCRIPTION)
 
     def read_documents(self) -> RouterDocuments:
         """Read the documents on disk. :raises InvalidConfig: if they cannot be read."""
@@ -238,4 +254,5 @@ def _refusals(log: Path) -> list[str]:
     except OSError as error:
         return [f"its log {str(log)!r} cannot be read ({error})"]
     marks = ("config update rejected: ", "config update failure: ")
-    return [line.split(mark, 1)[1][:500] for line in lines for mark in marks if mark in line][-2:]
+    # Protobuf strews extra spaces over its messages, at random
+    return [" ".join(line.split(mark, 1)[1].split())[:500] for line in lines for mark in marks if mark in line][-2:]

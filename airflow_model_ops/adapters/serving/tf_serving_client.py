@@ -133,7 +133,9 @@ class ModelServiceClient:
         """
         return self._resolve(protos.ModelSpec(name=model, version_label=label))
 
-    def reload(self, models: Sequence[ServedModel], *, timeout_seconds: float, allow_empty: bool = False) -> None:
+    def reload(
+        self, models: Sequence[ServedModel], *, timeout_seconds: float, allow_empty: bool = False, foreign: str = ""
+    ) -> None:
         """Replace the server's whole list of models; a model left out is unloaded.
 
         Returns before versions of models already listed are loaded: poll ``status``. For the *first* version of a new
@@ -142,14 +144,15 @@ class ModelServiceClient:
 
         :param timeout_seconds: Deadline; with a new model in the list, allow for its loading.
         :param allow_empty: Accept an empty list, which unloads every model of the server.
+        :param foreign: A text-format ModelServerConfig of models that others manage, sent along as they are.
         :raises InvalidConfig: if the list must not be sent; nothing was sent.
         :raises ServerRefused: if the server refused the list, e.g. a label to a version that is not available.
         :raises LoadFailed: if a new model could not be loaded.
         :raises ServerWedged: if the deadline passed; only a restart may help.
         :raises ServerUnreachable: if the server was not there or went away.
         """
-        check_models(models, allow_empty=allow_empty)
-        request = protos.ReloadConfigRequest(config=model_server_config(models))
+        check_models(models, allow_empty=allow_empty or bool(foreign))
+        request = protos.ReloadConfigRequest(config=model_server_config(models, foreign=foreign))
         try:
             response = self._call(
                 protos.MODEL_SERVICE,

@@ -104,9 +104,18 @@ def check_models(models: Sequence[ServedModel], *, allow_empty: bool = False) ->
         raise InvalidConfig(msg)
 
 
-def model_server_config(models: Sequence[ServedModel]) -> Any:
-    """Return the ``ModelServerConfig`` message of these models, ordered by name."""
-    config = protos.ModelServerConfig()
+def model_server_config(models: Sequence[ServedModel], *, foreign: str = "") -> Any:
+    """Return the ``ModelServerConfig`` message of these models, ordered by name, after the foreign ones.
+
+    :param foreign: A text-format ModelServerConfig of models that others manage and that must stay as they are.
+    :raises InvalidConfig: if it cannot be parsed or names one of ``models`` too.
+    """
+    config = parse_model_server_config(foreign)
+    both = {entry.name for entry in config.model_config_list.config} & {model.name for model in models}
+    if both:
+        raise InvalidConfig(
+            f"models {sorted(both)!r} are managed here and listed as foreign too; adopt the fleet again"
+        )
     config.model_config_list.SetInParent()  # an unset list is refused; an empty one is legal
     for model in sorted(models, key=lambda model: model.name):
         entry = config.model_config_list.config.add(
@@ -117,7 +126,22 @@ def model_server_config(models: Sequence[ServedModel]) -> Any:
     return config
 
 
-def model_server_config_text(models: Sequence[ServedModel], *, with_labels: bool = True) -> str:
+def parse_model_server_config(text: str) -> Any:
+    """Return the message of a text-format ModelServerConfig, the content of a ``--model_config_file``.
+
+    :raises InvalidConfig: if it cannot be parsed.
+    """
+    config = protos.ModelServerConfig()
+    try:
+        text_format.Parse(text, config)
+    except text_format.ParseError as error:
+        raise InvalidConfig(
+            f"text-format ModelServerConfig cannot be parsed ({error}); give a --model_config_file"
+        ) from error
+    return config
+
+
+def model_server_config_text(models: Sequence[ServedModel], *, with_labels: bool = True, foreign: str = "") -> str:
     """Return the file for ``--model_config_file`` of a TF Serving that starts fresh; equal lists give equal text.
 
     :param with_labels: Write the labels too. A server refuses to start on labels unless it also runs with
@@ -125,7 +149,7 @@ def model_server_config_text(models: Sequence[ServedModel], *, with_labels: bool
     :raises InvalidConfig: if a model is listed twice. An empty list is fine: such a server waits for its first reload.
     """
     check_models(models, allow_empty=True)
-    config = model_server_config(models)
+    config = model_server_config(models, foreign=foreign)
     if not with_labels:
         for entry in config.model_config_list.config:
             entry.ClearField("version_labels")

@@ -1,0 +1,126 @@
+"""The routers of a TF Serving fleet: what they route now, and the whole documents with some models changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterable, Mapping
+
+from airflow_model_ops.adapters.serving.envoy_documents import (
+    ClusterSpec,
+    Endpoint,
+    ModelRoute,
+    clusters_document,
+    document_endpoints,
+    document_generations,
+    document_version,
+    parse_cluster_name,
+    routes_document,
+    split_of,
+)
+from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
+from airflow_model_ops.core.errors import RouterRefused, RouterUnreachable
+from airflow_model_ops.core.ports import FleetStore
+
+_CLUSTERS_COPY, _ROUTES_COPY = "clusters.json", "routes.json"
+_log = logging.getLogger(__name__)
+
+
+class FleetRoutes:
+    """Writes and confirms the routers' documents. A copy goes beside the logs first, which fails once the lock is lost.
+
+    :param rest: REST endpoint of every server, by its gRPC address.
+    :param confirm_seconds: Deadline of a confirmation by all routers.
+    """
+
+    def __init__(
+        self, *, store: FleetStore, router: EnvoyRouter, rest: Mapping[str, Endpoint], confirm_seconds: float
+    ) -> None:
+        self._store = store
+        self._router = router
+        self.rest = dict(rest)
+        self._confirm_seconds = confirm_seconds
+
+    @property
+    def drain_seconds(self) -> float:
+        """The longest a request may still run on a cluster that gets no new ones."""
+        return self._router.settings.route_timeout_seconds
+
+    def check(self) -> None:
+        """Check that every router answers.
+
+        :raises RouterUnreachable: if one does not.
+        """
+        try:
+            self._router.observed_split()
+        except RouterRefused as drift:
+            _log.warning("routers differ; the next apply mends it: %s", drift)
+
+    def observed_split(self, model: str) -> dict[int, float]:
+        """Return the split that every router really has.
+
+        :raises RouterRefused: if two differ.
+        """
+        return dict(self._router.observed_split().get(model, ()))
+
+    def generations(self) -> dict[str, int]:
+        """Return the generation of each model in the routes on disk."""
+        routes = self._router.read_documents().routes
+        return document_generations(routes) if routes else {}
+
+    def routes(self) -> dict[str, ModelRoute]:
+        """Return the routes on disk."""
+        content = self._router.read_documents().routes
+        if not content:
+            return {}
+        generations = document_generations(content)
+        splits = split_of(json.loads(content)["resources"][0])
+        return {
+            model: ModelRoute(model=model, generation=generations.get(model, 0), split=split)
+            for model, split in splits.items()
+        }
+
+    def clusters(self) -> dict[str, ClusterSpec]:
+        """Return the versions' clusters on disk, by name."""
+        content = self._router.read_documents().clusters
+        found = {}
+        for name, endpoints in (document_endpoints(content) if content else {}).items():
+            if "/" in name and endpoints:
+                model, number = parse_cluster_name(name)
+                found[name] = ClusterSpec(model=model, number=number, endpoints=endpoints)
+        return found
+
+    def write_clusters(
+        self,
+        clusters: Iterable[ClusterSpec],
+        *,
+        generations: Mapping[str, int],
+        wait_for: Collection[str],
+        urgent: bool = False,
+    ) -> None:
+        """Replace the clusters and wait until ``wait_for`` are active in every router.
+
+        :param urgent: Go on when a router's admin interface is silent: its files are written all the same.
+        """
+        content = clusters_document(
+            clusters, settings=self._router.settings, generations=generations, fleet=self.rest.values()
+        )
+        self._store.write(_CLUSTERS_COPY, content)
+        self._router.write_clusters(content)
+        try:
+            self._router.wait_clusters_active(wait_for, deadline_seconds=self._confirm_seconds)
+        except RouterUnreachable as error:
+            if not urgent:
+                raise
+            _log.warning("a router does not answer; the way back goes on without its word: %s", error)
+
+    def write_routes(self, routes: Iterable[ModelRoute]) -> None:
+        """Replace the routes and wait until every router serves them.
+
+        :raises RouterRefused: if a router did not take them.
+        :raises RouterUnreachable: if one does not answer; the routes are written all the same.
+        """
+        content = routes_document(routes, settings=self._router.settings)
+        self._store.write(_ROUTES_COPY, content)
+        self._router.write_routes(content)
+        self._router.wait_routes(document_version(content), deadline_seconds=self._confirm_seconds)

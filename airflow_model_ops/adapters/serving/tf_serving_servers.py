@@ -1,0 +1,181 @@
+"""The model servers of a fleet as one: asked all at once, told the whole list, the silent ones named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_model_ops.adapters.serving import tf_serving_plan as planning
+from airflow_model_ops.adapters.serving.envoy_spec import Endpoint
+from airflow_model_ops.adapters.serving.tf_serving_client import (
+    LoadState,
+    ModelServiceClient,
+    VersionStatus,
+    model_server_config_text,
+)
+from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument, Statuses
+from airflow_model_ops.core.errors import FleetNotAdopted, ServerRefused, ServerUnreachable
+from airflow_model_ops.core.ports import FleetStore
+
+SERVING_DOCUMENT = "serving.json"
+STARTUP_CONFIG = "models.config"
+"""The list in text format, for ``--model_config_file`` of a server that starts fresh; without labels, which TF Serving
+refuses at its start."""
+ADOPTED_MARK = "adopted.json"
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One model server.
+
+    :param grpc: ``host:port`` of its gRPC port.
+    :param rest: Its REST endpoint, as the router reaches it.
+    """
+
+    grpc: str
+    rest: Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """How to treat the servers of one fleet; all times in seconds.
+
+    :param models_root: The repository's root as the servers see it.
+    :param declared_empty: Whether the fleet is known to have served nothing before us, so that it needs no adoption.
+    :param reload_seconds: Deadline of a reload of known models.
+    :param new_model_reload_seconds: How long to wait for a reload that brings a new model: a server loads it before it
+        answers, so a pass does not wait for that but polls.
+    """
+
+    models_root: str
+    declared_empty: bool = False
+    status_seconds: float = 2.0
+    reload_seconds: float = 10.0
+    new_model_reload_seconds: float = 1.0
+
+
+class Servers:
+    """The replicas of one fleet and the list they were last sent."""
+
+    def __init__(self, *, store: FleetStore, replicas: Sequence[Replica], settings: ServerSettings) -> None:
+        self._store = store
+        self._settings = settings
+        self._clients = {
+            replica.grpc: ModelServiceClient(replica.grpc, timeout_seconds=settings.status_seconds)
+            for replica in replicas
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
+
+    def check(self) -> None:
+        """Check that every server answers.
+
+        :raises ServerUnreachable: naming the first that does not.
+        """
+        for client in self._clients.values():
+            client.status("-")
+
+    def document(self) -> ServingDocument:
+        """Return the list last sent.
+
+        :raises FleetNotAdopted: if nothing was ever sent and the fleet is neither adopted nor declared empty.
+        """
+        content = self._store.read(SERVING_DOCUMENT)
+        if content is None and not self._settings.declared_empty and self._store.read(ADOPTED_MARK) is None:
+            raise FleetNotAdopted(
+                "this fleet was never applied by us and may serve models that a full list would unload; run "
+                "`airflow model-ops adopt`, or set `initially: empty` in the fleet's settings if it serves nothing"
+            )
+        return ServingDocument.from_bytes(content)
+
+    def statuses(self, models: Iterable[str]) -> dict[str, Statuses]:
+        """Return what each server says of each model."""
+        names = sorted(set(models))
+        known = self._ask(lambda client: {model: client.status(model) for model in names})
+        return {
+            model: {server: answer[model] if answer is not None else None for server, answer in known.items()}
+            for model in names
+        }
+
+    def resolved_labels(self, model: str, labels: Iterable[str]) -> dict[str, dict[str, int | None] | None]:
+        """Return per server what each label resolves to; ``None`` for a server that does not answer."""
+        wanted = sorted(labels)
+        if not wanted:
+            return {}
+        return self._ask(lambda client: {label: client.resolve_label(model, label) for label in wanted})
+
+    def send(
+        self,
+        document: ServingDocument,
+        *,
+        former: ServingDocument,
+        statuses: Mapping[str, Statuses],
+        servers: Collection[str] | None = None,
+    ) -> None:
+        """Keep the document and send it: kept first, so that a killed worker's successor knows what may be loaded.
+
+        :param statuses: What the servers said of models that may have lost versions; labels are fitted to it.
+        :param servers: Only these; ``None``: all. A server that does not answer is left for the next pass.
+        :raises ServerRefused: if a server refused the list.
+        """
+        self._keep(document)
+        brings_new = bool(document.models.keys() - former.models.keys())
+        deadline = self._settings.new_model_reload_seconds if brings_new else self._settings.reload_seconds
+        chosen = {server: client for server, client in self._clients.items() if servers is None or server in servers}
+
+        def reload(server: str) -> None:
+            try:
+                self._reload(server, document, statuses=statuses, deadline=deadline)
+            except ServerRefused as refusal:
+                # Most often a restarted server has lost a version that a label of another model points to.
+                _log.warning("%s; asking what it has of every model and trying once more", refusal)
+                self._reload(server, document, statuses=self.statuses(document.models), deadline=deadline)
+            except ServerUnreachable as error:
+                # New models: the server answers only when they are loaded. Otherwise the next pass finds what is lacking.
+                _log.info("%s", error)
+
+        _parallel(reload, chosen)
+
+    def _reload(
+        self, server: str, document: ServingDocument, *, statuses: Mapping[str, Statuses], deadline: float
+    ) -> None:
+        known = {model: by_server[server] or {} for model, by_server in statuses.items() if server in by_server}
+        models = planning.served_models(document, models_root=self._settings.models_root, statuses=known)
+        self._clients[server].reload(models, timeout_seconds=deadline, allow_empty=True, foreign=document.foreign)
+
+    def _keep(self, document: ServingDocument) -> None:
+        self._store.write(SERVING_DOCUMENT, document.to_bytes())
+        bare = planning.served_models(document, models_root=self._settings.models_root, statuses={})
+        text = model_server_config_text(bare, with_labels=False, foreign=document.foreign)
+        self._store.write(STARTUP_CONFIG, text.encode())
+
+    def _ask(self, question: Callable[[ModelServiceClient], _T]) -> dict[str, _T | None]:
+        def one(server: str) -> _T | None:
+            try:
+                return question(self._clients[server])
+            except ServerUnreachable as error:
+                _log.warning("%s", error)
+                return None
+
+        return _parallel(one, self._clients)
+
+
+def available(statuses: Mapping[int, VersionStatus]) -> frozenset[int]:
+    """Return the versions that a server can answer with."""
+    return frozenset(number for number, status in statuses.items() if status.state is LoadState.AVAILABLE)
+
+
+def _parallel(work: Callable[[str], _T], servers: Collection[str]) -> dict[str, _T]:
+    if len(servers) <= 1:
+        return {server: work(server) for server in servers}
+    with ThreadPoolExecutor(max_workers=min(16, len(servers))) as pool:
+        return dict(zip(servers, pool.map(work, servers), strict=True))

@@ -1,0 +1,233 @@
+"""TensorFlow Serving replicas behind Envoy as a target: loads, labels and shifts, in the order that fails no request.
+
+Up: listed, loaded, available on every server, cluster active in every Envoy, label, shift. Down (``unload``): shift
+confirmed, drained for at least the route's time-out, cluster, label and version. A way back (abort, rollback) shifts
+first: what it shifts to is loaded already, and a server that hangs in a reload must not delay it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from airflow_model_ops.adapters.serving import tf_serving_plan as planning
+from airflow_model_ops.adapters.serving.envoy_documents import ClusterSpec, ModelRoute
+from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument, Statuses
+from airflow_model_ops.adapters.serving.tf_serving_routes import FleetRoutes
+from airflow_model_ops.adapters.serving.tf_serving_servers import Servers, available
+from airflow_model_ops.core.errors import LoadFailed, RouterUnreachable, ServerRefused, ServerUnreachable
+from airflow_model_ops.core.ports import FleetPlan, Observed, Progress
+from airflow_model_ops.core.versioning import Version
+
+_log = logging.getLogger(__name__)
+
+
+class TfServingTarget:
+    """A fleet of TF Serving replicas behind Envoy. Callers hold the fleet lock during ``apply`` and ``unload``."""
+
+    def __init__(self, *, servers: Servers, routes: FleetRoutes) -> None:
+        self._servers = servers
+        self._routes = routes
+
+    def close(self) -> None:
+        """Close the connections to the servers."""
+        self._servers.close()
+
+    def check(self) -> None:
+        """Check that every server and router answers."""
+        self._servers.check()
+        self._routes.check()
+
+    def apply(self, plan: FleetPlan, *, focus: frozenset[str]) -> Progress:
+        """Make one pass: ways back first, then the list, then everybody who is ready."""
+        document = self._servers.document()
+        derived = self._routes.generations()
+        watched = {m for m, wanted in plan.models.items() if m in focus or derived.get(m) != wanted.generation}
+        one_pass = _Pass(plan=plan, watched=watched, statuses=self._servers.statuses(watched))
+        urgent = {model for model in watched if plan.models[model].urgent}
+        try:
+            self._shift(one_pass, urgent)
+            document = self._list(one_pass, document)
+            self._shift(one_pass, urgent - one_pass.applied.keys())
+            self._shift(
+                one_pass, watched - urgent, before=lambda ready: self._label(one_pass, document=document, ready=ready)
+            )
+            self._label(one_pass, document=self._servers.document(), ready=urgent & one_pass.applied.keys())
+        except (ServerRefused, ServerUnreachable, RouterUnreachable) as error:
+            _log.warning("pass over fleet %s was cut short: %s", plan.fleet, error)
+            one_pass.blame(str(error))
+        return Progress(applied=one_pass.applied, pending=one_pass.pending, failed=one_pass.failed)
+
+    def unload(self, plan: FleetPlan) -> Mapping[str, frozenset[int]]:
+        """Un-list what no plan needs and what has drained: cluster first, then label and version."""
+        document = self._servers.document()
+        routed = {model: frozenset(n for n, _ in route.split) for model, route in self._routes.routes().items()}
+        surplus = planning.surplus_versions(document, plan, routed=routed, drain_seconds=self._routes.drain_seconds)
+        if surplus:
+            self._drop_clusters(surplus)
+            statuses = self._servers.statuses(surplus)
+            self._servers.send(planning.reduced(document, surplus), former=document, statuses=statuses)
+        listed = self._servers.document().models
+        held = self._servers.statuses(plan.models)
+        return {
+            model: planning.still_held(
+                listed.get(model),
+                held[model],
+                dropped=surplus.get(model, frozenset()),
+                former=document.models.get(model),
+            )
+            for model in plan.models
+        }
+
+    def observe(self, model: str) -> Observed:
+        """Return what really serves of a model."""
+        statuses = self._servers.statuses({model})[model]
+        listed = self._servers.document().models.get(model)
+        resolved = self._servers.resolved_labels(model, listed.labels if listed else ())
+        labels = next((answer for answer in resolved.values() if answer is not None), {})
+        return Observed(
+            generation=self._routes.generations().get(model),
+            split=self._routes.observed_split(model),
+            loaded={server: None if known is None else available(known) for server, known in statuses.items()},
+            labels=labels,
+        )
+
+    def is_loaded(self, model: str, version: Version) -> bool:
+        """Whether a version is available on every server that answers, and at least one does."""
+        return planning.is_available(self._servers.statuses({model})[model], version.number)
+
+    def document_generations(self) -> Mapping[str, int]:
+        """Return the generation of each model in the routers' present routes."""
+        return self._routes.generations()
+
+    def _list(self, one_pass: _Pass, document: ServingDocument) -> ServingDocument:
+        """Send the list with everything that the heads need, to every server that lacks some of it."""
+        wanted = planning.extended(document, one_pass.plan)
+        changed = planning.versions_of(wanted) != planning.versions_of(document)
+        lacking = {
+            server
+            for model in one_pass.watched & wanted.models.keys()
+            for server, known in one_pass.statuses[model].items()
+            if known is not None and planning.lacking(wanted.models[model], known)
+        }
+        if changed or lacking:
+            self._servers.send(
+                wanted, former=document, statuses=one_pass.statuses, servers=None if changed else lacking
+            )
+            one_pass.statuses = self._servers.statuses(one_pass.watched)
+        return wanted
+
+    def _label(self, one_pass: _Pass, *, document: ServingDocument, ready: Iterable[str]) -> None:
+        """Move the labels of ready models: the second reload of TF Serving's two-phase label move.
+
+        :raises ServerRefused: if a label does not resolve as told afterwards.
+        """
+        models = sorted(ready)
+        wanted = planning.relabelled(document, one_pass.plan, ready=models, statuses=one_pass.statuses)
+        moved = [model for model in models if wanted.models.get(model) != document.models.get(model)]
+        if not moved and not any(self._strays(wanted, model) for model in models):
+            return
+        self._servers.send(wanted, former=document, statuses=one_pass.statuses)
+        for model in models:
+            if self._strays(wanted, model):
+                labels = dict(wanted.models[model].labels)
+                raise ServerRefused(
+                    f"labels of model {model!r} do not resolve to {labels} after a reload; trying again"
+                )
+
+    def _strays(self, document: ServingDocument, model: str) -> bool:
+        """Whether an answering server resolves a label otherwise than it was told, e.g. after its restart."""
+        labels = dict(document.models[model].labels) if model in document.models else {}
+        answers = self._servers.resolved_labels(model, labels)
+        return any(answer is not None and answer != labels for answer in answers.values())
+
+    def _shift(self, one_pass: _Pass, models: set[str], *, before: Callable[[set[str]], None] | None = None) -> None:
+        """Shift the traffic of those of the models that are ready; ``before`` runs between clusters and routes."""
+        routes = self._routes.routes()
+        ready = {model for model in models if one_pass.judge(model, route=routes.get(model))}
+        interim = [
+            route
+            for model in sorted(models - ready)
+            if (route := planning.interim_route(one_pass.plan.models[model], routes.get(model))) is not None
+        ]
+        if ready:
+            self._widen_clusters(one_pass, ready, routes)
+            if before is not None:
+                before(ready)
+        if not ready and not interim:
+            return
+        routes |= {route.model: route for route in interim}
+        routes |= {model: planning.route_of(one_pass.plan.models[model]) for model in ready}
+        self._routes.write_routes(routes.values())
+        for model in ready:
+            one_pass.applied[model] = {str(number): percent for number, percent in routes[model].split}
+
+    def _widen_clusters(self, one_pass: _Pass, ready: set[str], routes: Mapping[str, ModelRoute]) -> None:
+        """Write the present clusters plus one for every available version of the ready models."""
+        clusters = self._routes.clusters()
+        wait_for = set()
+        for model in ready:
+            plan = one_pass.plan.models[model]
+            for version in plan.state.warm:
+                spec = self._cluster(model, version.number, one_pass.statuses[model], clusters)
+                if spec is not None:
+                    clusters[spec.name] = spec
+                    if version.number in planning.needed_numbers(plan):
+                        wait_for.add(spec.name)
+        generations = {model: route.generation for model, route in routes.items()}
+        generations |= {model: one_pass.plan.models[model].generation for model in ready}
+        self._routes.write_clusters(
+            clusters.values(),
+            generations=generations,
+            wait_for=wait_for,
+            urgent=all(one_pass.plan.models[model].urgent for model in ready),
+        )
+
+    def _cluster(
+        self, model: str, number: int, statuses: Statuses, clusters: Mapping[str, ClusterSpec]
+    ) -> ClusterSpec | None:
+        old = next((spec.endpoints for spec in clusters.values() if (spec.model, spec.number) == (model, number)), ())
+        endpoints = planning.endpoints_of(number, statuses, rest=self._routes.rest, old=old)
+        return ClusterSpec(model=model, number=number, endpoints=endpoints) if endpoints else None
+
+    def _drop_clusters(self, surplus: Mapping[str, frozenset[int]]) -> None:
+        clusters = self._routes.clusters()
+        kept = [spec for spec in clusters.values() if spec.number not in surplus.get(spec.model, frozenset())]
+        if len(kept) < len(clusters):
+            self._routes.write_clusters(kept, generations=self._routes.generations(), wait_for=())
+
+
+@dataclass(kw_only=True)
+class _Pass:
+    """What one pass has seen and achieved."""
+
+    plan: FleetPlan
+    watched: set[str]
+    statuses: dict[str, Statuses]
+    applied: dict[str, dict[str, float]] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Exception] = field(default_factory=dict)
+
+    def judge(self, model: str, *, route: ModelRoute | None) -> bool:
+        """Whether a model's head may take traffic now; if not, remember why."""
+        plan, statuses = self.plan.models[model], self.statuses[model]
+        routed = {number for number, _ in route.split} if route else set()
+        why = planning.unready(plan, statuses, routed=routed)
+        self.pending.pop(model, None)
+        if why is None:
+            return True
+        failure = planning.failed_load(plan, statuses)
+        if failure is not None:
+            number, server, message = failure
+            self.failed[model] = LoadFailed(
+                f"model server {server!r} could not load version {number} of {model!r}: {message or 'it gave no reason'}; "
+                "a version in error stays in error: mend the model and push it under a new version"
+            )
+        self.pending[model] = why
+        return False
+
+    def blame(self, why: str) -> None:
+        """Give every model that this pass did not finish a reason."""
+        for model in self.watched - self.applied.keys() - self.failed.keys():
+            self.pending[model] = f"{self.pending[model]}; {why}" if model in self.pending else why
