@@ -1,0 +1,155 @@
+"""The release policy of one model: steps, checks, deadlines, validation and retention, as the YAML file states them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from airflow_model_ops.core.checks import Check, Verdict
+from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.versioning import VersionNaming, check_model_name
+
+
+class OnDeadline(StrEnum):
+    """What a step does when its deadline passes without a verdict that acts."""
+
+    HOLD = "hold"
+    """Freeze the step and wait for a person."""
+    ABORT = "abort"
+    """End the canary; stable is untouched."""
+    PROMOTE = "promote"
+    """Go on, recorded as "without proof"; only for UNDECIDED: blindness never promotes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One share of traffic and how long it is held at least.
+
+    :param bake_seconds: Seconds the share is held before SAFE lets it rise.
+    """
+
+    percent: float
+    bake_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What a version must show before it gets traffic.
+
+    :param examples: Path of an ``.npz`` with arrays ``x`` and ``y``; ``None``: only loading and signature are checked.
+    :param min_accuracy: Lowest accepted accuracy on the examples, 0 to 1.
+    :param max_accuracy_drop: How far below stable's accuracy on the same examples it may be, 0 to 1.
+    :param timeout_seconds: For loading and all examples.
+    """
+
+    examples: str | None = None
+    min_accuracy: float | None = None
+    max_accuracy_drop: float | None = None
+    timeout_seconds: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasePolicy:
+    """How one model is released.
+
+    :param steps: Rising shares; the last one that is held before the promotion need not be 100.
+    :param interval_seconds: Seconds between two measurements of a step's checks.
+    :param deadline_seconds: Longest a step may last before ``on_deadline`` decides.
+    :param keep_last: How many promoted versions retention keeps.
+    :param keep_warm: How many earlier stable versions stay loaded.
+    :param load_seconds: Longest a version may take to load on every server.
+    :raises InvalidConfig: with every mistake at once.
+    """
+
+    model: str
+    naming: VersionNaming = field(default_factory=VersionNaming)
+    steps: tuple[Step, ...]
+    checks: tuple[Check, ...]
+    interval_seconds: float = 15.0
+    deadline_seconds: float = 3600.0
+    on_deadline: OnDeadline = OnDeadline.HOLD
+    validation: Validation = field(default_factory=Validation)
+    keep_last: int = 5
+    keep_warm: int = 1
+    load_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        check_model_name(self.model)
+        mistakes = [*_mistakes_of_steps(self), *_mistakes_of_checks(self), *_mistakes_of_sizes(self)]
+        if mistakes:
+            raise InvalidConfig(f"release policy of model {self.model!r}: {'; '.join(mistakes)}")
+
+
+def _mistakes_of_steps(policy: ReleasePolicy) -> Iterator[str]:
+    shares = [step.percent for step in policy.steps]
+    if not shares:
+        yield "canary.steps is empty; give at least one, such as {percent: 10, bake: 5m}"
+    for before, after in itertools.pairwise(shares):
+        if after <= before:
+            yield f"canary.steps must rise: {after:g} % comes after {before:g} %"
+    for step in policy.steps:
+        if not 0 < step.percent <= 100 or round(step.percent, 2) != step.percent:
+            yield f"canary.steps: {step.percent!r} % is not usable; give 0.01 to 100 in steps of 0.01"
+        if step.bake_seconds > policy.deadline_seconds:
+            yield (
+                f"canary.steps: the {step.percent:g} % step bakes {step.bake_seconds:g} s, longer than the deadline of "
+                f"{policy.deadline_seconds:g} s; raise canary.deadline"
+            )
+
+
+def _mistakes_of_checks(policy: ReleasePolicy) -> Iterator[str]:
+    names = [check.name for check in policy.checks]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"checks: {name!r} is listed more than once; give each check a name of its own"
+    if not any(not check.muted for check in policy.checks):
+        yield "checks: no unmuted check is listed, so nothing could ever be shown safe; add one"
+
+
+def _mistakes_of_sizes(policy: ReleasePolicy) -> Iterator[str]:
+    if policy.interval_seconds < 1:
+        yield f"canary.interval is {policy.interval_seconds!r} s; give at least 1 s"
+    if policy.keep_last < 1:
+        yield f"retention.keep_last is {policy.keep_last!r}; keep at least 1 version"
+    if policy.keep_warm < 0:
+        yield f"keep_warm is {policy.keep_warm!r}; give 0 or more"
+
+
+class StepMove(StrEnum):
+    """What a step does next."""
+
+    WAIT = "wait"
+    PASS = "pass"  # noqa: S105 (no password)
+    PASS_WITHOUT_PROOF = "pass_without_proof"  # noqa: S105 (no password)
+    ABORT = "abort"
+    HOLD = "hold"
+
+
+ACTING = frozenset({Verdict.HARM, Verdict.BREACH})
+"""The only verdicts that act by themselves."""
+
+
+def next_move(
+    verdict: Verdict,
+    *,
+    baked_seconds: float,
+    step: Step,
+    waited_seconds: float,
+    deadline_seconds: float,
+    on_deadline: OnDeadline,
+) -> StepMove:
+    """Return what a step does on a verdict.
+
+    :param baked_seconds: Since the share was applied.
+    :param waited_seconds: Since the deadline began to count.
+    """
+    if verdict in ACTING:
+        return StepMove.ABORT
+    if verdict is Verdict.SAFE and baked_seconds >= step.bake_seconds:
+        return StepMove.PASS
+    if waited_seconds < deadline_seconds:
+        return StepMove.WAIT
+    if on_deadline is OnDeadline.PROMOTE and verdict in {Verdict.UNDECIDED, Verdict.SAFE}:
+        return StepMove.PASS_WITHOUT_PROOF
+    return StepMove.ABORT if on_deadline is OnDeadline.ABORT else StepMove.HOLD
