@@ -1,0 +1,65 @@
+"""What is kept of one fleet beside the logs: its lock and the documents last derived for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, reporting
+from airflow_model_ops.adapters.repository.posix_lease_chain import LeaseChain
+from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.versioning import MODEL_NAME
+
+_LOCK = "lock"
+
+
+class PosixFleetStore:
+    """A fleet's directory.
+
+    :param ttl: Seconds after which the lock of a worker on another host that died is free; of one on this host it is at once.
+    """
+
+    def __init__(self, directory: Path, *, ttl: float = 8.0) -> None:
+        self._directory = directory
+        aside = directory / ".aside"
+        self._files = AtomicFiles(aside)
+        self._chain = LeaseChain(directory / _LOCK, aside=aside, what=f"the lock of fleet {directory.name!r}", ttl=ttl)
+
+    @contextmanager
+    def lock(self, *, wait_seconds: float) -> Iterator[None]:
+        """Hold the fleet lock; it falls to the next one by itself when its holder dies.
+
+        :raises FleetBusy: if another worker holds it for longer than ``wait_seconds``.
+        """
+        with self._chain.held(wait_seconds=wait_seconds):
+            yield
+
+    def read(self, name: str) -> bytes | None:
+        """Return a document, or ``None`` if it was never written."""
+        path = self._path(name)
+        with reporting(f"read {path}"):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a document atomically and durably.
+
+        :raises FleetBusy: if the calling thread took the lock and has lost it since.
+        """
+        path = self._path(name)
+        holding = self._chain.holding
+        if holding is not None:
+            holding.check()
+        with reporting(f"write {path}"):
+            self._files.write(path, content)
+
+    def _path(self, name: str) -> Path:
+        if name == _LOCK or not MODEL_NAME.match(name):
+            raise InvalidConfig(
+                f"document name {name!r} is not usable; use 1 to 100 letters, digits, '_', '-' or '.', starting with a letter "
+                f"or digit, and not {_LOCK!r}"
+            )
+        return self._directory / name

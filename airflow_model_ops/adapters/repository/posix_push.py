@@ -1,0 +1,92 @@
+"""Pushing a SavedModel into a model's directory; the order of steps and why is told in ``posix_versions.py``."""
+
+from __future__ import annotations
+
+from airflow_model_ops.adapters.repository.contents import Contents, digest_of_files, saved_model_contents
+from airflow_model_ops.adapters.repository.manifests import StoredManifest, check_request
+from airflow_model_ops.adapters.repository.posix_copy import copy_files, hash_files
+from airflow_model_ops.adapters.repository.posix_files import make_directory
+from airflow_model_ops.adapters.repository.posix_versions import PosixVersions, remove_tree
+from airflow_model_ops.core.errors import VersionExists
+from airflow_model_ops.core.ports import Manifest, PushRequest
+from airflow_model_ops.core.versioning import Version
+
+
+def push(versions: PosixVersions, version: Version, request: PushRequest) -> Manifest:
+    """Store a version, complete or not at all; the same name with the same content adopts what is there.
+
+    :raises NotASavedModel: if the directory is not one, or a link leads out of it.
+    :raises VersionExists: if the name is taken by other content.
+    :raises InvalidConfig: if what is known about it cannot be written down.
+    """
+    check_request(request)
+    contents = saved_model_contents(request.directory)
+    versions.clean()
+    stored = versions.find_manifest(version)
+    if stored is None:
+        return _store(versions, version, request=request, contents=contents)
+    _check_not_retired(stored)
+    _check_same(stored, digest_of_files(hash_files(contents)))
+    if not versions.finish(stored):
+        _restore(versions, stored, contents=contents)
+    return stored.manifest
+
+
+def _store(versions: PosixVersions, version: Version, *, request: PushRequest, contents: Contents) -> Manifest:
+    if versions.place(version).exists():
+        raise versions.taken(version)
+    make_directory(versions.directory)
+    staging = versions.staging(version)
+    committed = False
+    try:
+        files = copy_files(contents, staging)
+        ours = StoredManifest(manifest=_manifest(version, request, contents, files), staged=staging.name)
+        committed = versions.commit(ours)
+        stored = ours if committed else versions.manifest(version)
+        _check_not_retired(stored)
+        _check_same(stored, ours.manifest.digest)
+        if not versions.finish(stored):
+            versions.move_in(staging, stored.manifest)
+        return stored.manifest
+    finally:
+        if not committed:
+            remove_tree(staging)
+
+
+def _restore(versions: PosixVersions, stored: StoredManifest, *, contents: Contents) -> None:
+    """Put files back that somebody removed by hand."""
+    staging = versions.staging(stored.manifest.version)
+    try:
+        _check_same(stored, digest_of_files(copy_files(contents, staging)))
+        versions.move_in(staging, stored.manifest)
+    finally:
+        remove_tree(staging)
+
+
+def _manifest(version: Version, request: PushRequest, contents: Contents, files: dict[str, str]) -> Manifest:
+    return Manifest(
+        version=version,
+        digest=digest_of_files(files),
+        files=files,
+        size=contents.size,
+        created=request.created,
+        source=request.source,
+        dataset_version=request.dataset_version,
+        hyperparameters=request.hyperparameters,
+        metrics=request.metrics,
+    )
+
+
+def _check_not_retired(stored: StoredManifest) -> None:
+    if stored.retired:
+        raise VersionExists(
+            f"version {stored.manifest.version.name!r} was retired and its files deleted; a name is used once: choose a new one"
+        )
+
+
+def _check_same(stored: StoredManifest, digest: str) -> None:
+    if stored.manifest.digest != digest:
+        raise VersionExists(
+            f"version {stored.manifest.version.name!r} exists with other content (digest {stored.manifest.digest[:12]}, not "
+            f"{digest[:12]}); choose a new name"
+        )

@@ -1,0 +1,199 @@
+"""The repository on a POSIX file system: a local disk, or one that several hosts share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from airflow_model_ops.adapters.repository.contents import digest_of_files, saved_model_contents
+from airflow_model_ops.adapters.repository.posix_copy import hash_files
+from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, reporting
+from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
+from airflow_model_ops.adapters.repository.posix_log import PosixLog
+from airflow_model_ops.adapters.repository.posix_push import push
+from airflow_model_ops.adapters.repository.posix_versions import PosixVersions
+from airflow_model_ops.core.errors import InvalidConfig, InvalidState, RepositoryUnavailable
+from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
+from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE, Fence, ServingState
+from airflow_model_ops.core.versioning import MODEL_NAME, Version, check_model_name
+
+_FLEETS = "_fleets"
+_LEASE_NAME = re.compile(r"(?P<release>.+)\.(?P<attempt>\d+)\.json\Z", re.ASCII)
+
+
+class PosixRepository:
+    """All models below a directory.
+
+    :raises RepositoryUnavailable: if the directory does not exist: it is never made, as that would write below an unmounted
+        mount point.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root)
+        self._fleets: dict[str, PosixFleetStore] = {}
+        if not self._root.is_dir():
+            raise RepositoryUnavailable(f"repository {str(root)!r} is not a directory; mount it, or create it once")
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of all models that have a log or a version, sorted."""
+        with reporting(f"list {self._root}"):
+            names = sorted(item.name for item in self._root.iterdir() if MODEL_NAME.match(item.name) and item.is_dir())
+        return tuple(name for name in names if self._versions(name).has_any() or self.log(name).last() is not None)
+
+    def log(self, model: str) -> PosixLog:
+        """Return the log of a model; it may be empty."""
+        return PosixLog(self._model(model) / "log")
+
+    def fleet(self, fleet: str) -> PosixFleetStore:
+        """Return what is kept of a fleet."""
+        if not MODEL_NAME.match(fleet):
+            raise InvalidConfig(f"fleet name {fleet!r} is not usable; name it as a model, such as 'main'")
+        return self._fleets.setdefault(fleet, PosixFleetStore(self._root / _FLEETS / fleet))
+
+    def push(self, model: str, version: Version, request: PushRequest) -> Manifest:
+        """Store a version, complete or not at all. Same name and same content: adopts what is there.
+
+        :raises NotASavedModel: if the directory is not one, or a link leads out of it.
+        :raises VersionExists: if the name is taken by other content.
+        """
+        with reporting(f"push {version} of model {model!r}"):
+            return push(self._versions(model), version, request)
+
+    def digest_of(self, directory: Path) -> str:
+        """Return the digest a directory would have as a version.
+
+        :raises NotASavedModel: if the directory is not a SavedModel, or a link leads out of it.
+        """
+        with reporting(f"read {directory}"):
+            return digest_of_files(hash_files(saved_model_contents(directory)))
+
+    def manifest(self, model: str, version: Version) -> Manifest:
+        """Return a version's manifest; it outlives the files.
+
+        :raises VersionNotFound: if there is none.
+        """
+        with reporting(f"read the manifest of {version} of model {model!r}"):
+            return self._versions(model).manifest(version).manifest
+
+    def versions(self, model: str) -> tuple[Version, ...]:
+        """Return the versions whose files are there, lowest number first."""
+        with reporting(f"list the versions of model {model!r}"):
+            return self._versions(model).all()
+
+    def path(self, model: str, version: Version) -> Path:
+        """Return the directory of a version on this machine.
+
+        :raises VersionNotFound: if its files are not there.
+        """
+        with reporting(f"find {version} of model {model!r}"):
+            return self._versions(model).path(version)
+
+    def verify(self, model: str, version: Version) -> None:
+        """Hash a version's files again and compare them with its manifest.
+
+        :raises VersionNotFound: if the files are gone.
+        :raises VersionAltered: if one is missing, added or different.
+        """
+        with reporting(f"verify {version} of model {model!r}"):
+            self._versions(model).verify(version)
+
+    def delete(self, model: str, version: Version) -> None:
+        """Delete a version's files: renamed out of sight first; the manifest stays. Repeating it changes nothing.
+
+        :raises VersionNotFound: if there never was such a version.
+        """
+        with reporting(f"delete {version} of model {model!r}"):
+            self._versions(model).delete(version)
+
+    def refresh_links(self, model: str, state: ServingState) -> None:
+        """Point the links ``stable``, ``canary`` and ``golden`` to what the state says, each atomically."""
+        directory = self._model(model)
+        files = AtomicFiles(directory / ".aside")
+        with reporting(f"refresh the links of model {model!r}"):
+            for label in (STABLE, CANARY, GOLDEN):
+                version = state.labels.get(label)
+                if version is None:
+                    (directory / label).unlink(missing_ok=True)
+                else:
+                    files.point_link(directory / label, f"versions/{version.number}")
+
+    def write_lease(self, model: str, lease: Lease) -> None:
+        """Write or renew the lease of a release. Each attempt has its own file, so an old one never covers a newer."""
+        directory = self._model(model)
+        path = directory / "leases" / f"{_file_name(lease.release)}.{lease.attempt}.json"
+        with reporting(f"write {path}"):
+            AtomicFiles(directory / ".aside").write(path, _lease_bytes(lease))
+
+    def end_lease(self, model: str, fence: Fence) -> None:
+        """Remove the lease of a release unless a newer attempt holds it."""
+        with reporting(f"end the lease of release {fence.release!r}"):
+            for path in self._model(model).glob("leases/*.json"):
+                found = _LEASE_NAME.match(path.name)
+                if found and found["release"] == _file_name(fence.release) and int(found["attempt"]) <= fence.attempt:
+                    path.unlink(missing_ok=True)
+
+    def leases(self, model: str) -> tuple[Lease, ...]:
+        """Return the lease of each release, its newest attempt's, run out or not."""
+        newest: dict[str, Lease] = {}
+        with reporting(f"read the leases of model {model!r}"):
+            for path in sorted(self._model(model).glob("leases/*.json")):
+                lease = _read_lease(path)
+                if lease and (lease.release not in newest or lease.attempt > newest[lease.release].attempt):
+                    newest[lease.release] = lease
+        return tuple(newest.values())
+
+    def write_evidence(self, model: str, release: str, name: str, content: bytes) -> str:
+        """Keep evidence of a release; return the reference that a log entry carries: a path below the model's directory."""
+        directory = self._model(model)
+        reference = f"evidence/{_file_name(release)}/{_file_name(name.removesuffix('.json'))}.json"
+        with reporting(f"write {directory / reference}"):
+            AtomicFiles(directory / ".aside").write(directory / reference, content)
+        return reference
+
+    def _model(self, model: str) -> Path:
+        return self._root / check_model_name(model)
+
+    def _versions(self, model: str) -> PosixVersions:
+        return PosixVersions(self._model(model))
+
+
+def _file_name(text: str) -> str:
+    """Return a file name for any text; a readable text is its own; ``~`` and a digest mark the others."""
+    if MODEL_NAME.match(text):
+        return text
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:60].strip("-_")
+    return f"{readable}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _lease_bytes(lease: Lease) -> bytes:
+    data: dict[str, Any] = {
+        "release": lease.release,
+        "attempt": lease.attempt,
+        "version": lease.version.to_json(),
+        "until": lease.until,
+        "waiting": lease.waiting,
+    }
+    return json.dumps(data, sort_keys=True).encode()
+
+
+def _read_lease(path: Path) -> Lease | None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # it ended meanwhile
+        return None
+    try:
+        data = json.loads(content)
+        return Lease(
+            release=str(data["release"]),
+            attempt=int(data["attempt"]),
+            version=Version.from_json(data["version"]),
+            until=float(data["until"]),
+            waiting=bool(data["waiting"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidState(
+            f"lease {str(path)!r} cannot be read ({error!r}); remove the file: its release is then abandoned"
+        ) from error
