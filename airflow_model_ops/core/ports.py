@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from airflow_model_ops.core.checks import Arm, Check, Evidence
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.versioning import Version
@@ -285,6 +286,21 @@ class Ledger(Protocol):
 
     def catch_up(self, model: str, log: Log, manifest_of: Callable[[Version], Manifest]) -> int:
         """Record the entries that are missing, in order, each exactly once; return how many."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Where checks are measured. It answers and never judges; that it cannot answer is an answer too."""
+
+    def gather(self, check: Check, *, model: str, canary: Arm, stable: Arm | None) -> Evidence:
+        """Measure both arms at one instant. Touches the network; trouble comes back inside the evidence."""
+        ...
+
+    def ping(self) -> str:
+        """Say that it answers. Touches the network.
+
+        :raises MetricsUnavailable: if it does not.
+        """
         ...
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from airflow_model_ops.adapters.metrics.prometheus_queries import AGE, BAD, BUCKETS, GOOD, TOTAL, VALUE, queries_for
 from airflow_model_ops.core.checks import Arm, Check, CheckKind, Evidence, Measurement
-from airflow_model_ops.core.errors import MetricsUnavailable
+from airflow_model_ops.core.errors import InvalidConfig, MetricsUnavailable
 
 _LONGEST_EXCERPT = 300
 
@@ -30,6 +30,7 @@ class PrometheusSource:
     :param timeout_seconds: For all queries of one arm together. Nothing is retried: the next interval asks again.
     :param headers: Sent with each request, e.g. an ``Authorization``.
     :param verify: Whether to check the server's TLS certificate, or the path of the CA bundle to check it with.
+    :raises InvalidConfig: if the URL is none, or no time is allowed.
     """
 
     def __init__(
@@ -40,6 +41,10 @@ class PrometheusSource:
         headers: Mapping[str, str] | None = None,
         verify: bool | str = True,
     ) -> None:
+        if not _is_http_url(url):
+            raise InvalidConfig(f"Prometheus URL {url!r} is not usable; write it as http://prometheus:9090")
+        if not timeout_seconds > 0:
+            raise InvalidConfig(f"Prometheus timeout_seconds is {timeout_seconds!r}; write seconds above 0")
         self._url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._headers = dict(headers or {})
@@ -220,6 +225,14 @@ def _requests_within_bound(check: Check, conversation: _Conversation, queries: M
     raise MetricsUnavailable(
         f"no bucket of the router's histogram ends at {check.latency_bound_ms:g} ms; set latency_bound_ms to an edge: {known}"
     )
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        place = urlsplit(url)
+        return place.scheme in {"http", "https"} and bool(place.hostname) and (place.port is None or place.port > 0)
+    except ValueError:
+        return False
 
 
 def _root_cause(fault: BaseException) -> str:

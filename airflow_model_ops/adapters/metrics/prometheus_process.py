@@ -50,6 +50,8 @@ def find_prometheus() -> str:
 class PrometheusProcess:
     """One Prometheus on a free loopback port with a data directory of its own; a context manager that starts and stops it.
 
+    Prometheus finds its targets five seconds after its start, whatever ``scrape_seconds`` says.
+
     :param jobs: What it scrapes.
     :param scrape_seconds: How often.
     :param work_dir: Where its configuration, its data and its log are kept; ``None`` is a temporary directory that is
