@@ -1,0 +1,137 @@
+"""What this provider brings, as Airflow reads it in every process: therefore without any import of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAME = "Model Ops"
+_DOCS = "https://github.com/airflow-model-ops/airflow-model-ops"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's metadata in the shape of ``airflow/provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-model-ops",
+        "name": _NAME,
+        "description": (
+            "Release machine-learning models: push, canary, check, promote or roll back, with lineage in ML Metadata."
+        ),
+        "integrations": [{"integration-name": _NAME, "external-doc-url": _DOCS, "tags": ["software"]}],
+        "operators": [
+            {"integration-name": _NAME, "python-modules": [f"airflow_model_ops.operators.{m}" for m in _OPERATORS]}
+        ],
+        "sensors": [
+            {"integration-name": _NAME, "python-modules": [f"airflow_model_ops.sensors.{m}" for m in _SENSORS]}
+        ],
+        "hooks": [{"integration-name": _NAME, "python-modules": [f"airflow_model_ops.hooks.{m}" for m in _HOOKS]}],
+        "triggers": [
+            {"integration-name": _NAME, "python-modules": [f"airflow_model_ops.triggers.{m}" for m in _TRIGGERS]}
+        ],
+        "bundles": [{"integration-name": _NAME, "python-modules": ["airflow_model_ops.bundles"]}],
+        "asset-uris": [{"schemes": ["model-ops"], "handler": None}],
+        "connection-types": [_repository(), _tf_serving(), _prometheus(), _mlmd()],
+        "cli": ["airflow_model_ops.cli.get_commands"],
+    }
+
+
+_OPERATORS = ("push", "validate", "traffic", "check", "rollback", "upkeep")
+_SENSORS = ("version", "metric")
+_HOOKS = ("repository", "tf_serving", "prometheus", "mlmd")
+_TRIGGERS = ("canary", "turn", "version", "watch")
+
+
+def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"label": label, "description": description, "schema": {"type": ["string", "null"], **schema}}
+
+
+def _hidden(*fields: str) -> list[str]:
+    return list(fields)
+
+
+def _repository() -> dict[str, Any]:
+    return {
+        "connection-type": "model_repository",
+        "hook-class-name": "airflow_model_ops.hooks.repository.ModelRepositoryHook",
+        "hook-name": "Model repository",
+        "ui-field-behaviour": {
+            "hidden-fields": _hidden("host", "schema", "login", "password", "port", "extra"),
+            "relabeling": {},
+            "placeholders": {},
+        },
+        "conn-fields": {
+            "root": _field(
+                "Root directory", "Where models, manifests and logs are kept, the same path on every worker."
+            ),
+        },
+    }
+
+
+def _tf_serving() -> dict[str, Any]:
+    return {
+        "connection-type": "tf_serving",
+        "hook-class-name": "airflow_model_ops.hooks.tf_serving.TfServingHook",
+        "hook-name": "TF Serving fleet",
+        "ui-field-behaviour": {
+            "hidden-fields": _hidden("host", "schema", "login", "password", "port", "extra"),
+            "relabeling": {},
+            "placeholders": {},
+        },
+        "conn-fields": {
+            "fleet": _field("Fleet", "Name of the fleet; its lock and documents are kept under it.", default="default"),
+            "servers": _field("Model servers", "host:grpc_port/rest_port of every replica, separated by commas."),
+            "models_root": _field("Repository root on the servers", "Empty: the same path as on the workers."),
+            "router_config_dir": _field("Router directory", "The directory that every Envoy of the fleet watches."),
+            "router_admin": _field("Router admin URLs", "Admin URL of every Envoy, separated by commas."),
+            "router_log": _field(
+                "Router log files", "Where Envoy's logs can be read here; they say why it refused a document."
+            ),
+            "route_timeout": _field(
+                "Route time-out", "Longest request and least time to drain, such as 30s.", default="30s"
+            ),
+            "latency_buckets_ms": _field(
+                "Latency buckets", "Edges in milliseconds, separated by commas; as in the bootstrap."
+            ),
+            "initially": _field(
+                "Initially",
+                "'empty' declares that the fleet served nothing before; otherwise run `airflow model-ops adopt` first.",
+                enum=["adopted", "empty"],
+                default="adopted",
+            ),
+        },
+    }
+
+
+def _prometheus() -> dict[str, Any]:
+    return {
+        "connection-type": "prometheus",
+        "hook-class-name": "airflow_model_ops.hooks.prometheus.PrometheusHook",
+        "hook-name": "Prometheus",
+        "ui-field-behaviour": {
+            "hidden-fields": _hidden("schema", "extra"),
+            "relabeling": {"host": "URL or host", "login": "User", "password": "Password"},
+            "placeholders": {"host": "http://prometheus:9090"},
+        },
+        "conn-fields": {
+            "bearer_token": _field(
+                "Bearer token", "Sent as Authorization; instead of user and password.", format="password"
+            ),
+            "verify": _field("TLS verification", "true, false, or the path of a CA bundle.", default="true"),
+            "timeout": _field("Time-out", "For one measurement, such as 5s.", default="5s"),
+        },
+    }
+
+
+def _mlmd() -> dict[str, Any]:
+    return {
+        "connection-type": "mlmd",
+        "hook-class-name": "airflow_model_ops.hooks.mlmd.MlmdHook",
+        "hook-name": "ML Metadata",
+        "ui-field-behaviour": {
+            "hidden-fields": _hidden("host", "schema", "login", "password", "port", "extra"),
+            "relabeling": {},
+            "placeholders": {},
+        },
+        "conn-fields": {
+            "path": _field("SQLite file", "Where the embedded store is kept; its directory is made if it is missing."),
+        },
+    }

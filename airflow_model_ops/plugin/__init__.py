@@ -1,3 +1,0 @@
-"""plugin."""
-
-from __future__ import annotations
