@@ -31,6 +31,10 @@ USERS = {"admin": "admin", "viewer": "viewer"}
 """Names of the users and their roles; the passwords are drawn anew for each home."""
 
 
+_STOP_SECONDS = 5.0
+"""How long the parts may take to end by themselves; a scheduler with a running task would wait for its end."""
+
+
 class AirflowRig:
     """A whole Airflow in one directory, started on entry and stopped on exit, whatever happens in between.
 
@@ -120,7 +124,7 @@ class AirflowRig:
     def stop(self) -> None:
         """Stop all components, and whatever they started; safe to repeat."""
         groups, self._groups = list(self._groups.values()), {}
-        ProcessGroup.stop_all(groups)
+        ProcessGroup.stop_all(groups, grace=_STOP_SECONDS)
         self._stack.close()
 
     def start_component(self, component: str, /) -> int:
