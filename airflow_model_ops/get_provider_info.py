@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 _NAME = "Model Ops"
-_DOCS = "https://github.com/airflow-model-ops/airflow-model-ops"
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -16,7 +15,7 @@ def get_provider_info() -> dict[str, Any]:
         "description": (
             "Release machine-learning models: push, canary, check, promote or roll back, with lineage in ML Metadata."
         ),
-        "integrations": [{"integration-name": _NAME, "external-doc-url": _DOCS, "tags": ["software"]}],
+        "integrations": [{"integration-name": _NAME, "tags": ["software"]}],
         "operators": [
             {"integration-name": _NAME, "python-modules": [f"airflow_model_ops.operators.{m}" for m in _OPERATORS]}
         ],
@@ -44,17 +43,13 @@ def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
     return {"label": label, "description": description, "schema": {"type": ["string", "null"], **schema}}
 
 
-def _hidden(*fields: str) -> list[str]:
-    return list(fields)
-
-
 def _repository() -> dict[str, Any]:
     return {
         "connection-type": "model_repository",
         "hook-class-name": "airflow_model_ops.hooks.repository.ModelRepositoryHook",
         "hook-name": "Model repository",
         "ui-field-behaviour": {
-            "hidden-fields": _hidden("host", "schema", "login", "password", "port", "extra"),
+            "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
             "relabeling": {},
             "placeholders": {},
         },
@@ -72,7 +67,7 @@ def _tf_serving() -> dict[str, Any]:
         "hook-class-name": "airflow_model_ops.hooks.tf_serving.TfServingHook",
         "hook-name": "TF Serving fleet",
         "ui-field-behaviour": {
-            "hidden-fields": _hidden("host", "schema", "login", "password", "port", "extra"),
+            "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
             "relabeling": {},
             "placeholders": {},
         },
@@ -107,7 +102,7 @@ def _prometheus() -> dict[str, Any]:
         "hook-class-name": "airflow_model_ops.hooks.prometheus.PrometheusHook",
         "hook-name": "Prometheus",
         "ui-field-behaviour": {
-            "hidden-fields": _hidden("schema", "extra"),
+            "hidden-fields": ["schema", "extra"],
             "relabeling": {"host": "URL or host", "login": "User", "password": "Password"},
             "placeholders": {"host": "http://prometheus:9090"},
         },
@@ -127,7 +122,7 @@ def _mlmd() -> dict[str, Any]:
         "hook-class-name": "airflow_model_ops.hooks.mlmd.MlmdHook",
         "hook-name": "ML Metadata",
         "ui-field-behaviour": {
-            "hidden-fields": _hidden("host", "schema", "login", "password", "port", "extra"),
+            "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
             "relabeling": {},
             "placeholders": {},
         },

@@ -189,6 +189,10 @@ class Repository(Protocol):
         """Keep evidence of a release; return the reference that a log entry carries."""
         ...
 
+    def read_evidence(self, model: str, release: str, name: str) -> bytes | None:
+        """Return evidence that was kept, or ``None``."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPlan:

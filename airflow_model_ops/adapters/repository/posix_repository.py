@@ -148,16 +148,26 @@ class PosixRepository:
     def write_evidence(self, model: str, release: str, name: str, content: bytes) -> str:
         """Keep evidence of a release; return the reference that a log entry carries: a path below the model's directory."""
         directory = self._model(model)
-        reference = f"evidence/{_file_name(release)}/{_file_name(name.removesuffix('.json'))}.json"
+        reference = _evidence_reference(release, name)
         with reporting(f"write {directory / reference}"):
             AtomicFiles(directory / ".aside").write(directory / reference, content)
         return reference
+
+    def read_evidence(self, model: str, release: str, name: str) -> bytes | None:
+        """Return evidence that was kept, or ``None``."""
+        path = self._model(model) / _evidence_reference(release, name)
+        with reporting(f"read {path}"):
+            return path.read_bytes() if path.exists() else None
 
     def _model(self, model: str) -> Path:
         return self._root / check_model_name(model)
 
     def _versions(self, model: str) -> PosixVersions:
         return PosixVersions(self._model(model))
+
+
+def _evidence_reference(release: str, name: str) -> str:
+    return f"evidence/{_file_name(release)}/{_file_name(name.removesuffix('.json'))}.json"
 
 
 def _file_name(text: str) -> str:

@@ -1,0 +1,85 @@
+"""The metric source behind a ``prometheus`` connection."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_model_ops.config.durations import seconds
+from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_model_ops.adapters.metrics.prometheus import PrometheusSource
+
+
+class PrometheusHook(BaseHook):
+    """Asks the Prometheus of a connection.
+
+    :param prometheus_conn_id: Id of a connection of type ``prometheus``.
+    """
+
+    conn_name_attr = "prometheus_conn_id"
+    default_conn_name = "prometheus_default"
+    conn_type = "prometheus"
+    hook_name = "Prometheus"
+
+    def __init__(self, prometheus_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.prometheus_conn_id = prometheus_conn_id
+
+    def get_conn(self) -> PrometheusSource:
+        """Return the metric source.
+
+        :raises InvalidConfig: if the connection names no URL.
+        """
+        return source_of(self.get_connection(self.prometheus_conn_id))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask Prometheus whether it answers queries."""
+        try:
+            return True, self.get_conn().ping()
+        except ModelOpsError as error:
+            return False, str(error)
+
+
+def source_of(connection: Connection) -> PrometheusSource:
+    """Return the metric source of a connection; see :class:`PrometheusHook`."""
+    from airflow_model_ops.adapters.metrics.prometheus import PrometheusSource
+
+    extra = connection.extra_dejson
+    return PrometheusSource(
+        _url(connection),
+        timeout_seconds=seconds(extra.get("timeout") or 5.0),
+        headers=_headers(connection),
+        verify=_verify(extra.get("verify")),
+    )
+
+
+def _url(connection: Connection) -> str:
+    if not connection.host:
+        raise InvalidConfig(
+            f"connection {connection.conn_id!r} names no host; give the URL of Prometheus, such as http://prometheus:9090"
+        )
+    url = connection.host if "://" in connection.host else f"http://{connection.host}"
+    return f"{url}:{connection.port}" if connection.port else url
+
+
+def _headers(connection: Connection) -> dict[str, str]:
+    token = connection.extra_dejson.get("bearer_token")
+    if token:
+        return {"Authorization": f"Bearer {token}"}
+    if connection.login:
+        pair = f"{connection.login}:{connection.password or ''}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}
+
+
+def _verify(value: Any) -> bool | str:
+    text = str(value if value is not None else "true").strip()
+    if text.lower() in {"true", "false", ""}:
+        return text.lower() != "false"
+    return text

@@ -1,0 +1,111 @@
+"""The TF Serving fleet behind a ``tf_serving`` connection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_model_ops.config.fleet import FleetConfig, parse_fleet
+from airflow_model_ops.core.errors import ModelOpsError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
+    from airflow_model_ops.adapters.serving.envoy_spec import RouterSettings
+    from airflow_model_ops.adapters.serving.tf_serving_target import TfServingTarget
+
+
+class TfServingHook(BaseHook):
+    """Opens the fleet of a connection.
+
+    :param tf_serving_conn_id: Id of a connection of type ``tf_serving``; its extra holds the fields of
+        :class:`~airflow_model_ops.config.fleet.FleetConfig`.
+    """
+
+    conn_name_attr = "tf_serving_conn_id"
+    default_conn_name = "tf_serving_default"
+    conn_type = "tf_serving"
+    hook_name = "TF Serving fleet"
+
+    def __init__(self, tf_serving_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tf_serving_conn_id = tf_serving_conn_id
+
+    def get_config(self) -> FleetConfig:
+        """Return the fleet's settings.
+
+        :raises InvalidConfig: with every mistake.
+        """
+        return fleet_of(self.get_connection(self.tf_serving_conn_id))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask every server and every router, and check that the routers' directory can be written."""
+        from airflow_model_ops.adapters.serving.tf_serving_client import ModelServiceClient
+
+        try:
+            config = self.get_config()
+            router_of(config).check()
+            for server in config.servers:
+                with ModelServiceClient(f"{server.host}:{server.grpc}") as client:
+                    client.status("-")
+        except ModelOpsError as error:
+            return False, str(error)
+        return True, f"{len(config.servers)} model servers and {len(config.router_admin)} routers answer."
+
+
+def fleet_of(connection: Connection) -> FleetConfig:
+    """Return the settings that a connection holds."""
+    return parse_fleet(connection.extra_dejson, source=f"connection {connection.conn_id!r}")
+
+
+def router_settings(config: FleetConfig) -> RouterSettings:
+    """Return what the fleet's routers are told."""
+    from airflow_model_ops.adapters.serving.envoy_spec import RouterSettings
+
+    if config.latency_buckets_ms is None:
+        return RouterSettings(route_timeout_seconds=config.route_timeout)
+    return RouterSettings(
+        route_timeout_seconds=config.route_timeout, latency_buckets_ms=tuple(sorted(config.latency_buckets_ms))
+    )
+
+
+def router_of(config: FleetConfig) -> Any:
+    """Return the fleet's router."""
+    from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
+
+    return EnvoyRouter(
+        config_dir=Path(config.router_config_dir),
+        admin_urls=config.router_admin,
+        settings=router_settings(config),
+        log_paths=[Path(path) for path in config.router_log],
+    )
+
+
+def target_of(config: FleetConfig, *, repository: PosixRepository, root: str) -> TfServingTarget:
+    """Return the fleet as a target, its documents kept beside the repository's logs.
+
+    :param root: The repository's root on this machine, for servers that see it under the same path.
+    """
+    from airflow_model_ops.adapters.serving.envoy_spec import Endpoint
+    from airflow_model_ops.adapters.serving.tf_serving_routes import FleetRoutes
+    from airflow_model_ops.adapters.serving.tf_serving_servers import Replica, Servers, ServerSettings
+    from airflow_model_ops.adapters.serving.tf_serving_target import TfServingTarget
+
+    store = repository.fleet(config.fleet)
+    replicas = [
+        Replica(grpc=f"{server.host}:{server.grpc}", rest=Endpoint(server.host, server.rest))
+        for server in config.servers
+    ]
+    settings = ServerSettings(models_root=config.models_root or root, declared_empty=config.initially == "empty")
+    return TfServingTarget(
+        servers=Servers(store=store, replicas=replicas, settings=settings),
+        routes=FleetRoutes(
+            store=store,
+            router=router_of(config),
+            rest={replica.grpc: replica.rest for replica in replicas},
+            confirm_seconds=5.0,
+        ),
+    )
