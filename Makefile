@@ -13,7 +13,7 @@ UV_PIP_COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev 
 	--override requirements/overrides.txt --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: help setup lock test test-fast test-all lint format demo bench docs install-check clean
+.PHONY: help setup lock test test-fast test-all lint lint-style lint-types lint-files format demo bench docs install-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -33,11 +33,17 @@ test-fast: setup ## Only tests that start no other process: no integration, no e
 test-all: setup ## All tests, the slow ones too
 	@$(PYTEST) $(PYTEST_ARGS)
 
-lint: setup ## ruff, formatting, mypy --strict, the shell scripts' syntax and the docker files
+lint: lint-style lint-types lint-files ## ruff, formatting, mypy --strict, the shell scripts' syntax and the docker files
+
+lint-style: setup
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+lint-types: setup
 	$(BIN)/python -m mypy
-	bash -n .ci/run scripts/*.sh
+
+lint-files: setup
+	bash -n .ci/run scripts/*.sh docker/*.sh
 	$(BIN)/python scripts/check_docker.py
 
 format: setup ## Let ruff rewrite what it can

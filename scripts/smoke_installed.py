@@ -39,6 +39,16 @@ def airflow(*words: str) -> str:
     return done.stdout
 
 
+def airflow_rows(*words: str) -> list[dict[str, str]]:
+    """Return the table that an ``airflow`` command prints, past the log lines that may come before it."""
+    printed = airflow(*words, "--output", "json")
+    tables = [line for line in printed.splitlines() if line.startswith("[{")]
+    if not tables:
+        raise SystemExit(f"smoke test: 'airflow {' '.join(words)}' prints no table:\n{printed}")
+    rows: list[dict[str, str]] = json.loads(tables[-1])
+    return rows
+
+
 def check_package() -> None:
     """The import is the wheel, all modules of the base install import, and nothing pulled in the other extras."""
     package = importlib.import_module(PACKAGE)
@@ -57,9 +67,9 @@ def check_provider() -> None:
     """The entry points load and Airflow knows the provider and its connection types."""
     for point in importlib.metadata.distribution(DISTRIBUTION).entry_points:
         expect(callable(point.load()), said=f"entry point {point.group} {point.name} loads")
-    listed = {row["package_name"] for row in json.loads(airflow("providers", "list", "--output", "json"))}
+    listed = {row["package_name"] for row in airflow_rows("providers", "list")}
     expect(DISTRIBUTION in listed, said="'airflow providers list' shows the provider")
-    hooks = json.loads(airflow("providers", "hooks", "--output", "json"))
+    hooks = airflow_rows("providers", "hooks")
     types = sorted(row["connection_type"] for row in hooks if row["package_name"] == DISTRIBUTION)
     expect(bool(types), said=f"the provider's connection types are known: {', '.join(types)}")
 
