@@ -14,6 +14,7 @@ from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, repor
 from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
 from airflow_model_ops.adapters.repository.posix_log import PosixLog
 from airflow_model_ops.adapters.repository.posix_push import push
+from airflow_model_ops.adapters.repository.posix_suitability import check_suitable
 from airflow_model_ops.adapters.repository.posix_versions import PosixVersions
 from airflow_model_ops.core.errors import InvalidConfig, InvalidState, RepositoryUnavailable
 from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
@@ -36,6 +37,13 @@ class PosixRepository:
         self._fleets: dict[str, PosixFleetStore] = {}
         if not self._root.is_dir():
             raise RepositoryUnavailable(f"repository {str(root)!r} is not a directory; mount it, or create it once")
+
+    def check_suitable(self) -> None:
+        """Try whether the file system keeps the promises of the log; what the connection test asks.
+
+        :raises RepositoryUnsuitable: naming the kind of file system and what does not work.
+        """
+        check_suitable(self._root)
 
     def models(self) -> tuple[str, ...]:
         """Return the names of all models that have a log or a version, sorted."""
