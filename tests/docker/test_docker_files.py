@@ -6,11 +6,13 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from airflow_model_ops import __version__
+from airflow_model_ops.config.fleet import parse_fleet
 from scripts import check_docker, render_envoy_bootstrap
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +72,19 @@ def test_prometheus_scrapes_services_of_the_compose_file(services: dict[str, Any
     ]
     assert sorted(target.partition(":")[0] for target in targets) == ["envoy", "tf-serving"]
     assert {target.partition(":")[0] for target in targets} <= set(services)
+
+
+def test_airflow_s_connections_name_the_services_and_volumes_of_the_compose_file(services: dict[str, Any]) -> None:
+    environment = services["airflow-scheduler"]["environment"]
+    mounts = {path for path, _ in _mounts(services["airflow-scheduler"]).values()}
+    fleet = parse_fleet(json.loads(environment["AIRFLOW_CONN_TF_SERVING_DEFAULT"])["extra"], source="compose.yaml")
+    assert {server.host for server in fleet.servers} <= set(services)
+    assert {urlsplit(str(url)).hostname for url in fleet.router_admin} <= set(services)
+    assert str(fleet.router_config_dir) in mounts
+    assert json.loads(environment["AIRFLOW_CONN_MODEL_REPOSITORY_DEFAULT"])["extra"]["root"] in mounts
+    assert urlsplit(json.loads(environment["AIRFLOW_CONN_PROMETHEUS_DEFAULT"])["host"]).hostname in services
+    store = json.loads(environment["AIRFLOW_CONN_MLMD_DEFAULT"])["extra"]["path"]
+    assert str(Path(store).parent) in mounts
 
 
 def test_every_variable_of_the_compose_file_is_in_the_example(services: dict[str, Any]) -> None:
