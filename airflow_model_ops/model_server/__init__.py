@@ -14,7 +14,7 @@ It is for laptops, the demo and tests; production uses ``tensorflow_model_server
 ``rest_api``        REST requests to answers; ``http_server`` puts it on a socket
 ``grpc_service``    PredictionService and ModelService
 ``request_metrics`` TF Serving's own metrics; ``performance`` adds ``model_version_performance``
-``config_files``    text-format protos; ``flags`` the command line; ``process`` start and graceful stop
+``config_files``    text-format protos; ``flags`` and ``settings`` what a start needs; ``process`` start and stop
 ==================  =====================================================================================
 
 Everything above ``saved_model`` is free of TensorFlow, so its rules are tested in milliseconds.

@@ -11,13 +11,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_model_ops.core.errors import InvalidConfig
-from airflow_model_ops.model_server.config_files import read_metrics_path, read_model_config
-from airflow_model_ops.model_server.flags import Flags
 from airflow_model_ops.model_server.grpc_service import make_grpc_server
 from airflow_model_ops.model_server.http_server import HttpServer
 from airflow_model_ops.model_server.lifecycle import Lifecycle
-from airflow_model_ops.model_server.model_list import ModelEntry
 from airflow_model_ops.model_server.path_source import PathSource
 from airflow_model_ops.model_server.performance import Performance
 from airflow_model_ops.model_server.request_metrics import RequestMetrics
@@ -25,6 +21,7 @@ from airflow_model_ops.model_server.rest_api import RestApi
 from airflow_model_ops.model_server.saved_model import load_saved_model
 from airflow_model_ops.model_server.servable import Servable
 from airflow_model_ops.model_server.server_core import ServerCore
+from airflow_model_ops.model_server.settings import Settings
 from airflow_model_ops.model_server.state_board import StateBoard
 from airflow_model_ops.model_server.status import StatusError
 
@@ -34,15 +31,13 @@ _IDLE_S = 0.1
 
 
 class Process:
-    """One server. ``boot`` makes it serve, ``shut_down`` ends it.
+    """One server. ``boot`` makes it serve, ``shut_down`` ends it."""
 
-    :raises InvalidConfig: for a configuration file that cannot be used.
-    """
-
-    def __init__(self, flags: Flags) -> None:
+    def __init__(self, settings: Settings) -> None:
+        flags = settings.flags
         self._flags = flags
-        self._entries = _initial_entries(flags)
-        self._metrics_path = read_metrics_path(flags.monitoring_config_file) if flags.monitoring_config_file else None
+        self._entries = settings.entries
+        self._metrics_path = settings.metrics_path
         self._board = StateBoard()
         self._lifecycle: Lifecycle[Servable] = Lifecycle(
             load=self._load,
@@ -147,14 +142,6 @@ class Process:
         return port
 
 
-def _initial_entries(flags: Flags) -> tuple[ModelEntry, ...]:
-    if flags.model_config_file:
-        return read_model_config(flags.model_config_file)
-    if flags.model_base_path:
-        return (ModelEntry(name=flags.model_name, base_path=flags.model_base_path),)
-    return ()
-
-
 def _write_ports(path: Path, *, grpc_port: int, rest_port: int | None) -> None:
     """Write the port file whole or not at all, for someone polls for it."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -162,7 +149,7 @@ def _write_ports(path: Path, *, grpc_port: int, rest_port: int | None) -> None:
     aside.replace(path)
 
 
-def run(flags: Flags) -> int:
+def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT.
 
     :returns: the exit status: 0 after a signal, 1 when the server could not start.
@@ -170,11 +157,7 @@ def run(flags: Flags) -> int:
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
-    try:
-        process = Process(flags)
-    except InvalidConfig as error:
-        log.error("%s", error)  # noqa: TRY400 - the message says it all
-        return 1
+    process = Process(settings)
     failures: list[Exception] = []
     threading.Thread(target=_boot, args=(process, failures, done), name="boot", daemon=True).start()
     done.wait()

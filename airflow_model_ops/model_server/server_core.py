@@ -130,8 +130,12 @@ class ServerCore(Generic[S]):
         self._lifecycle.wake()
 
     def _lock_config(self) -> None:
-        while not self._config_lock.acquire(timeout=_LOCK_CHECK_S):
+        locked = False
+        while not locked:
+            locked = self._config_lock.acquire(timeout=_LOCK_CHECK_S)
             if self._closed.is_set():
+                if locked:
+                    self._config_lock.release()
                 raise StatusError(Code.UNAVAILABLE, "The server is stopping.")
 
     def _bind_labels(self, entries: Sequence[ModelEntry]) -> dict[str, dict[str, int]]:
