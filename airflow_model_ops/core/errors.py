@@ -145,3 +145,9 @@ class LedgerUnavailable(ModelOpsError):
     """ML Metadata could not be reached or written. A retry helps; the log holds everything meanwhile."""
 
     retryable = True
+
+
+class LedgerUnsuitable(LedgerUnavailable):
+    """ML Metadata is not installed, or the store is of another version of it. A retry does not help."""
+
+    retryable = False

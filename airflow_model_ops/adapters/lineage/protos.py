@@ -1,0 +1,91 @@
+"""ML Metadata's protos and the ledger's own values, each way. Takes the proto module; imports nothing heavy itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_model_ops.adapters.lineage.records import Direction, Node
+from airflow_model_ops.adapters.lineage.schema import STRUCT_KEY, TypeSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An execution or artifact as the store has it; strings as stored, that is escaped.
+
+    :param structs: JSON text by property.
+    """
+
+    id: int
+    name: str
+    external_id: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    structs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """That the execution of a put read or wrote an artifact.
+
+    :param place: The artifact's place in the put, or ``None`` if it is only linked by its id.
+    """
+
+    direction: Direction
+    key: str
+    index: int
+    place: int | None = None
+    artifact_id: int | None = None
+
+
+def fill_type(pb2: Any, message: Any, spec: TypeSpec) -> Any:
+    """Fill an ArtifactType, ExecutionType or ContextType."""
+    message.name = spec.name
+    for name in spec.strings:
+        message.properties[name] = pb2.STRING
+    for name in spec.structs:
+        message.properties[name] = pb2.STRUCT
+    return message
+
+
+def fill_node(message: Any, node: Node, *, type_id: int, stored_id: int | None = None) -> Any:
+    """Fill an Artifact, Execution or Context."""
+    message.type_id = type_id
+    message.name = node.name
+    if stored_id is not None:
+        message.id = stored_id
+    if node.external_id is not None:
+        message.external_id = node.external_id
+    for name, text in node.properties.items():
+        message.properties[name].string_value = text
+    for name, text in node.structs.items():
+        message.properties[name].struct_value[STRUCT_KEY] = text
+    return message
+
+
+def fill_event(pb2: Any, edge: Edge) -> Any:
+    """Return the Event of an edge, with the two-step path ``[key, index]`` that TFX and Kubeflow Pipelines read."""
+    message = pb2.Event(type=pb2.Event.INPUT if edge.direction is Direction.INPUT else pb2.Event.OUTPUT)
+    if edge.artifact_id is not None:
+        message.artifact_id = edge.artifact_id
+    message.path.steps.add().key = edge.key
+    message.path.steps.add().index = edge.index
+    return message
+
+
+def read_node(message: Any) -> Stored:
+    """Return an Artifact or Execution of the ledger's own types."""
+    strings: dict[str, str] = {}
+    structs: dict[str, str] = {}
+    for name, value in message.properties.items():
+        if value.HasField("struct_value"):
+            structs[name] = str(value.struct_value.fields[STRUCT_KEY].string_value)
+        else:
+            strings[name] = str(value.string_value)
+    return Stored(
+        id=int(message.id),
+        name=str(message.name),
+        external_id=str(message.external_id) or None,
+        properties=strings,
+        structs=structs,
+    )

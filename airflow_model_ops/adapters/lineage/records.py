@@ -1,0 +1,237 @@
+"""A log entry as what the ledger keeps of it: one execution, the artifacts it read and wrote, and its contexts. Pure.
+
+An entry always gives the same record, whoever projects it and when; so two writers of one entry collide on its key, and a
+ledger that is rebuilt comes out the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.text import stored_name, stored_string
+from airflow_model_ops.core.log import Entry, FactKind
+from airflow_model_ops.core.ports import Manifest
+from airflow_model_ops.core.state import ServingState
+from airflow_model_ops.core.transitions import Action
+from airflow_model_ops.core.versioning import Version
+
+
+class Direction(StrEnum):
+    """Whether an execution read or wrote an artifact."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """An execution, artifact or context to be stored.
+
+    :param name: Unique within the type.
+    :param external_id: Unique within the store, or ``None``.
+    :param structs: JSON text by property.
+    """
+
+    type: str
+    name: str
+    external_id: str | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    structs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """An artifact that an execution read or wrote; one that is stored already is linked, a missing one is created.
+
+    :param key: Its role, the first step of the event's path; the second is ``index``.
+    :param renews: Whether a stored artifact takes this node's properties.
+    """
+
+    node: Node
+    direction: Direction
+    key: str
+    index: int = 0
+    renews: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """All of one entry; stored in one transaction."""
+
+    sequence: int
+    execution: Node
+    uses: tuple[Use, ...]
+    contexts: tuple[Node, ...]
+
+
+def record_of(entry: Entry, *, model: str, manifests: Mapping[Version, Manifest]) -> Record:
+    """Return the record of an entry.
+
+    :param manifests: What is known of the versions of :func:`versions_named`; one without a manifest is recorded by name.
+    """
+    return Record(
+        sequence=entry.sequence,
+        execution=_execution(entry, model),
+        uses=tuple(_uses(entry, model, manifests)),
+        contexts=tuple(_contexts(entry, model)),
+    )
+
+
+def versions_named(entry: Entry) -> tuple[Version, ...]:
+    """Return the versions that an entry's record links to, without repetition."""
+    named = [entry.version] if entry.version else []
+    if entry.state:
+        named += [version for version, _ in entry.state.split]
+        if entry.name == Action.RETIRE:
+            named += entry.state.retired
+    return tuple(dict.fromkeys(named))
+
+
+def percent_of(entry: Entry) -> float | None:
+    """Return the share of the traffic that an entry's version has after it, in percent; ``None`` if it says nothing."""
+    if entry.version is None:
+        return None
+    if entry.state is not None:
+        return dict(entry.state.split).get(entry.version, 0.0)
+    if entry.name == FactKind.APPLIED:
+        share = entry.detail.get("split", {}).get(str(entry.version.number), 0.0)
+        return float(share)
+    return None
+
+
+def labels_of(state: ServingState) -> dict[str, str]:
+    """Return a state's fleet and labels as string properties."""
+    canary, golden = state.canary, state.golden
+    return _filled(
+        fleet=state.fleet,
+        stable=state.stable.name if state.stable else None,
+        canary=canary.version.name if canary else None,
+        canary_percent=f"{canary.percent:g}" if canary else None,
+        golden=golden.version.name if golden else None,
+    )
+
+
+def _execution(entry: Entry, model: str) -> Node:
+    run, percent = entry.origin.run, percent_of(entry)
+    properties = _filled(
+        model=model,
+        sequence=str(entry.sequence),
+        generation=str(entry.generation),
+        kind=entry.kind.value,
+        name=entry.name,
+        at=entry.at,
+        reason=entry.reason,
+        actor_kind=entry.origin.actor.kind.value,
+        actor=entry.origin.actor.name,
+        percent=None if percent is None else f"{percent:g}",
+        release=entry.release.release if entry.release else None,
+        attempt=str(entry.release.attempt) if entry.release else None,
+        request=entry.origin.request,
+        evidence=entry.evidence,
+        write_id=entry.write_id,
+        digest=entry.digest,
+        previous_digest=entry.previous_digest,
+        **{key: run.get(key) for key in ("dag_id", "run_id", "task_id", "try")},
+    )
+    return Node(
+        type=schema.EXECUTION_TYPES[entry.name],
+        name=schema.numbered_name(model, entry.sequence),
+        external_id=schema.entry_key(model, entry.sequence),
+        properties={**properties, **_version_properties(entry.version)},
+        structs={schema.ENTRY: entry.to_bytes().decode()},
+    )
+
+
+def _uses(entry: Entry, model: str, manifests: Mapping[Version, Manifest]) -> Iterator[Use]:
+    for index, version in enumerate(versions_named(entry)):
+        yield _version_use(entry, version, index, _version_node(model, version, manifests.get(version)))
+    if entry.state is not None:
+        node = _state_node(model, entry.sequence, {"at": entry.at, **labels_of(entry.state)})
+        yield Use(node=node, direction=Direction.OUTPUT, key="state")
+    elif entry.name == FactKind.APPLIED:
+        generation = int(entry.detail.get("generation", entry.generation))
+        yield Use(node=_state_node(model, generation, {}), direction=Direction.INPUT, key="state")
+    elif entry.name == FactKind.VERDICT:
+        yield Use(node=_verdict_node(model, entry), direction=Direction.OUTPUT, key="verdict")
+
+
+def _version_use(entry: Entry, version: Version, index: int, node: Node) -> Use:
+    """Return the link to a version: written by a push or an adoption, else read."""
+    pushed = entry.name == FactKind.PUSHED
+    written = pushed or entry.name == Action.ADOPT
+    key = "version" if version == entry.version else "retired" if entry.name == Action.RETIRE else "serving"
+    direction = Direction.OUTPUT if written else Direction.INPUT
+    return Use(node=node, direction=direction, key=key, index=index, renews=pushed)
+
+
+def _version_node(model: str, version: Version, manifest: Manifest | None) -> Node:
+    properties = {**_filled(model=model), **_version_properties(version)}
+    structs: dict[str, str] = {}
+    if manifest is not None:
+        properties |= _filled(
+            digest=manifest.digest,
+            size=str(manifest.size),
+            created=manifest.created,
+            dataset_version=manifest.dataset_version,
+        )
+        structs = {
+            "hyperparameters": _json_text(manifest.hyperparameters),
+            "metrics": _json_text(manifest.metrics),
+            "source": _json_text(manifest.source),
+        }
+    name = stored_name(f"{model}/{version.name}")
+    return Node(type=schema.MODEL_VERSION, name=name, properties=properties, structs=structs)
+
+
+def _state_node(model: str, generation: int, properties: Mapping[str, str]) -> Node:
+    return Node(
+        type=schema.SERVING_STATE,
+        name=schema.numbered_name(model, generation),
+        properties={"model": model, "generation": str(generation), **properties},
+    )
+
+
+def _verdict_node(model: str, entry: Entry) -> Node:
+    verdict = entry.detail.get("verdict")
+    properties = _filled(
+        model=model,
+        verdict=None if verdict is None else str(verdict),
+        reason=entry.reason,
+        evidence=entry.evidence,
+        at=entry.at,
+    )
+    name = schema.numbered_name(model, entry.sequence)
+    structs = {"detail": _json_text(entry.detail)}
+    properties |= _version_properties(entry.version)
+    return Node(type=schema.VERDICT, name=name, properties=properties, structs=structs)
+
+
+def _contexts(entry: Entry, model: str) -> Iterator[Node]:
+    yield Node(type=schema.MODEL, name=model, properties={"model": model})
+    if entry.release:
+        release = entry.release.release
+        name = stored_name(f"{model}/{release}")
+        yield Node(type=schema.RELEASE, name=name, properties=_filled(model=model, release=release))
+    run = entry.origin.run
+    if run.get("dag_id") and run.get("run_id"):
+        dag_id, run_id = run["dag_id"], run["run_id"]
+        name = stored_name(f"{dag_id}/{run_id}")
+        yield Node(type=schema.DAG_RUN, name=name, properties=_filled(dag_id=dag_id, run_id=run_id))
+
+
+def _version_properties(version: Version | None) -> dict[str, str]:
+    return _filled(version=version.name, serving_number=str(version.number)) if version else {}
+
+
+def _filled(**values: str | None) -> dict[str, str]:
+    """Return the values that are there, as string properties."""
+    return {key: stored_string(value) for key, value in values.items() if value is not None}
+
+
+def _json_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(dict(value), sort_keys=True, separators=(",", ":"))  # ASCII: holds lone surrogates too

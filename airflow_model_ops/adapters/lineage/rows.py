@@ -1,0 +1,151 @@
+"""What the ledger answers: values for the command line, the page and people's own code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.protos import Stored
+from airflow_model_ops.adapters.lineage.records import percent_of
+from airflow_model_ops.adapters.lineage.text import unescape
+from airflow_model_ops.core.errors import InvalidState
+from airflow_model_ops.core.log import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """One entry of a model's log, as the ledger holds it.
+
+    :param name: The action of a transition or the kind of a fact.
+    :param percent: The version's share of the traffic after it; ``None`` if the entry says nothing about it.
+    :param run: The DAG run that wrote it, as ``dag_id``, ``run_id``, ``task_id``, ``try``; empty outside Airflow.
+    """
+
+    sequence: int
+    generation: int
+    at: str
+    kind: str
+    name: str
+    version: str | None
+    percent: float | None
+    actor: str
+    reason: str
+    run: Mapping[str, str] = field(default_factory=dict)
+    release: str | None = None
+    attempt: int | None = None
+    evidence: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """One version as its manifest described it; what is unknown (an adopted version) is ``None`` or empty.
+
+    :param size: Bytes.
+    """
+
+    version: str
+    serving_number: str
+    digest: str | None = None
+    size: int | None = None
+    created: str | None = None
+    dataset_version: str | None = None
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionLineage:
+    """A version, where it comes from, and what touched it.
+
+    :param touched_by: The entries that read or wrote it, newest first.
+    """
+
+    model: str
+    version: VersionRow
+    touched_by: tuple[HistoryRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One version's share of the traffic.
+
+    :param version: Its name, or the serving number if the state does not name it.
+    """
+
+    version: str
+    serving_number: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedAt:
+    """What served at a moment.
+
+    :param split: What was confirmed last; empty if nothing was yet.
+    :param changing: Whether another split was committed by then and not yet confirmed: the traffic was on its way.
+    :param changing_to: That other split.
+    :param because: The transition that ``split`` follows, with its actor and reason.
+    :param confirmed_at: When ``split`` was confirmed, ISO 8601 in UTC.
+    """
+
+    model: str
+    at: str
+    split: tuple[Share, ...]
+    changing: bool
+    changing_to: tuple[Share, ...] = ()
+    because: HistoryRow | None = None
+    confirmed_at: str | None = None
+
+
+def entry_of(stored: Stored) -> Entry:
+    """Return the log entry that an execution records, from the bytes it keeps.
+
+    :raises InvalidState: if they are missing or not an entry.
+    """
+    text = stored.structs.get(schema.ENTRY)
+    if text is None:
+        raise InvalidState(f"execution {stored.name!r} of the ledger holds no log entry; it was altered")
+    return Entry.from_bytes(text.encode())
+
+
+def history_row(entry: Entry) -> HistoryRow:
+    """Return an entry as a row."""
+    return HistoryRow(
+        sequence=entry.sequence,
+        generation=entry.generation,
+        at=entry.at,
+        kind=entry.kind.value,
+        name=entry.name,
+        version=entry.version.name if entry.version else None,
+        percent=percent_of(entry),
+        actor=str(entry.origin.actor),
+        reason=entry.reason,
+        run=entry.origin.run,
+        release=entry.release.release if entry.release else None,
+        attempt=entry.release.attempt if entry.release else None,
+        evidence=entry.evidence,
+        detail=entry.detail,
+    )
+
+
+def version_row(stored: Stored) -> VersionRow:
+    """Return a ModelVersion artifact as a row."""
+    strings = {key: unescape(text) for key, text in stored.properties.items()}
+    structs = {key: json.loads(text) for key, text in stored.structs.items()}
+    size = strings.get("size")
+    return VersionRow(
+        version=strings["version"],
+        serving_number=strings["serving_number"],
+        digest=strings.get("digest"),
+        size=int(size) if size else None,
+        created=strings.get("created"),
+        dataset_version=strings.get("dataset_version"),
+        hyperparameters=structs.get("hyperparameters", {}),
+        metrics=structs.get("metrics", {}),
+        source=structs.get("source", {}),
+    )

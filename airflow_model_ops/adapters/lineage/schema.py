@@ -1,0 +1,158 @@
+"""The ledger's own types in ML Metadata: names and properties as data, without importing ml_metadata.
+
+Types of others (TFX, Kubeflow Pipelines) may live in the same store; nothing here reads or alters them. All properties are
+strings, numbers too: integer columns are 32 bits wide on PostgreSQL and MySQL, and a serving number has 14 digits. JSON is
+kept as text inside STRUCT values, which ML Metadata stores in base64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_model_ops.core.log import FactKind
+from airflow_model_ops.core.transitions import Action
+
+PREFIX = "airflow_model_ops."
+
+MODEL = f"{PREFIX}Model"
+"""Artifact: a model, its newest labels and how far its log is recorded. Also the context of everything about it."""
+MODEL_VERSION = f"{PREFIX}ModelVersion"
+"""Artifact: one version with what its manifest knows."""
+SERVING_STATE = f"{PREFIX}ServingState"
+"""Artifact: the serving state after one transition; named by its generation."""
+VERDICT = f"{PREFIX}Verdict"
+"""Artifact: the answer of one step's checks. Also the execution that gave it."""
+RELEASE = f"{PREFIX}Release"
+"""Context: everything that one release did, all its attempts."""
+DAG_RUN = f"{PREFIX}DagRun"
+"""Context: everything that one DAG run did."""
+
+EXECUTION_TYPES: dict[str, str] = {
+    Action.START_CANARY: f"{PREFIX}CanaryStep",
+    Action.SHIFT: f"{PREFIX}CanaryStep",
+    Action.PROMOTE: f"{PREFIX}Promote",
+    Action.ABORT: f"{PREFIX}Abort",
+    Action.ROLLBACK: f"{PREFIX}Rollback",
+    Action.PIN_GOLDEN: f"{PREFIX}Pin",
+    Action.QUARANTINE: f"{PREFIX}Quarantine",
+    Action.LIFT: f"{PREFIX}Lift",
+    Action.HOLD: f"{PREFIX}Hold",
+    Action.RESUME: f"{PREFIX}Resume",
+    Action.RETIRE: f"{PREFIX}Retire",
+    Action.ADOPT: f"{PREFIX}Adopt",
+    FactKind.PUSHED: f"{PREFIX}Push",
+    FactKind.VALIDATED: f"{PREFIX}Validate",
+    FactKind.VERDICT: VERDICT,
+    FactKind.APPLIED: f"{PREFIX}Applied",
+    FactKind.RETIRED: f"{PREFIX}Retired",
+}
+"""The execution type of each action of a transition and each kind of fact."""
+
+STRUCT_KEY = "json"
+"""The one key of every STRUCT value; its value is JSON text."""
+ENTRY = "entry"
+"""The STRUCT property of an execution that holds the log entry's stored bytes as text: nothing of it is lost here."""
+RECORDED_SEQUENCE = "recorded_sequence"
+"""The property of a Model artifact that says how far the log is recorded; written with each entry, in one transaction."""
+
+LONGEST_NAME = 255
+"""Names and external ids are VARCHAR(255) on PostgreSQL and MySQL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeSpec:
+    """One type: its name, its string properties and its STRUCT properties."""
+
+    name: str
+    strings: tuple[str, ...]
+    structs: tuple[str, ...] = ()
+
+
+ARTIFACTS = (
+    TypeSpec(
+        name=MODEL,
+        strings=(
+            RECORDED_SEQUENCE,
+            "recorded_digest",
+            "generation",
+            "versions",
+            "at",
+            "fleet",
+            "stable",
+            "canary",
+            "canary_percent",
+            "golden",
+        ),
+    ),
+    TypeSpec(
+        name=MODEL_VERSION,
+        strings=("model", "version", "serving_number", "digest", "size", "created", "dataset_version"),
+        structs=("hyperparameters", "metrics", "source"),
+    ),
+    TypeSpec(
+        name=SERVING_STATE,
+        strings=("model", "generation", "at", "fleet", "stable", "canary", "canary_percent", "golden"),
+    ),
+    TypeSpec(
+        name=VERDICT,
+        strings=("model", "version", "serving_number", "verdict", "reason", "evidence", "at"),
+        structs=("detail",),
+    ),
+)
+
+EXECUTIONS = tuple(
+    TypeSpec(
+        name=name,
+        strings=(
+            "model",
+            "sequence",
+            "generation",
+            "kind",
+            "name",
+            "at",
+            "reason",
+            "actor_kind",
+            "actor",
+            "version",
+            "serving_number",
+            "percent",
+            "release",
+            "attempt",
+            "dag_id",
+            "run_id",
+            "task_id",
+            "try",
+            "request",
+            "evidence",
+            "write_id",
+            "digest",
+            "previous_digest",
+        ),
+        structs=(ENTRY,),
+    )
+    for name in sorted(set(EXECUTION_TYPES.values()))
+)
+
+CONTEXTS = (
+    TypeSpec(name=MODEL, strings=("model",)),
+    TypeSpec(name=RELEASE, strings=("model", "release")),
+    TypeSpec(name=DAG_RUN, strings=("dag_id", "run_id")),
+)
+
+
+def entry_key(model: str, sequence: int) -> str:
+    """Return the external id of the execution that records a log entry, the same whatever its type.
+
+    External ids are unique and indexed, so that this is the idempotency key and the way to any entry in one lookup.
+    """
+    return f"{PREFIX}{model}/entry/{sequence:020d}"
+
+
+def version_key(model: str, ordinal: int) -> str:
+    """Return the external id of the n-th version of a model that the ledger learned of, from 1."""
+    return f"{PREFIX}{model}/version/{ordinal:020d}"
+
+
+def numbered_name(model: str, number: int) -> str:
+    """Return the name of what is numbered within a model: an entry's execution, a serving state, a verdict."""
+    return f"{model}/{number:020d}"
