@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_model_ops.control.commit import head_state, seconds_of
+from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import FleetPlan, Log, ModelPlan, Repository
 from airflow_model_ops.core.state import ServingState
-from airflow_model_ops.core.transitions import URGENT
+from airflow_model_ops.core.transitions import URGENT, Action
 from airflow_model_ops.core.versioning import Version
+
+_NEUTRAL = frozenset({Action.HOLD, Action.RESUME, Action.PIN_GOLDEN, Action.LIFT, Action.RETIRE})
+"""What gives no version more traffic: a way back that waits to be applied stays one when this follows it."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,17 +26,23 @@ class Head:
 
     :param applied_at: Seconds since the epoch when it was applied; ``None``: not yet.
     :param former: The state before it; ``None`` for the first.
+    :param urgent: Whether it is a way back, or what a person did since (hold, pin, ...) to a way back not yet applied.
     """
 
     entry: Entry
     state: ServingState
     former: ServingState | None
     applied_at: float | None
+    urgent: bool
 
     @property
     def generation(self) -> int:
         """The head's generation."""
         return self.entry.sequence
+
+    def age_seconds(self, now: float) -> float:
+        """Return how long ago it was committed."""
+        return now - seconds_of(self.entry.at)
 
 
 def read_head(log: Log) -> Head | None:
@@ -43,14 +56,27 @@ def read_head(log: Log) -> Head | None:
         return None
     before = log.read(entry.sequence - 1)
     former = head_state(log, before) if before is not None and before.generation else None
-    return Head(entry=entry, state=state, former=former, applied_at=_applied_at(log, last, entry.sequence))
+    return Head(
+        entry=entry,
+        state=state,
+        former=former,
+        applied_at=_applied_at(log, last, entry.sequence),
+        urgent=_is_way_back(log, entry),
+    )
 
 
 def read_heads(repository: Repository, *, fleet: str) -> dict[str, Head]:
-    """Return the heads of all models that a fleet serves, by model name."""
+    """Return the heads of all models that a fleet serves, by model name.
+
+    A model whose log cannot be read is left out, which leaves what it serves as it is: the others must go on.
+    """
     heads: dict[str, Head] = {}
     for model in repository.models():
-        head = read_head(repository.log(model))
+        try:
+            head = read_head(repository.log(model))
+        except InvalidState as error:
+            _log.error("model %r of fleet %r is left as it serves: %s", model, fleet, error)  # noqa: TRY400
+            continue
         if head is not None and head.state.fleet == fleet:
             heads[model] = head
     return heads
@@ -62,13 +88,12 @@ def fleet_plan(heads: Mapping[str, Head], *, fleet: str, now: float) -> FleetPla
 
 
 def _model_plan(model: str, head: Head, now: float) -> ModelPlan:
-    action = head.entry.action
     return ModelPlan(
         model=model,
         generation=head.generation,
         state=head.state,
         spare=_named(head.state, head.former),
-        urgent=action in URGENT,
+        urgent=head.urgent,
         applied=head.applied_at is not None,
         settled_seconds=max(0.0, now - head.applied_at) if head.applied_at is not None else 0.0,
     )
@@ -77,6 +102,20 @@ def _model_plan(model: str, head: Head, now: float) -> ModelPlan:
 def _named(*states: ServingState | None) -> tuple[Version, ...]:
     """Return every version that the states serve or must keep warm: what the last two generations name."""
     return tuple(sorted({version for state in states if state is not None for version in state.warm}))
+
+
+def _is_way_back(log: Log, head: Entry) -> bool:
+    """Whether a head is a way back, looking through neutral transitions back to one that still waits to be applied."""
+    entry = head
+    while entry.action in _NEUTRAL:
+        before = log.read(entry.sequence - 1)
+        if before is None or before.generation == 0:
+            return False
+        former = before if before.is_transition else log.read(before.generation)
+        if former is None or _applied_at(log, before, former.sequence) is not None:
+            return False
+        entry = former
+    return entry.action in URGENT
 
 
 def _applied_at(log: Log, last: Entry, generation: int) -> float | None:

@@ -49,11 +49,17 @@ class LeaseKeeper:
 
     def has_expired(self, live: LiveRelease) -> bool:
         """Whether nobody looks after a live release any longer."""
+        return self.remaining_seconds(live) < 0
+
+    def remaining_seconds(self, live: LiveRelease) -> float:
+        """Return how long the lease of a live release still lasts; negative once it has run out or was never made."""
         now = self._clock.now()
-        return not any(
-            lease.release == live.id and lease.attempt >= live.attempt and lease.until >= now
+        left = [
+            lease.until - now
             for lease in self._repository.leases(self._model)
-        )
+            if lease.release == live.id and lease.attempt >= live.attempt
+        ]
+        return max(left, default=-1.0)
 
     def newer_waiting(self, version: Version, *, release: str) -> Lease | None:
         """Return the lease of the newest other release that waits with a newer version, if there is one."""

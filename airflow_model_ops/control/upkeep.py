@@ -1,0 +1,117 @@
+"""What nobody asked for and somebody must do: finish what a killed worker left, end what nobody looks after, mend drift."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from airflow_model_ops.control.apply import FleetApplier
+from airflow_model_ops.control.commit import Committer
+from airflow_model_ops.control.heads import Head, read_heads
+from airflow_model_ops.control.leases import WORKING_SECONDS, LeaseKeeper
+from airflow_model_ops.core import transitions
+from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.log import Origin
+from airflow_model_ops.core.ports import Clock, Repository, Target
+from airflow_model_ops.core.state import LiveRelease
+
+GRACE_SECONDS = 4.0
+"""How old an unapplied head must be before anybody but its author applies it."""
+_SILENT_SECONDS = WORKING_SECONDS * 0.45
+"""A working lease is renewed every quarter of its length; one this old has missed a renewal."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neglected:
+    """What needs a hand on one fleet: models whose head is not applied, and whose release is abandoned."""
+
+    unapplied: tuple[str, ...] = ()
+    abandoned: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All models that need a hand."""
+        return tuple(sorted({*self.unapplied, *self.abandoned}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What a reconciliation did, and what it could not do, each in a sentence per model."""
+
+    done: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+class Upkeep:
+    """Looks after all models of one fleet; needs no YAML file of theirs."""
+
+    def __init__(self, *, repository: Repository, target: Target, fleet: str, clock: Clock, origin: Origin) -> None:
+        self._repository = repository
+        self._target = target
+        self._fleet = fleet
+        self._clock = clock
+        self._origin = origin
+        self._applier = FleetApplier(repository=repository, target=target, fleet=fleet, clock=clock, origin=origin)
+
+    def neglected(self) -> Neglected:
+        """Return what needs a hand now; reads files only, so it can be asked every second.
+
+        A head whose author works on it (its lease was renewed a moment ago) is left to the author.
+        """
+        now = self._clock.now()
+        heads = read_heads(self._repository, fleet=self._fleet)
+        derived = self._target.document_generations()
+        unapplied, abandoned = [], []
+        for model, head in sorted(heads.items()):
+            keeper = LeaseKeeper(repository=self._repository, model=model, clock=self._clock)
+            if head.state.release is not None and keeper.has_expired(head.state.release):
+                abandoned.append(model)
+            waits = head.applied_at is None or derived.get(model) != head.generation
+            if waits and head.age_seconds(now) > GRACE_SECONDS and not self._is_worked_on(keeper, head):
+                unapplied.append(model)
+        return Neglected(unapplied=tuple(unapplied), abandoned=tuple(abandoned))
+
+    def reconcile(self, *, deadline_seconds: float) -> Reconciled:
+        """Abort abandoned releases, apply every head, and compare with what really serves.
+
+        One model that cannot be mended does not keep the others from it.
+        """
+        done: dict[str, str] = {}
+        failed: dict[str, str] = {}
+        for model, head in read_heads(self._repository, fleet=self._fleet).items():
+            if head.state.release is not None:
+                self._end_if_abandoned(model, head.state.release, done)
+        for model in self._applier.unapplied():
+            try:
+                applied = self._applier.apply(model, deadline_seconds=deadline_seconds)
+                done[model] = f"{done[model]}; applied" if model in done else f"generation {applied.generation} applied"
+            except ModelOpsError as error:
+                failed[model] = str(error)
+        progress = self._applier.reconcile()
+        for model, why in {**progress.pending, **{m: str(error) for m, error in progress.failed.items()}}.items():
+            failed.setdefault(model, why)
+        return Reconciled(done=done, failed=failed)
+
+    def _end_if_abandoned(self, model: str, live: LiveRelease, done: dict[str, str]) -> None:
+        keeper = LeaseKeeper(repository=self._repository, model=model, clock=self._clock)
+        if not keeper.has_expired(live):
+            return
+        reason = f"release {live.id!r} attempt {live.attempt} was abandoned: nobody renewed its lease"
+        log = self._repository.log(model)
+        committer = Committer(
+            log=log, initial=read_heads(self._repository, fleet=self._fleet)[model].state, clock=self._clock
+        )
+        commit = committer.commit(
+            lambda state: transitions.abort(state, reason=reason, fence=live.fence),
+            origin=self._origin,
+            release=live.fence,
+        )
+        keeper.end(live.fence)
+        if commit.changed:
+            _log.warning("model=%s %s", model, commit.reason)
+            done[model] = commit.reason
+
+    def _is_worked_on(self, keeper: LeaseKeeper, head: Head) -> bool:
+        live = head.state.release
+        return live is not None and keeper.remaining_seconds(live) > WORKING_SECONDS - _SILENT_SECONDS
