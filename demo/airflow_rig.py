@@ -246,7 +246,7 @@ def _airflow_environment(*, home: Path, dags_folder: Path, port: int) -> dict[st
         "triggerer": {
             "job_heartbeat_sec": 2,
             "triggerer_health_check_threshold": 10,
-            "default_capacity": 200,
+            "capacity": 200,
         },
         "dag_processor": {
             "refresh_interval": 5,
