@@ -8,11 +8,12 @@ round once more before it lets go of the lock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_model_ops.control.commit import Committer, seconds_of
 from airflow_model_ops.control.heads import Head, fleet_plan, read_head, read_heads
-from airflow_model_ops.core.errors import ModelOpsError, NotApplied
+from airflow_model_ops.core.errors import FleetBusy, InvalidState, ModelOpsError, NotApplied
 from airflow_model_ops.core.log import FactKind, Origin
 from airflow_model_ops.core.ports import Clock, FleetPlan, ModelPlan, Progress, Repository, Target
 
@@ -56,20 +57,19 @@ class FleetApplier:
         :raises LoadFailed: if a server cannot load a version that the head needs.
         """
         deadline = self._clock.now() + deadline_seconds
-        why = "no pass was possible"
+        full = False
         while True:
             try:
-                heads, progress = self._locked_pass(model, full=False)
+                heads, progress = self._locked_pass(model, full=full)
             except ModelOpsError as error:
                 if not error.retryable:
                     raise
                 why = str(error)
+                full = isinstance(error, FleetBusy)  # if the lock was lost, a stale list may have reached the servers
             else:
                 head = heads.get(model)
                 if head is None:
-                    raise NotApplied(
-                        f"model {model!r} has no serving state on fleet {self._fleet!r}; release or adopt it first"
-                    )
+                    raise self._headless(model)
                 if model in progress.applied:
                     return self._applied(model, head, progress)
                 if model in progress.failed:
@@ -105,8 +105,10 @@ class FleetApplier:
         deadline = self._clock.now() + deadline_seconds
         while True:
             with self._store.lock(wait_seconds=_LOCK_WAIT_SECONDS):
-                plan = self._plan(read_heads(self._repository, fleet=self._fleet))
+                heads = read_heads(self._repository, fleet=self._fleet)
+                plan = self._plan(heads)
                 listed = dict(self._target.unload(plan))
+                self._restore(heads)
             surplus = any(
                 listed.get(model, frozenset()) - {version.number for version in model_plan.spare}
                 for model, model_plan in plan.models.items()
@@ -123,13 +125,24 @@ class FleetApplier:
                 waiting = {name for name, head in heads.items() if full or head.applied_at is None}
                 progress = self._target.apply(plan, focus=frozenset(waiting | ({model} if model else set())))
                 now = read_heads(self._repository, fleet=self._fleet)
-                moved = {name for name in now if name not in heads or now[name].generation != heads[name].generation}
+                moved = _moved(heads, now)
+                for name in progress.applied.keys() - moved:
+                    self._record(heads[name], plan.models[name], progress)
                 if not moved:
-                    break
+                    return heads, progress
                 heads = now
-            for name in progress.applied:
-                self._record(heads[name], plan.models[name], progress)
-            return heads, progress
+        raise NotApplied(f"the heads of fleet {self._fleet!r} moved {_PASSES_UNDER_LOCK} times during one pass; go on")
+
+    def _restore(self, planned: dict[str, Head]) -> None:
+        """After the unloading's last write: bring back at once what a head that moved meanwhile needs."""
+        now = read_heads(self._repository, fleet=self._fleet)
+        moved = _moved(planned, now)
+        if moved:
+            self._target.apply(self._plan(now), focus=moved)
+
+    def _headless(self, model: str) -> ModelOpsError:
+        read_head(self._repository.log(model))  # says what is wrong if the log cannot be read
+        return InvalidState(f"model {model!r} has no serving state on fleet {self._fleet!r}; release or adopt it first")
 
     def _plan(self, heads: dict[str, Head]) -> FleetPlan:
         return fleet_plan(heads, fleet=self._fleet, now=self._clock.now())
@@ -160,3 +173,9 @@ class FleetApplier:
             split=dict(progress.applied[model]),
             seconds=max(0.0, (applied_at or self._clock.now()) - committed_at),
         )
+
+
+def _moved(planned: Mapping[str, Head], now: Mapping[str, Head]) -> frozenset[str]:
+    return frozenset(
+        name for name, head in now.items() if name not in planned or head.generation != planned[name].generation
+    )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_model_ops.core.errors import CommitConflict, InvalidState
-from airflow_model_ops.core.log import Entry, FactKind, Origin, fact, transition
+from airflow_model_ops.core.log import Entry, EntryKind, FactKind, Origin, fact, transition
 from airflow_model_ops.core.ports import Clock, Log
 from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.transitions import Decision
@@ -80,15 +80,20 @@ class Committer:
     ) -> Commit:
         """Decide on the head and append the decision; if another writer was first, decide again on the new head.
 
+        With a ``request`` in its origin, a try that finds a transition of the same request adopts it: also when two
+        tries of one wish run at once, the wish is granted once.
+
         :raises TransitionRefused: whenever ``decide`` does; nothing is appended then.
         :raises CommitConflict: if other writers won :data:`MOST_TRIES` times.
         """
-        earlier = self._find_request(origin.request)
-        if earlier is not None:
-            return self._adopted(earlier)
         write_id = uuid.uuid4().hex
+        searched = 0
         for attempt in range(MOST_TRIES):
             state, generation, last = self._read()
+            earlier = self._find_request(origin.request, last=last, after=searched, kind=EntryKind.TRANSITION)
+            if earlier is not None:
+                return _adopted(earlier, state=state, generation=generation)
+            searched = last.sequence if last else 0
             decision = decide(state)
             if not decision.changed:
                 return Commit(
@@ -129,11 +134,14 @@ class Committer:
 
         :raises CommitConflict: if other writers won :data:`MOST_TRIES` times.
         """
-        earlier = self._find_request(origin.request)
-        if earlier is not None:
-            return earlier
         write_id = uuid.uuid4().hex
+        searched = 0
         for attempt in range(MOST_TRIES):
+            last = self.log.last()
+            earlier = self._find_request(origin.request, last=last, after=searched, kind=EntryKind.FACT, name=kind)
+            if earlier is not None:
+                return earlier
+            searched = last.sequence if last else 0
             entry = fact(
                 kind,
                 reason=reason,
@@ -144,7 +152,7 @@ class Committer:
                 release=release,
                 evidence=evidence,
                 detail=detail,
-            ).after(self.log.last())
+            ).after(last)
             if self.log.put_if_absent(entry):
                 return entry
             self._pause(attempt)
@@ -156,27 +164,19 @@ class Committer:
             return self._initial, 0, last
         return head_state(self.log, last), last.generation, last
 
-    def _find_request(self, request: str | None) -> Entry | None:
-        entry = self.log.last() if request else None
-        for _ in range(REQUEST_LOOKBACK):
-            if entry is None or entry.origin.request == request:
+    def _find_request(
+        self, request: str | None, *, last: Entry | None, after: int, kind: EntryKind, name: str | None = None
+    ) -> Entry | None:
+        """Look for an entry of the same request from ``last`` back to ``after``, which was searched before."""
+        if request is None or last is None:
+            return None
+        entry: Entry | None = last
+        oldest = max(after, last.sequence - REQUEST_LOOKBACK)
+        while entry is not None and entry.sequence > oldest:
+            if entry.origin.request == request and entry.kind is kind and name in (None, entry.name):
                 return entry
             entry = self.log.read(entry.sequence - 1)
         return None
-
-    def _adopted(self, entry: Entry) -> Commit:
-        if entry.state is None:
-            raise InvalidState(
-                f"request {entry.origin.request!r} names a fact (log entry {entry.sequence}), not a transition"
-            )
-        state, generation = self.head()
-        return Commit(
-            state=state,
-            generation=generation,
-            reason=f"already committed by an earlier try: {entry.reason}",
-            changed=False,
-            version=entry.version,
-        )
 
     def _now(self) -> str:
         return iso_time(self._clock.now())
@@ -184,6 +184,16 @@ class Committer:
     def _pause(self, attempt: int) -> None:
         longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
         self._clock.sleep(random.uniform(0, longest))  # noqa: S311 (jitter, not a secret)
+
+
+def _adopted(entry: Entry, *, state: ServingState, generation: int) -> Commit:
+    return Commit(
+        state=state,
+        generation=generation,
+        reason=f"already committed by an earlier try: {entry.reason}",
+        changed=False,
+        version=entry.version,
+    )
 
 
 def head_state(log: Log, last: Entry) -> ServingState:

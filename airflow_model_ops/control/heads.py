@@ -75,7 +75,7 @@ def read_heads(repository: Repository, *, fleet: str) -> dict[str, Head]:
         try:
             head = read_head(repository.log(model))
         except InvalidState as error:
-            _log.error("model %r of fleet %r is left as it serves: %s", model, fleet, error)  # noqa: TRY400
+            _log.error("model %r of fleet %r is left as it serves: %s", model, fleet, error)
             continue
         if head is not None and head.state.fleet == fleet:
             heads[model] = head
@@ -92,16 +92,17 @@ def _model_plan(model: str, head: Head, now: float) -> ModelPlan:
         model=model,
         generation=head.generation,
         state=head.state,
-        spare=_named(head.state, head.former),
+        spare=_spared(head),
         urgent=head.urgent,
         applied=head.applied_at is not None,
         settled_seconds=max(0.0, now - head.applied_at) if head.applied_at is not None else 0.0,
     )
 
 
-def _named(*states: ServingState | None) -> tuple[Version, ...]:
-    """Return every version that the states serve or must keep warm: what the last two generations name."""
-    return tuple(sorted({version for state in states if state is not None for version in state.warm}))
+def _spared(head: Head) -> tuple[Version, ...]:
+    """Return what must stay loaded: all that the head keeps warm, and what a late worker of the one before may shift to."""
+    former = head.former.labels.values() if head.former is not None else ()
+    return tuple(sorted({*head.state.warm, *former}))
 
 
 def _is_way_back(log: Log, head: Entry) -> bool:

@@ -71,6 +71,16 @@ class ModelControl:
         """The newest committed state."""
         return self.committer.head()[0]
 
+    def require_stable(self) -> Version:
+        """Return the stable version.
+
+        :raises VersionNotFound: if the model has none.
+        """
+        stable = self.state.stable
+        if stable is None:
+            raise VersionNotFound(f"model {self.model!r} has no stable version; name a version, or release one first")
+        return stable
+
     def apply(self, *, deadline_seconds: float) -> Applied:
         """Drive the fleet to the head; see :meth:`FleetApplier.apply`."""
         return self.applier.apply(self.model, deadline_seconds=deadline_seconds)
@@ -150,7 +160,8 @@ class ModelControl:
         try:
             return self._commit(decide, fence=fence)
         except ModelOpsError:
-            self.leases.end(fence)
+            if not self.state.is_live(fence):  # a retry that was refused, say by a hold, must not abandon its release
+                self.leases.end(fence)
             raise
 
     def shift(self, *, fence: Fence, percent: float) -> Commit:

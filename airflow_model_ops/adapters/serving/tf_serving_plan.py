@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_model_ops.adapters.serving.envoy_documents import Endpoint, ModelRoute
 from airflow_model_ops.adapters.serving.tf_serving_client import LoadState, VersionStatus
@@ -34,10 +34,12 @@ class ServingDocument:
     """The list last sent to the servers, ours by model and foreign models as text-format ModelConfig entries.
 
     :param foreign: Models that the fleet served when it was adopted and that no log knows; always sent along.
+    :param leaving: Versions that are un-listed, until every server has said that it holds them no longer.
     """
 
     models: Mapping[str, Listed] = field(default_factory=dict)
     foreign: str = ""
+    leaving: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return the stored form."""
@@ -49,7 +51,9 @@ class ServingDocument:
             }
             for name, listed in sorted(self.models.items())
         }
-        return json.dumps({"models": models, "foreign": self.foreign}, indent=1, sort_keys=True).encode()
+        leaving = {name: [str(number) for number in numbers] for name, numbers in sorted(self.leaving.items())}
+        data = {"models": models, "foreign": self.foreign, "leaving": leaving}
+        return json.dumps(data, indent=1, sort_keys=True).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes | None) -> ServingDocument:
@@ -69,7 +73,8 @@ class ServingDocument:
                 )
                 for name, item in data["models"].items()
             }
-            return cls(models=models, foreign=data["foreign"])
+            leaving = {name: tuple(map(int, numbers)) for name, numbers in data["leaving"].items()}
+            return cls(models=models, foreign=data["foreign"], leaving=leaving)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidState(
                 f"the fleet's serving document cannot be read ({error!r}); restore it or adopt the fleet"
@@ -85,7 +90,13 @@ def extended(document: ServingDocument, plan: FleetPlan) -> ServingDocument:
         versions = tuple(sorted(needed.union(old.versions)))
         if versions:
             models[model] = Listed(versions=versions, labels=old.labels, generation=model_plan.generation)
-    return ServingDocument(models=models, foreign=document.foreign)
+    leaving = {
+        model: tuple(number for number in numbers if number not in models[model].versions)
+        if model in models
+        else numbers
+        for model, numbers in document.leaving.items()
+    }
+    return replace(document, models=models, leaving={model: numbers for model, numbers in leaving.items() if numbers})
 
 
 def relabelled(
@@ -98,8 +109,8 @@ def relabelled(
             continue
         wanted = {label: version.number for label, version in plan.models[model].state.labels.items()}
         labels = {label: number for label, number in wanted.items() if is_available(statuses[model], number)}
-        models[model] = Listed(versions=models[model].versions, labels=labels, generation=models[model].generation)
-    return ServingDocument(models=models, foreign=document.foreign)
+        models[model] = replace(models[model], labels=labels)
+    return replace(document, models=models)
 
 
 def reduced(document: ServingDocument, surplus: Mapping[str, Collection[int]]) -> ServingDocument:
@@ -111,7 +122,11 @@ def reduced(document: ServingDocument, surplus: Mapping[str, Collection[int]]) -
         labels = {label: number for label, number in listed.labels.items() if number not in gone}
         if versions:
             models[model] = Listed(versions=versions, labels=labels, generation=listed.generation)
-    return ServingDocument(models=models, foreign=document.foreign)
+    leaving = {
+        model: tuple(sorted({*document.leaving.get(model, ()), *surplus.get(model, ())}))
+        for model in {*document.leaving, *surplus}
+    }
+    return replace(document, models=models, leaving={model: numbers for model, numbers in leaving.items() if numbers})
 
 
 def served_models(
@@ -168,14 +183,30 @@ def versions_of(document: ServingDocument) -> dict[str, tuple[int, ...]]:
     return {model: listed.versions for model, listed in document.models.items()}
 
 
-def still_held(
-    listed: Listed | None, statuses: Statuses, *, dropped: Collection[int], former: Listed | None
-) -> frozenset[int]:
-    """Return what a server lists or has not finished with; where it does not answer, what it was told before."""
-    held = set(listed.versions if listed else ())
-    for known in statuses.values():
-        held.update(not_ended(known) if known is not None else {*dropped, *(former.versions if former else ())})
-    return frozenset(held)
+def left(document: ServingDocument, statuses: Mapping[str, Statuses]) -> ServingDocument:
+    """Return the document without the leaving versions that every server says it holds no longer."""
+    leaving = {
+        model: tuple(number for number in numbers if any(_holds(known, number) for known in statuses[model].values()))
+        for model, numbers in document.leaving.items()
+    }
+    return replace(document, leaving={model: numbers for model, numbers in leaving.items() if numbers})
+
+
+def behind(document: ServingDocument, statuses: Mapping[str, Statuses]) -> frozenset[str]:
+    """Return the servers that answer and have not even begun to unload what is un-listed."""
+    begun = {LoadState.UNLOADING, LoadState.END}
+    return frozenset(
+        server
+        for model, numbers in document.leaving.items()
+        for server, known in statuses[model].items()
+        if known is not None and any(number in known and known[number].state not in begun for number in numbers)
+    )
+
+
+def still_held(model: str, document: ServingDocument, statuses: Statuses) -> frozenset[int]:
+    """Return what is listed or leaving, and what else a server has not finished with."""
+    held = {*(document.models[model].versions if model in document.models else ()), *document.leaving.get(model, ())}
+    return frozenset(held.union(*(not_ended(known) for known in statuses.values() if known is not None)))
 
 
 def needed_numbers(plan: ModelPlan) -> tuple[int, ...]:
@@ -257,6 +288,11 @@ def is_available(statuses: Statuses, number: int) -> bool:
 def not_ended(statuses: Mapping[int, VersionStatus]) -> Iterable[int]:
     """Return the versions that a server has not finished with."""
     return (number for number, status in statuses.items() if status.state is not LoadState.END)
+
+
+def _holds(known: Mapping[int, VersionStatus] | None, number: int) -> bool:
+    """Whether a server holds a version; one that does not answer may."""
+    return known is None or (number in known and known[number].state is not LoadState.END)
 
 
 def _available_on(known: Mapping[int, VersionStatus], number: int) -> bool:

@@ -19,10 +19,11 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
     split_of,
 )
 from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
-from airflow_model_ops.core.errors import RouterRefused, RouterUnreachable
+from airflow_model_ops.core.errors import RouterUnreachable
 from airflow_model_ops.core.ports import FleetStore
 
 _CLUSTERS_COPY, _ROUTES_COPY = "clusters.json", "routes.json"
+_MIXED = -1
 _log = logging.getLogger(__name__)
 
 
@@ -50,11 +51,9 @@ class FleetRoutes:
         """Check that every router answers.
 
         :raises RouterUnreachable: if one does not.
+        :raises InvalidConfig: if the directory they watch cannot be written.
         """
-        try:
-            self._router.observed_split()
-        except RouterRefused as drift:
-            _log.warning("routers differ; the next apply mends it: %s", drift)
+        self._router.check()
 
     def observed_split(self, model: str) -> dict[int, float]:
         """Return the split that every router really has.
@@ -64,9 +63,18 @@ class FleetRoutes:
         return dict(self._router.observed_split().get(model, ()))
 
     def generations(self) -> dict[str, int]:
-        """Return the generation of each model in the routes on disk."""
-        routes = self._router.read_documents().routes
-        return document_generations(routes) if routes else {}
+        """Return the generation of each model on disk; -1 where routes and clusters were derived from different ones."""
+        documents = self._router.read_documents()
+        routes = document_generations(documents.routes) if documents.routes else {}
+        clusters = document_generations(documents.clusters) if documents.clusters else {}
+        return {
+            model: generation if clusters.get(model) == generation else _MIXED for model, generation in routes.items()
+        }
+
+    def cluster_generations(self) -> dict[str, int]:
+        """Return the generation of each model in the clusters on disk."""
+        clusters = self._router.read_documents().clusters
+        return document_generations(clusters) if clusters else {}
 
     def routes(self) -> dict[str, ModelRoute]:
         """Return the routes on disk."""

@@ -17,7 +17,14 @@ from airflow_model_ops.adapters.serving.tf_serving_client import (
     model_server_config_text,
 )
 from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument, Statuses
-from airflow_model_ops.core.errors import FleetNotAdopted, ServerRefused, ServerUnreachable
+from airflow_model_ops.adapters.serving.tf_serving_reloads import UnansweredReloads, is_done
+from airflow_model_ops.core.errors import (
+    FleetNotAdopted,
+    LoadFailed,
+    ServerRefused,
+    ServerUnreachable,
+    ServerWedged,
+)
 from airflow_model_ops.core.ports import FleetStore
 
 SERVING_DOCUMENT = "serving.json"
@@ -48,16 +55,14 @@ class ServerSettings:
 
     :param models_root: The repository's root as the servers see it.
     :param declared_empty: Whether the fleet is known to have served nothing before us, so that it needs no adoption.
-    :param reload_seconds: Deadline of a reload of known models.
-    :param new_model_reload_seconds: How long to wait for a reload that brings a new model: a server loads it before it
-        answers, so a pass does not wait for that but polls.
+    :param reload_seconds: How long a pass waits for the answer to a reload. One that brings a new model is answered when
+        that is loaded, so passes poll for it: under the fleet lock nobody waits for a load or for a server that hangs.
     """
 
     models_root: str
     declared_empty: bool = False
     status_seconds: float = 2.0
-    reload_seconds: float = 10.0
-    new_model_reload_seconds: float = 1.0
+    reload_seconds: float = 1.0
 
 
 class Servers:
@@ -66,6 +71,7 @@ class Servers:
     def __init__(self, *, store: FleetStore, replicas: Sequence[Replica], settings: ServerSettings) -> None:
         self._store = store
         self._settings = settings
+        self._unanswered = UnansweredReloads(store)
         self._clients = {
             replica.grpc: ModelServiceClient(replica.grpc, timeout_seconds=settings.status_seconds)
             for replica in replicas
@@ -117,42 +123,63 @@ class Servers:
         self,
         document: ServingDocument,
         *,
-        former: ServingDocument,
         statuses: Mapping[str, Statuses],
         servers: Collection[str] | None = None,
     ) -> None:
         """Keep the document and send it: kept first, so that a killed worker's successor knows what may be loaded.
 
         :param statuses: What the servers said of models that may have lost versions; labels are fitted to it.
-        :param servers: Only these; ``None``: all. A server that does not answer is left for the next pass.
+        :param servers: Only these; ``None``: all. A server that does not answer is left for a later pass.
         :raises ServerRefused: if a server refused the list.
+        :raises FleetBusy: if the fleet lock was lost meanwhile: the list may have come after a newer one.
         """
-        self._keep(document)
-        brings_new = bool(document.models.keys() - former.models.keys())
-        deadline = self._settings.new_model_reload_seconds if brings_new else self._settings.reload_seconds
-        chosen = {server: client for server, client in self._clients.items() if servers is None or server in servers}
+        self.keep(document)
+        busy = self._busy()
+        chosen = [server for server in self._clients if (servers is None or server in servers) and server not in busy]
+        answered = _parallel(lambda server: self._reload(server, document, statuses=statuses), chosen)
+        self._unanswered.update(
+            answered={server for server, word in answered.items() if word},
+            silent={server: document.models for server, word in answered.items() if not word},
+        )
+        self._store.write(SERVING_DOCUMENT, document.to_bytes())
 
-        def reload(server: str) -> None:
+    def _busy(self) -> frozenset[str]:
+        """Return the servers that still work on a reload or hang in it."""
+        waiting = self._unanswered.waiting()
+        if not waiting:
+            return frozenset()
+        known = self.statuses({model for models in waiting.values() for model in models})
+        return frozenset(
+            server
+            for server, models in waiting.items()
+            if not is_done(known[model].get(server) or {} for model in models)
+        )
+
+    def _reload(self, server: str, document: ServingDocument, *, statuses: Mapping[str, Statuses]) -> bool:
+        """Send the list to one server; return whether it answered."""
+        try:
             try:
-                self._reload(server, document, statuses=statuses, deadline=deadline)
+                self._reload_once(server, document, statuses=statuses)
             except ServerRefused as refusal:
                 # Most often a restarted server has lost a version that a label of another model points to.
                 _log.warning("%s; asking what it has of every model and trying once more", refusal)
-                self._reload(server, document, statuses=self.statuses(document.models), deadline=deadline)
-            except ServerUnreachable as error:
-                # New models: the server answers only when they are loaded. Otherwise the next pass finds what is lacking.
-                _log.info("%s", error)
+                self._reload_once(server, document, statuses=self.statuses(document.models))
+        except LoadFailed as error:  # shows in the statuses too, and concerns that model alone
+            _log.warning("%s", error)
+        except ServerUnreachable as error:
+            _log.info("%s", error)
+            return not isinstance(error, ServerWedged)
+        return True
 
-        _parallel(reload, chosen)
-
-    def _reload(
-        self, server: str, document: ServingDocument, *, statuses: Mapping[str, Statuses], deadline: float
-    ) -> None:
+    def _reload_once(self, server: str, document: ServingDocument, *, statuses: Mapping[str, Statuses]) -> None:
         known = {model: by_server[server] or {} for model, by_server in statuses.items() if server in by_server}
         models = planning.served_models(document, models_root=self._settings.models_root, statuses=known)
-        self._clients[server].reload(models, timeout_seconds=deadline, allow_empty=True, foreign=document.foreign)
+        self._clients[server].reload(
+            models, timeout_seconds=self._settings.reload_seconds, allow_empty=True, foreign=document.foreign
+        )
 
-    def _keep(self, document: ServingDocument) -> None:
+    def keep(self, document: ServingDocument) -> None:
+        """Replace the stored list without sending it."""
         self._store.write(SERVING_DOCUMENT, document.to_bytes())
         bare = planning.served_models(document, models_root=self._settings.models_root, statuses={})
         text = model_server_config_text(bare, with_labels=False, foreign=document.foreign)
@@ -162,7 +189,8 @@ class Servers:
         def one(server: str) -> _T | None:
             try:
                 return question(self._clients[server])
-            except ServerUnreachable as error:
+            except (ServerUnreachable, ServerRefused) as error:
+                # An error instead of an answer is silence too: a way back must not hang on one sick server.
                 _log.warning("%s", error)
                 return None
 

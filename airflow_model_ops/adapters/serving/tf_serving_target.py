@@ -8,8 +8,8 @@ first: what it shifts to is loaded already, and a server that hangs in a reload 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from airflow_model_ops.adapters.serving import tf_serving_plan as planning
 from airflow_model_ops.adapters.serving.envoy_documents import ClusterSpec, ModelRoute
@@ -47,6 +47,7 @@ class TfServingTarget:
         one_pass = _Pass(plan=plan, watched=watched, statuses=self._servers.statuses(watched))
         urgent = {model for model in watched if plan.models[model].urgent}
         try:
+            self._narrow_clusters(one_pass)
             self._shift(one_pass, urgent)
             document = self._list(one_pass, document)
             self._shift(one_pass, urgent - one_pass.applied.keys())
@@ -64,21 +65,18 @@ class TfServingTarget:
         document = self._servers.document()
         routed = {model: frozenset(n for n, _ in route.split) for model, route in self._routes.routes().items()}
         surplus = planning.surplus_versions(document, plan, routed=routed, drain_seconds=self._routes.drain_seconds)
+        document = planning.reduced(document, surplus)
         if surplus:
             self._drop_clusters(surplus)
-            statuses = self._servers.statuses(surplus)
-            self._servers.send(planning.reduced(document, surplus), former=document, statuses=statuses)
-        listed = self._servers.document().models
-        held = self._servers.statuses(plan.models)
-        return {
-            model: planning.still_held(
-                listed.get(model),
-                held[model],
-                dropped=surplus.get(model, frozenset()),
-                former=document.models.get(model),
-            )
-            for model in plan.models
-        }
+            self._servers.send(document, statuses=self._servers.statuses(surplus))
+        statuses = self._servers.statuses({*plan.models, *document.leaving})
+        behind = planning.behind(document, statuses) if not surplus else ()
+        if behind:  # it did not answer when it was told
+            self._servers.send(document, statuses=statuses, servers=behind)
+        remaining = planning.left(document, statuses)
+        if remaining != document:
+            self._servers.keep(remaining)
+        return {model: planning.still_held(model, remaining, statuses[model]) for model in plan.models}
 
     def observe(self, model: str) -> Observed:
         """Return what really serves of a model."""
@@ -112,29 +110,24 @@ class TfServingTarget:
             if known is not None and planning.lacking(wanted.models[model], known)
         }
         if changed or lacking:
-            self._servers.send(
-                wanted, former=document, statuses=one_pass.statuses, servers=None if changed else lacking
-            )
+            self._servers.send(wanted, statuses=one_pass.statuses, servers=None if changed else lacking)
             one_pass.statuses = self._servers.statuses(one_pass.watched)
         return wanted
 
-    def _label(self, one_pass: _Pass, *, document: ServingDocument, ready: Iterable[str]) -> None:
+    def _label(self, one_pass: _Pass, *, document: ServingDocument, ready: Collection[str]) -> dict[str, str]:
         """Move the labels of ready models: the second reload of TF Serving's two-phase label move.
 
-        :raises ServerRefused: if a label does not resolve as told afterwards.
+        :return: The models whose labels do not resolve as told on every server that answers, with the reason.
         """
-        models = sorted(ready)
-        wanted = planning.relabelled(document, one_pass.plan, ready=models, statuses=one_pass.statuses)
-        moved = [model for model in models if wanted.models.get(model) != document.models.get(model)]
-        if not moved and not any(self._strays(wanted, model) for model in models):
-            return
-        self._servers.send(wanted, former=document, statuses=one_pass.statuses)
-        for model in models:
-            if self._strays(wanted, model):
-                labels = dict(wanted.models[model].labels)
-                raise ServerRefused(
-                    f"labels of model {model!r} do not resolve to {labels} after a reload; trying again"
-                )
+        wanted = planning.relabelled(document, one_pass.plan, ready=ready, statuses=one_pass.statuses)
+        if wanted == document and not any(self._strays(wanted, model) for model in ready):
+            return {}
+        self._servers.send(wanted, statuses=one_pass.statuses)
+        return {
+            model: f"its labels do not resolve to {dict(wanted.models[model].labels)} after a reload yet"
+            for model in ready
+            if self._strays(wanted, model)
+        }
 
     def _strays(self, document: ServingDocument, model: str) -> bool:
         """Whether an answering server resolves a label otherwise than it was told, e.g. after its restart."""
@@ -142,8 +135,13 @@ class TfServingTarget:
         answers = self._servers.resolved_labels(model, labels)
         return any(answer is not None and answer != labels for answer in answers.values())
 
-    def _shift(self, one_pass: _Pass, models: set[str], *, before: Callable[[set[str]], None] | None = None) -> None:
-        """Shift the traffic of those of the models that are ready; ``before`` runs between clusters and routes."""
+    def _shift(
+        self, one_pass: _Pass, models: set[str], *, before: Callable[[set[str]], dict[str, str]] | None = None
+    ) -> None:
+        """Shift the traffic of those of the models that are ready.
+
+        :param before: Runs between clusters and routes, and says of which models the routes must wait, and why.
+        """
         routes = self._routes.routes()
         ready = {model for model in models if one_pass.judge(model, route=routes.get(model))}
         interim = [
@@ -152,9 +150,10 @@ class TfServingTarget:
             if (route := planning.interim_route(one_pass.plan.models[model], routes.get(model))) is not None
         ]
         if ready:
-            self._widen_clusters(one_pass, ready, routes)
-            if before is not None:
-                before(ready)
+            self._widen_clusters(one_pass, ready)
+            waits = before(ready) if before is not None else {}
+            one_pass.pending |= waits
+            ready -= waits.keys()
         if not ready and not interim:
             return
         routes |= {route.model: route for route in interim}
@@ -163,7 +162,7 @@ class TfServingTarget:
         for model in ready:
             one_pass.applied[model] = {str(number): percent for number, percent in routes[model].split}
 
-    def _widen_clusters(self, one_pass: _Pass, ready: set[str], routes: Mapping[str, ModelRoute]) -> None:
+    def _widen_clusters(self, one_pass: _Pass, ready: set[str]) -> None:
         """Write the present clusters plus one for every available version of the ready models."""
         clusters = self._routes.clusters()
         wait_for = set()
@@ -175,7 +174,7 @@ class TfServingTarget:
                     clusters[spec.name] = spec
                     if version.number in planning.needed_numbers(plan):
                         wait_for.add(spec.name)
-        generations = {model: route.generation for model, route in routes.items()}
+        generations = self._routes.cluster_generations()
         generations |= {model: one_pass.plan.models[model].generation for model in ready}
         self._routes.write_clusters(
             clusters.values(),
@@ -183,6 +182,22 @@ class TfServingTarget:
             wait_for=wait_for,
             urgent=all(one_pass.plan.models[model].urgent for model in ready),
         )
+
+    def _narrow_clusters(self, one_pass: _Pass) -> None:
+        """Take servers that say they lack a version, e.g. after a restart, out of its cluster if another one has it."""
+        clusters = self._routes.clusters()
+        narrowed = dict(clusters)
+        for name, spec in clusters.items():
+            if spec.model in one_pass.watched:
+                able = planning.endpoints_of(
+                    spec.number, one_pass.statuses[spec.model], rest=self._routes.rest, old=spec.endpoints
+                )
+                kept = tuple(endpoint for endpoint in spec.endpoints if endpoint in able)
+                narrowed[name] = replace(spec, endpoints=kept or spec.endpoints)
+        if narrowed != clusters:
+            self._routes.write_clusters(
+                narrowed.values(), generations=self._routes.cluster_generations(), wait_for=(), urgent=True
+            )
 
     def _cluster(
         self, model: str, number: int, statuses: Statuses, clusters: Mapping[str, ClusterSpec]
@@ -195,7 +210,7 @@ class TfServingTarget:
         clusters = self._routes.clusters()
         kept = [spec for spec in clusters.values() if spec.number not in surplus.get(spec.model, frozenset())]
         if len(kept) < len(clusters):
-            self._routes.write_clusters(kept, generations=self._routes.generations(), wait_for=())
+            self._routes.write_clusters(kept, generations=self._routes.cluster_generations(), wait_for=())
 
 
 @dataclass(kw_only=True)
