@@ -15,6 +15,8 @@ from airflow_model_ops.core.versioning import Version
 def push(versions: PosixVersions, version: Version, request: PushRequest) -> Manifest:
     """Store a version, complete or not at all; the same name with the same content adopts what is there.
 
+    A directory that already is the version's place (a fleet served it from there before us) is taken over as it is.
+
     :raises NotASavedModel: if the directory is not one, or a link leads out of it.
     :raises VersionExists: if the name is taken by other content.
     :raises InvalidConfig: if what is known about it cannot be written down.
@@ -26,13 +28,16 @@ def push(versions: PosixVersions, version: Version, request: PushRequest) -> Man
     if stored is None:
         return _store(versions, version, request=request, contents=contents)
     _check_not_retired(stored)
+    there = versions.finish(stored)  # whosever content it is: its push may have died
     _check_same(stored, digest_of_files(hash_files(contents)))
-    if not versions.finish(stored):
+    if not there:
         _restore(versions, stored, contents=contents)
     return stored.manifest
 
 
 def _store(versions: PosixVersions, version: Version, *, request: PushRequest, contents: Contents) -> Manifest:
+    if versions.is_place(version, request.directory):
+        return _take_over(versions, version, request=request, contents=contents)
     if versions.place(version).exists():
         raise versions.taken(version)
     make_directory(versions.directory)
@@ -44,13 +49,26 @@ def _store(versions: PosixVersions, version: Version, *, request: PushRequest, c
         committed = versions.commit(ours)
         stored = ours if committed else versions.manifest(version)
         _check_not_retired(stored)
+        there = versions.finish(stored)
         _check_same(stored, ours.manifest.digest)
-        if not versions.finish(stored):
+        if not there:
             versions.move_in(staging, stored.manifest)
         return stored.manifest
     finally:
         if not committed:
             remove_tree(staging)
+
+
+def _take_over(versions: PosixVersions, version: Version, *, request: PushRequest, contents: Contents) -> Manifest:
+    """Vouch for files that already are in their place: only the manifest and the link with the version's name are made."""
+    files = hash_files(contents)
+    never_staged = versions.staging(version).name
+    ours = StoredManifest(manifest=_manifest(version, request, contents, files), staged=never_staged)
+    stored = ours if versions.commit(ours) else versions.manifest(version)
+    _check_not_retired(stored)
+    _check_same(stored, ours.manifest.digest)
+    versions.finish(stored)
+    return stored.manifest
 
 
 def _restore(versions: PosixVersions, stored: StoredManifest, *, contents: Contents) -> None:

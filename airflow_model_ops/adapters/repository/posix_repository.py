@@ -64,11 +64,18 @@ class PosixRepository:
     def push(self, model: str, version: Version, request: PushRequest) -> Manifest:
         """Store a version, complete or not at all. Same name and same content: adopts what is there.
 
+        A directory that already is the version's place is taken over as it is, without a copy.
+
         :raises NotASavedModel: if the directory is not one, or a link leads out of it.
         :raises VersionExists: if the name is taken by other content.
         """
         with reporting(f"push {version} of model {model!r}"):
             return push(self._versions(model), version, request)
+
+    def is_place(self, model: str, version: Version, directory: Path) -> bool:
+        """Return whether a directory is the very one in which a version's files belong."""
+        with reporting(f"look at {directory}"):
+            return self._versions(model).is_place(version, directory)
 
     def digest_of(self, directory: Path) -> str:
         """Return the digest a directory would have as a version.

@@ -153,6 +153,11 @@ class PosixVersions:
         self.check_name(version)
         return self.directory / str(version.number)
 
+    def is_place(self, version: Version, directory: Path) -> bool:
+        """Return whether a directory is the very one in which a version's files belong."""
+        place = self.place(version)
+        return place.is_dir() and directory.is_dir() and place.samefile(directory)
+
     def hidden(self, prefix: str, version: Version) -> Path:
         """Return a new name that TF Serving and this repository do not take for a version."""
         return self.directory / f"{prefix}{version.name}-{secrets.token_hex(8)}"
