@@ -157,7 +157,7 @@ def test_a_holder_that_another_has_overtaken_cannot_write(directory: Path, store
     store.write("routes.json", b"old")
     with store.lock(wait_seconds=0):
         put_lease(directory, 2, owner=ELSEWHERE, age=0)
-        with pytest.raises(FleetBusy, match="was lost: .*lease 1, newest 2"):
+        with pytest.raises(FleetBusy, match=r"was lost: .*lease 1, newest 2"):
             store.write("routes.json", b"stale")
     assert store.read("routes.json") == b"old"
 

@@ -149,7 +149,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     monkeypatch.setattr(os, "fsync", fail)
     directory.mkdir(parents=True)
     (directory.parent / ".aside").mkdir()
-    with pytest.raises(RepositoryUnavailable, match="cannot write log .*No space left on device"):
+    with pytest.raises(RepositoryUnavailable, match=r"cannot write log .*No space left on device"):
         log.put_if_absent(an_entry("a").after(None))
     assert log.last() is None
     assert list((directory.parent / ".aside").iterdir()) == []

@@ -99,7 +99,7 @@ def test_a_pushed_version_is_stored_whole_with_a_manifest_and_a_link_by_name(
 
     place = repository.path("digits", VERSION)
     assert place == versions_directory(root) / "20230601120000"
-    assert os.readlink(versions_directory(root) / VERSION.name) == "20230601120000"
+    assert (versions_directory(root) / VERSION.name).readlink() == Path("20230601120000")
     assert {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()} == set(manifest.files)
     assert (place / "variables" / "variables.data-00000-of-00001").read_bytes() == b"weights"
     assert (place / "assets").is_dir()
@@ -160,7 +160,9 @@ def test_a_text_graph_is_a_saved_model_too(repository: PosixRepository, model: P
     assert "saved_model.pbtxt" in repository.push("digits", VERSION, request_for(model)).files
 
 
-def test_links_within_the_directory_are_stored_as_files(repository: PosixRepository, tmp_path: Path, model: Path) -> None:
+def test_links_within_the_directory_are_stored_as_files(
+    repository: PosixRepository, tmp_path: Path, model: Path
+) -> None:
     (model / "assets" / "copy").symlink_to("../variables/variables.index")
     latest = tmp_path / "latest"
     latest.symlink_to(model)
@@ -300,7 +302,9 @@ def test_what_a_manifest_cannot_say_is_refused_before_anything_is_copied(
     assert list(root.iterdir()) == []
 
 
-ESCAPES = st.lists(st.sampled_from(["..", ".", "/", "\\", "\0", "a", "v-1", "~", " ", "\n", "%2e"]), max_size=6).map("".join)
+ESCAPES = st.lists(st.sampled_from(["..", ".", "/", "\\", "\0", "a", "v-1", "~", " ", "\n", "%2e"]), max_size=6).map(
+    "".join
+)
 
 
 @given(name=ESCAPES | st.text(max_size=12))
@@ -327,7 +331,9 @@ def test_no_model_version_or_fleet_name_leads_out_of_the_repository(
 
 
 @pytest.mark.parametrize("model_name", ["_fleets", ".hidden", "_x", "..", "a/b", ""])
-def test_reserved_and_escaping_model_names_are_refused(repository: PosixRepository, model: Path, model_name: str) -> None:
+def test_reserved_and_escaping_model_names_are_refused(
+    repository: PosixRepository, model: Path, model_name: str
+) -> None:
     with pytest.raises(InvalidConfig, match="model name"):
         repository.push(model_name, VERSION, request_for(model))
     with pytest.raises(InvalidConfig, match="model name"):
@@ -352,7 +358,7 @@ def test_a_directory_that_somebody_put_in_the_place_of_a_version_is_not_overwrit
     repository: PosixRepository, root: Path, model: Path
 ) -> None:
     foreign = write_model(versions_directory(root) / str(VERSION.number), weights=b"foreign")
-    with pytest.raises(VersionExists, match="is there without a manifest.*move it away and push it from there"):
+    with pytest.raises(VersionExists, match=r"is there without a manifest.*move it away and push it from there"):
         repository.push("digits", VERSION, request_for(model))
     assert (foreign / "variables" / "variables.data-00000-of-00001").read_bytes() == b"foreign"
     assert repository.versions("digits") == ()
@@ -374,7 +380,7 @@ def test_other_content_under_a_taken_name_is_refused_and_changes_nothing(
     repository: PosixRepository, root: Path, model: Path, other_model: Path
 ) -> None:
     first = repository.push("digits", VERSION, request_for(model))
-    with pytest.raises(VersionExists, match="'v-20230601-120000' exists with other content .* choose a new name"):
+    with pytest.raises(VersionExists, match=r"'v-20230601-120000' exists with other content .* choose a new name"):
         repository.push("digits", VERSION, request_for(other_model))
     assert repository.manifest("digits", VERSION) == first
     repository.verify("digits", VERSION)
@@ -403,7 +409,9 @@ def test_a_deleted_version_is_gone_but_its_manifest_stays(repository: PosixRepos
     repository.delete("digits", VERSION)
     assert repository.versions("digits") == (LATER,)
     assert repository.manifest("digits", VERSION) == manifest
-    with pytest.raises(VersionNotFound, match="files of 'v-20230601-120000' .* were deleted; choose one of v-20230601-120001"):
+    with pytest.raises(
+        VersionNotFound, match=r"files of 'v-20230601-120000' .* were deleted; choose one of v-20230601-120001"
+    ):
         repository.path("digits", VERSION)
     assert sorted(path.name for path in versions_directory(root).iterdir()) == [str(LATER.number), LATER.name]
 
@@ -414,7 +422,7 @@ def test_a_deleted_versions_name_is_never_used_again(
 ) -> None:
     repository.push("digits", VERSION, request_for(model))
     repository.delete("digits", VERSION)
-    with pytest.raises(VersionExists, match="was retired .* choose a new one"):
+    with pytest.raises(VersionExists, match=r"was retired .* choose a new one"):
         repository.push("digits", VERSION, request_for(model if content == "the same" else other_model))
     assert repository.versions("digits") == ()
 
@@ -464,7 +472,7 @@ def test_verification_finds_an_altered_manifest(repository: PosixRepository, roo
     digest = repository.push("digits", VERSION, request_for(model)).digest
     path = root / "digits" / "manifests" / f"{VERSION.name}.json"
     path.write_text(path.read_text().replace(digest, "0" * 64))
-    with pytest.raises(VersionAltered, match="manifest of .* is altered"):
+    with pytest.raises(VersionAltered, match=r"manifest of .* is altered"):
         repository.verify("digits", VERSION)
 
 
@@ -488,7 +496,7 @@ def test_a_full_disk_is_told_and_a_retry_succeeds(
 
     with monkeypatch.context() as patch:
         patch.setattr(posix_copy, "_sync", fail)
-        with pytest.raises(RepositoryUnavailable, match="cannot push v-20230601-120000 .*No space left on device"):
+        with pytest.raises(RepositoryUnavailable, match=r"cannot push v-20230601-120000 .*No space left on device"):
             repository.push("digits", VERSION, request_for(model))
     assert (repository.versions("digits"), hidden(root)) == ((), [])
     repository.push("digits", VERSION, request_for(model))
@@ -517,7 +525,7 @@ def test_a_push_killed_at_any_point_shows_nothing_half_done_and_a_retry_succeeds
             assert retry == "other"
         repository.verify("digits", VERSION)
         assert repository.versions("digits") == (VERSION,)
-        assert os.readlink(versions_directory(root) / VERSION.name) == str(VERSION.number)
+        assert (versions_directory(root) / VERSION.name).readlink() == Path(str(VERSION.number))
         kept.append(repository.manifest("digits", VERSION).digest == repository.digest_of(model))
         if ended == 0:
             break

@@ -40,9 +40,13 @@ class PosixLog:
 
         :raises InvalidState: if it cannot be read as an entry.
         """
-        with reporting(f"read log {self._directory}"):
-            newest = self._newest()
+        newest = self.newest()
         return self.read(newest) if newest else None
+
+    def newest(self) -> int:
+        """Return the number of the newest entry, 0 for an empty log, without reading it."""
+        with reporting(f"read log {self._directory}"):
+            return self._newest()
 
     def read(self, sequence: int) -> Entry | None:
         """Return one entry, or ``None`` if there is none with that number.
@@ -97,8 +101,7 @@ class PosixLog:
         entry = self.read(sequence)
         if entry is not None:
             return entry
-        with reporting(f"read log {self._directory}"):
-            newest = self._newest()
+        newest = self.newest()
         if newest < sequence:
             return None
         entry = self.read(sequence)  # it was appended meanwhile, or it is lost
@@ -109,7 +112,6 @@ class PosixLog:
         return entry
 
     def _newest(self) -> int:
-        """Return the highest number, 0 for an empty log."""
         hinted = self._hint()
         if hinted and self._path(hinted).exists():
             for number in range(hinted, hinted + _MAX_PROBES):

@@ -49,7 +49,7 @@ class PosixRepository:
         """Return the names of all models that have a log or a version, sorted."""
         with reporting(f"list {self._root}"):
             names = sorted(item.name for item in self._root.iterdir() if MODEL_NAME.match(item.name) and item.is_dir())
-        return tuple(name for name in names if self._versions(name).has_any() or self.log(name).last() is not None)
+            return tuple(name for name in names if self._versions(name).has_any() or self.log(name).newest())
 
     def log(self, model: str) -> PosixLog:
         """Return the log of a model; it may be empty."""
