@@ -133,14 +133,17 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.entry: Entry | None = None
         self.releases = 0
 
-    @initialize(serves=st.booleans(), golden=st.booleans())
-    def begins(self, serves: bool, golden: bool) -> None:
-        """Half of the models are adopted from a fleet that serves."""
-        stable = VERSIONS[2] if serves else None
+    @initialize(adopted=st.booleans(), golden=st.booleans(), promoted=st.integers(0, 4))
+    def begins(self, adopted: bool, golden: bool, promoted: int) -> None:
+        """Some models are adopted from a fleet that serves, some have a history, some begin with nothing."""
+        stable = VERSIONS[2] if adopted else None
         pinned = VERSIONS[0] if golden else None
         decision = adopt(self.state, stable=stable, golden=pinned, actor=AUTOMATION)
         self.model.stable, self.model.golden = stable, pinned
-        self.accept("adopt", decision, changes=serves or golden)
+        self.accept("adopt", decision, changes=adopted or golden)
+        for version in [version for version in VERSIONS if version != stable][:promoted]:
+            self._start(Fence(release=f"past {version}", attempt=1), version, 5.0, expired=False)
+            self.promote_the_live_canary()
 
     def accept(self, name: str, decision: Decision, *, changes: bool) -> None:
         """Take a decision that the model allows, and commit it to the chain of the log."""
@@ -328,6 +331,14 @@ class ReleaseMachine(RuleBasedStateMachine):
 
     @rule(actor=actors, to=versions, unusable=few_versions)
     def rollback_to(self, actor: Actor, to: Version, unusable: set[Version]) -> None:
+        self._rollback_to(actor, to, unusable)
+
+    @precondition(lambda self: self.model.way_back)
+    @rule(data=st.data(), actor=actors)
+    def rollback_to_a_former_stable(self, data: st.DataObject, actor: Actor) -> None:
+        self._rollback_to(actor, data.draw(st.sampled_from(self.model.way_back)), set())
+
+    def _rollback_to(self, actor: Actor, to: Version, unusable: set[Version]) -> None:
         model = self.model
 
         def call() -> Decision:
@@ -376,6 +387,14 @@ class ReleaseMachine(RuleBasedStateMachine):
 
     @rule(version=versions, force=st.booleans())
     def quarantine(self, version: Version, force: bool) -> None:
+        self._quarantine(version, force)
+
+    @precondition(lambda self: self.model.way_back)
+    @rule()
+    def quarantine_the_nearest_way_back(self) -> None:
+        self._quarantine(self.model.way_back[-1], force=False)
+
+    def _quarantine(self, version: Version, force: bool) -> None:
         model = self.model
 
         def call() -> Decision:
@@ -459,6 +478,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         state, model = self.state, self.model
         assert state.stable == model.stable
         assert (state.canary.version if state.canary else None) == model.canary
+        assert (state.canary.percent if state.canary else 0.0) == model.percent
         assert (state.golden.version if state.golden else None) == model.golden
         assert bool(state.golden and state.golden.by_person) == model.pinned_by_person
         assert (list(state.earlier), list(state.left)) == (model.way_back, model.left)
