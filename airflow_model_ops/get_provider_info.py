@@ -29,6 +29,20 @@ def get_provider_info() -> dict[str, Any]:
         "bundles": [{"integration-name": _NAME, "python-modules": ["airflow_model_ops.bundles"]}],
         "asset-uris": [{"schemes": ["model-ops"], "handler": None}],
         "connection-types": [_repository(), _tf_serving(), _prometheus(), _mlmd()],
+        "config": {
+            "model_ops": {
+                "description": "Settings of the model-ops provider.",
+                "options": {
+                    "models_dir": {
+                        "description": "Directory of the models' YAML files, one per model, for the bundled DAGs and the CLI.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/etc/models",
+                        "default": "",
+                    },
+                },
+            },
+        },
         "cli": ["airflow_model_ops.cli.get_commands"],
     }
 

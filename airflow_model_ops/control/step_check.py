@@ -134,6 +134,18 @@ class StepCheck:
         """The step that is watched."""
         return self._policy.steps[self._index]
 
+    @property
+    def interval_seconds(self) -> float:
+        """Seconds between two measurements."""
+        return self._policy.interval_seconds
+
+    def abandon(self, reason: str) -> str:
+        """Abort the release because nobody will watch it any longer; return what that changed."""
+        commit = self._control.abort(reason=reason, fence=self._fence)
+        if commit.changed:
+            self._apply()
+        return commit.reason
+
     def look_after(self) -> StepOutcome | None:
         """Renew the lease; return an outcome if the release is no longer live. Cheap: for every few seconds."""
         state = self._control.state

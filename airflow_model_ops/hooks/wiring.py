@@ -13,8 +13,10 @@ from airflow.sdk import BaseHook
 
 from airflow_model_ops.config.fleet import FleetConfig
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile
+from airflow_model_ops.core.checks import Arm
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import ServingState
+from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.hooks.repository import repository_of
 from airflow_model_ops.hooks.tf_serving import fleet_of, target_of
 
@@ -89,3 +91,11 @@ def open_fleet(connections: FleetConnections) -> Fleet:
     config = fleet_of(connections.target)
     root = str(Path(connections.repository.extra_dejson["root"]).absolute())
     return Fleet(repository=repository, target=target_of(config, repository=repository, root=root), config=config)
+
+
+def arm_of(model: str, version: Version) -> Arm:
+    """Return how the metric source knows a version: its cluster in the router's metrics, its number and its name."""
+    from airflow_model_ops.adapters.serving.envoy_spec import cluster_name
+
+    cluster = cluster_name(model=model, number=version.number)
+    return Arm(version_number=str(version.number), cluster=cluster, version_name=version.name)

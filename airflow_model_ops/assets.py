@@ -1,0 +1,16 @@
+"""The assets that other DAGs can be scheduled on: one per model and label, ``model-ops://<model>/stable``."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset, AssetAlias
+
+from airflow_model_ops.core.state import STABLE
+
+
+def model_asset(model: str, *, label: str = STABLE) -> Asset:
+    """Return the asset of a model's label; its events carry version, split, reason and run in ``extra``."""
+    return Asset(name=f"{model}_{label}", uri=f"model-ops://{model}/{label}", group="model-ops")
+
+
+ROLLBACK_ALIAS = AssetAlias(name="model_ops_rollback", group="model-ops")
+"""The alias through which a rollback touches a model's stable asset: only when stable changed."""

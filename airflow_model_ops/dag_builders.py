@@ -1,0 +1,266 @@
+"""The bundled DAGs as functions: a DAG file of yours is a few lines over these.
+
+>>> from airflow_model_ops.dag_builders import build_release_dag  # doctest: +SKIP
+>>> digits = build_release_dag("/etc/models/digits.yaml")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetWatcher, Param, TaskGroup, TriggerRule
+
+from airflow_model_ops.callbacks import AbortReleaseOfRun
+from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile, load_model_file
+from airflow_model_ops.operators.check import CheckMetricsOperator
+from airflow_model_ops.operators.push import PushModelOperator
+from airflow_model_ops.operators.rollback import PinGoldenOperator, RollbackModelOperator
+from airflow_model_ops.operators.traffic import (
+    AbortReleaseOperator,
+    PromoteModelOperator,
+    ShiftTrafficOperator,
+    StartCanaryOperator,
+)
+from airflow_model_ops.operators.upkeep import CleanupVersionsOperator, ReconcileOperator, RecordLineageOperator
+from airflow_model_ops.operators.validate import ValidateModelOperator
+from airflow_model_ops.triggers.watch import NeglectedModelsTrigger
+
+START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC)
+TAG = "model-ops"
+_WAITING_RUNS = 16
+"""How many releases of one model may wait for their turn at once."""
+_RECORD = {"trigger_rule": TriggerRule.ALL_DONE, "retries": 2, "retry_delay": timedelta(seconds=5)}
+"""Records are written after the fact, whatever it was; ML Metadata may be down for a while."""
+
+
+def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = None, **dag_kwargs: Any) -> DAG:
+    """Return the DAG ``model_release_<model>``: push, validate, load, ramp step by step, promote; or go back.
+
+    However the run ends, traffic ends on a known-good version: the branch ``abort`` runs when a task fails, the teardown
+    when the run is marked failed, the trigger when its task is killed or cleared, and the DAG's failure callback when the
+    run times out; the watcher sees what none of them could.
+
+    :param dag_kwargs: Passed on to the DAG, e.g. ``dagrun_timeout``.
+    """
+    file = _loaded(model)
+    with DAG(
+        dag_id=dag_id or f"model_release_{file.model}",
+        description=f"Release a version of {file.model}: canary, checks, promotion or rollback.",
+        schedule=file.source.schedule if file.source else None,
+        start_date=START,
+        catchup=False,
+        max_active_runs=_WAITING_RUNS,
+        render_template_as_native_obj=True,
+        on_failure_callback=AbortReleaseOfRun(file),
+        params=_release_params(),
+        tags=[TAG, file.model, *file.tags],
+        **dag_kwargs,
+    ) as dag:
+        push = PushModelOperator(
+            task_id="push",
+            model=file,
+            saved_model="{{ params.saved_model or '' }}",
+            version="{{ params.version or '' }}",
+            dataset_version="{{ params.dataset_version or '' }}",
+            hyperparameters="{{ params.hyperparameters }}",
+            metrics="{{ params.metrics }}",
+        )
+        pushed: Any = push.output
+        validate = ValidateModelOperator(task_id="validate", model=file, version=pushed["version"])
+        load = StartCanaryOperator(task_id="load", model=file, version=pushed["version"])
+        push >> validate >> load
+        last = _ramp(file, load)
+        promote = PromoteModelOperator(task_id="promote", model=file, release=load.output, proof=last.output)
+        abort = AbortReleaseOperator(
+            task_id="abort", model=file, release=load.output, trigger_rule=TriggerRule.ONE_FAILED
+        )
+        guard = AbortReleaseOperator(
+            task_id="release_guard", model=file, release=load.output, reason="the run ended before the promotion"
+        )
+        cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
+        record = RecordLineageOperator(task_id="record", model=file, **_RECORD)
+        last >> promote >> [abort, cleanup]
+        load >> abort
+        [abort, cleanup] >> record
+        guard.as_teardown(setups=load)
+        promote >> guard
+    return dag
+
+
+def build_rollback_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_rollback", **dag_kwargs: Any) -> DAG:
+    """Return the DAG that takes a model back: pick the model and the target, say why, trigger; also by REST.
+
+    :param models: The models by name, as ``load_model_files`` returns them.
+    """
+    names = sorted(models)
+    with DAG(
+        dag_id=dag_id,
+        description="Take a model back to its previous or golden version, or to one you name.",
+        schedule=None,
+        start_date=START,
+        catchup=False,
+        max_active_runs=_WAITING_RUNS,
+        params={
+            "model": Param(names[0] if len(names) == 1 else None, type="string", enum=names, title="Model"),
+            "target": Param(
+                "previous",
+                type="string",
+                minLength=1,
+                title="Back to",
+                description="`previous`, `golden`, or the name of a version such as v-20230601-120000. A live canary is "
+                "ended first: with `previous` that is all.",
+                examples=["previous", "golden"],
+            ),
+            "reason": Param(
+                type="string", minLength=3, title="Reason", description="Kept in the log and in ML Metadata."
+            ),
+        },
+        tags=[TAG],
+        **dag_kwargs,
+    ) as dag:
+        back = RollbackModelOperator(
+            task_id="rollback",
+            model=models,
+            choose="{{ params.model }}",
+            target="{{ params.target }}",
+            reason="{{ params.reason }}",
+        )
+        back >> RecordLineageOperator(task_id="record", model=models, choose="{{ params.model }}", **_RECORD)
+    return dag
+
+
+def build_golden_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_pin_golden", **dag_kwargs: Any) -> DAG:
+    """Return the DAG that pins a model's known-good version."""
+    names = sorted(models)
+    with DAG(
+        dag_id=dag_id,
+        description="Pin the known-good version of a model.",
+        schedule=None,
+        start_date=START,
+        catchup=False,
+        params={
+            "model": Param(names[0] if len(names) == 1 else None, type="string", enum=names, title="Model"),
+            "version": Param(
+                None, type=["null", "string"], title="Version", description="Empty: the version that is stable now."
+            ),
+        },
+        tags=[TAG],
+        **dag_kwargs,
+    ) as dag:
+        pin = PinGoldenOperator(
+            task_id="pin", model=models, choose="{{ params.model }}", version="{{ params.version or '' }}"
+        )
+        pin >> RecordLineageOperator(task_id="record", model=models, choose="{{ params.model }}", **_RECORD)
+    return dag
+
+
+def build_housekeeping_dag(
+    models: Mapping[str, ModelFile],
+    *,
+    dag_id: str = "model_housekeeping",
+    schedule: str | None = "@hourly",
+    **dag_kwargs: Any,
+) -> DAG:
+    """Return the DAG that mends drift, retires old versions and brings the ledger up to date, for all models."""
+    with DAG(
+        dag_id=dag_id,
+        description="Reconcile every fleet, retire old versions, record what is missing in ML Metadata.",
+        schedule=schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        tags=[TAG],
+        **dag_kwargs,
+    ) as dag:
+        for connections in _fleets(models):
+            ReconcileOperator(task_id=f"reconcile_{connections.target}", connections=connections)
+        for name, file in sorted(models.items()):
+            with TaskGroup(group_id=name):
+                cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
+                cleanup >> RecordLineageOperator(task_id="record", model=file, **_RECORD)
+    return dag
+
+
+def build_watch_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_watch", **dag_kwargs: Any) -> DAG:
+    """Return the DAG that finishes what a killed worker left: started by an event, not by a clock.
+
+    A stream in the triggerer reads the logs of all models every two seconds; a head that nobody applies or a release that
+    nobody looks after starts a run.
+    """
+    fleets = _fleets(models)
+    watched = [
+        Asset(
+            name=f"neglected_models_{ids.target}",
+            uri=f"model-ops://watch/{ids.repository}/{ids.target}",
+            group=TAG,
+            watchers=[
+                AssetWatcher(
+                    name=f"watch_{ids.target}",
+                    trigger=NeglectedModelsTrigger(repository=ids.repository, target=ids.target),
+                )
+            ],
+        )
+        for ids in fleets
+    ]
+    with DAG(
+        dag_id=dag_id,
+        description="Apply what is committed and not applied; end releases that nobody looks after.",
+        schedule=watched,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        tags=[TAG],
+        **dag_kwargs,
+    ) as dag:
+        for ids in fleets:
+            ReconcileOperator(
+                task_id=f"reconcile_{ids.target}", connections=ids, retries=3, retry_delay=timedelta(seconds=2)
+            )
+    return dag
+
+
+def _ramp(file: ModelFile, load: StartCanaryOperator) -> CheckMetricsOperator:
+    """Add a task group per step, each a shift and the check that watches it; return the last check."""
+    before: Any = load
+    steps = file.policy().steps
+    for index, step in enumerate(steps):
+        with TaskGroup(group_id=f"step_{index + 1}_{step.percent:g}_percent".replace(".", "_")) as group:
+            shift = ShiftTrafficOperator(task_id="shift", model=file, release=load.output, percent=step.percent)
+            check = CheckMetricsOperator(task_id="check", model=file, release=load.output, step=index)
+            shift >> check
+        before >> group
+        before = group
+    return check
+
+
+def _release_params() -> dict[str, Param]:
+    return {
+        "saved_model": Param(
+            None,
+            type=["null", "string"],
+            title="SavedModel",
+            description="Directory to release. Empty: the newest export of the model's source that is still to be released.",
+        ),
+        "version": Param(
+            None,
+            type=["null", "string"],
+            title="Version",
+            description="Name of the version. Empty: after the run's time; semantic versions need one.",
+        ),
+        "dataset_version": Param(None, type=["null", "string"], title="Dataset version"),
+        "hyperparameters": Param({}, type="object", title="Hyperparameters"),
+        "metrics": Param({}, type="object", title="Offline metrics", description="Name to number."),
+    }
+
+
+def _fleets(models: Mapping[str, ModelFile]) -> list[ConnectionsPart]:
+    """Return the connections of each fleet once."""
+    found = {(file.connections.repository, file.connections.target): file.connections for file in models.values()}
+    return [found[key] for key in sorted(found)]
+
+
+def _loaded(model: ModelFile | str | Path) -> ModelFile:
+    return model if isinstance(model, ModelFile) else load_model_file(model)

@@ -1,0 +1,132 @@
+"""What all operators share: the model's file, who acts, and which errors a retry can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_model_ops.config.model_file import ModelFile, load_model_file
+from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.log import Origin
+from airflow_model_ops.core.state import Actor, ActorKind, Fence
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.hooks.wiring import Fleet
+
+TRAFFIC_RETRIES = 3
+TRAFFIC_RETRY_DELAY = timedelta(seconds=1)
+APPLY_SECONDS = 60.0
+"""Longest to wait for a fleet to confirm a change for which everything is loaded already."""
+
+
+@contextmanager
+def told_to_airflow() -> Iterator[None]:
+    """Turn this package's errors into Airflow's: one that no retry can mend fails the task at once."""
+    try:
+        yield
+    except ModelOpsError as error:
+        if error.retryable:
+            raise AirflowException(str(error)) from error
+        raise AirflowFailException(str(error)) from error
+
+
+def origin_of(context: Context, *, for_person: bool = False, request: str | None = None) -> Origin:
+    """Return who acts in a task.
+
+    :param for_person: Whether the person who triggered the run acts through it, as in a rollback by hand. A release that a
+        person started still acts as the automation: it must not go past that person's own hold.
+    """
+    run, ti = context["dag_run"], context["ti"]
+    user = run.triggering_user_name if for_person and run.run_type == "manual" else None
+    actor = Actor(kind=ActorKind.PERSON, name=user) if user else Actor(kind=ActorKind.AUTOMATION, name=run.dag_id)
+    place = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": ti.task_id, "try": str(ti.try_number)}
+    return Origin(actor=actor, run=place, request=request)
+
+
+def release_id(dag_id: str, run_id: str) -> str:
+    """Return the id of the release that a DAG run is."""
+    return f"{dag_id}/{run_id}"
+
+
+def fence_of(release: Mapping[str, Any]) -> Fence:
+    """Return the fence that ``StartCanaryOperator`` handed on by XCom.
+
+    :raises AirflowFailException: if there is none, because that task did not run.
+    """
+    try:
+        return Fence(release=str(release["release"]), attempt=int(release["attempt"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise AirflowFailException(
+            f"no release to act for: {release!r} is not what StartCanaryOperator returns; pass its output"
+        ) from error
+
+
+class ModelOperator(BaseOperator):
+    """Base of operators that act on one model.
+
+    :param model: The model's YAML file: its path, or as loaded by ``load_model_file``; or several by name, as
+        ``load_model_files`` returns them, of which ``choose`` names one at run time.
+    :param choose: Name of the model, when ``model`` holds several. (templated)
+    """
+
+    template_fields: Sequence[str] = ("choose",)
+
+    ui_color = "#e8f0fe"
+
+    def __init__(
+        self, *, model: ModelFile | Mapping[str, ModelFile] | str | Path, choose: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.choose = choose
+
+    @property
+    def model_file(self) -> ModelFile:
+        """The loaded file of the model."""
+        if isinstance(self.model, ModelFile):
+            return self.model
+        if isinstance(self.model, Mapping):
+            if self.choose not in self.model:
+                raise AirflowFailException(f"no model {self.choose!r} is configured; choose one of {sorted(self.model)}")
+            return self.model[self.choose]
+        return load_model_file(self.model)
+
+    def open_fleet(self) -> Fleet:
+        """Open the repository and the fleet of the model's connections."""
+        from airflow_model_ops.hooks.wiring import fetch_connections, open_fleet
+
+        return open_fleet(fetch_connections(self.model_file.connections))
+
+    def control(self, context: Context, *, for_person: bool = False, request: str | None = None) -> ModelControl:
+        """Return the model's controls, acting for this task."""
+        origin = origin_of(context, for_person=for_person, request=request)
+        return self.open_fleet().control(self.model_file, origin=origin)
+
+    def execute(self, context: Context) -> Any:
+        """Do the operator's work; an error that no retry can mend fails the task without retries."""
+        with told_to_airflow():
+            return self.act(context)
+
+    def act(self, context: Context) -> Any:
+        """Do the operator's work."""
+        raise NotImplementedError(f"{type(self).__name__} must implement act")
+
+
+class TrafficOperator(ModelOperator):
+    """Base of operators that change traffic: retried 3 times, 1 s apart, and safe to retry."""
+
+    ui_color = "#d2e3fc"
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("retries", TRAFFIC_RETRIES)
+        kwargs.setdefault("retry_delay", TRAFFIC_RETRY_DELAY)
+        super().__init__(**kwargs)

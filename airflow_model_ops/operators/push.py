@@ -1,0 +1,103 @@
+"""Push: store a SavedModel as a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_model_ops.core.ports import PushRequest
+from airflow_model_ops.operators.base import ModelOperator, release_id
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PushModelOperator(ModelOperator):
+    """Store a SavedModel directory as a new version of the model.
+
+    A retried or cleared task adopts its own first try: the name comes from the run's fixed time. Returns ``version``
+    (its name), ``number`` (its serving number, a string), ``digest`` and ``size``; pushes the XCom ``version_id`` too.
+
+    :param saved_model: The directory; when it renders empty, the newest complete export of ``source.export_dir`` that was
+        neither promoted nor quarantined is taken, and the task is skipped if there is none. (templated)
+    :param version: Name of the version; empty: named after the run's time. Semantic versions need one. (templated)
+    :param dataset_version: Which data it was trained on. (templated)
+    :param hyperparameters: What it was trained with. (templated)
+    :param metrics: Its offline metrics, name to number. (templated)
+    """
+
+    template_fields: Sequence[str] = ("saved_model", "version", "dataset_version", "hyperparameters", "metrics")
+
+    def __init__(
+        self,
+        *,
+        saved_model: str | None = None,
+        version: str | None = None,
+        dataset_version: str | None = None,
+        hyperparameters: Mapping[str, Any] | str | None = None,
+        metrics: Mapping[str, float] | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.saved_model = saved_model
+        self.version = version
+        self.dataset_version = dataset_version
+        self.hyperparameters = hyperparameters
+        self.metrics = metrics
+
+    def act(self, context: Context) -> dict[str, str]:
+        """Push and return the version."""
+        control = self.control(context)
+        directory = Path(self.saved_model) if self.saved_model else self._newest_export()
+        run = context["dag_run"]
+        request = PushRequest(
+            directory=directory,
+            created=run.run_after.astimezone(UTC).isoformat(),
+            source={"path": str(directory), "run": release_id(run.dag_id, run.run_id)},
+            dataset_version=self.dataset_version or None,
+            hyperparameters=_mapping(self.hyperparameters, "hyperparameters"),
+            metrics={name: float(value) for name, value in _mapping(self.metrics, "metrics").items()},
+        )
+        manifest = control.push(request, name=self.version or None)
+        self.log.info("model=%s pushed version=%s digest=%s", control.model, manifest.version, manifest.digest)
+        context["ti"].xcom_push(key="version_id", value=manifest.version.name)
+        return {
+            "version": manifest.version.name,
+            "number": str(manifest.version.number),
+            "digest": manifest.digest,
+            "size": str(manifest.size),
+        }
+
+    def _newest_export(self) -> Path:
+        from airflow_model_ops.control.clock import SystemClock
+        from airflow_model_ops.control.exports import newest_export
+
+        source = self.model_file.source
+        if source is None:
+            raise AirflowFailException(
+                f"nothing to release: the run names no saved_model and {self.model_file.model!r} has no source.export_dir; "
+                "trigger the DAG with the path of a SavedModel"
+            )
+        export = newest_export(
+            export_dir=Path(source.export_dir),
+            settle_seconds=source.settle,
+            repository=self.open_fleet().repository,
+            model=self.model_file.model,
+            now=SystemClock().now(),
+        )
+        if export is None:
+            raise AirflowSkipException(f"{source.export_dir} holds no complete export that is still to be released")
+        return export.directory
+
+
+def _mapping(value: Mapping[str, Any] | str | None, name: str) -> Mapping[str, Any]:
+    """Return a templated mapping; a template that renders to nothing is an empty one."""
+    if value in (None, "", "None"):
+        return {}
+    if not isinstance(value, Mapping):
+        raise AirflowFailException(f"{name} is {value!r}; give a mapping, e.g. as a run parameter of type object")
+    return value

@@ -1,0 +1,86 @@
+"""The way back by hand or by an alert, and the pin of the version that is known to be good."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
+from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, TrafficOperator, release_id
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_model_ops.control.commit import Commit
+
+
+class RollbackModelOperator(TrafficOperator):
+    """Take the model back, pre-empting any release. Needs the repository and the fleet only.
+
+    A live canary is ended first; otherwise ``previous`` goes to the newest earlier stable version that is usable, else to
+    golden. A retry does not go back a second time.
+
+    :param target: ``previous``, ``golden``, or a version's name. (templated)
+    :param reason: Why; it is kept in the log. (templated)
+    """
+
+    template_fields: Sequence[str] = ("choose", "target", "reason")
+    ui_color = "#fce8e6"
+
+    def __init__(self, *, target: str = "previous", reason: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target = target
+        self.reason = reason
+        self.outlets = [*self.outlets, ROLLBACK_ALIAS]
+
+    def act(self, context: Context) -> dict[str, Any]:
+        """Roll back and wait until every router has confirmed it."""
+        run, ti = context["dag_run"], context["ti"]
+        request = f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}"
+        control = self.control(context, for_person=True, request=request)
+        commit = control.rollback(reason=self.reason, to=self.target)
+        self.log.info("model=%s %s", control.model, commit.reason)
+        applied = control.apply(deadline_seconds=max(APPLY_SECONDS, self.model_file.policy().load_seconds))
+        self._emit(context, commit, applied.split)
+        return {
+            "version": commit.state.stable.name if commit.state.stable else None,
+            "split": applied.split,
+            "reason": commit.reason,
+            "seconds": round(applied.seconds, 3),
+        }
+
+    def _emit(self, context: Context, commit: Commit, split: dict[str, float]) -> None:
+        """Touch the stable asset if stable changed: an aborted canary leaves it as it was."""
+        stable = commit.state.stable
+        if commit.former is None or stable is None or commit.former.stable == stable:
+            return
+        run = context["dag_run"]
+        extra: dict[str, Any] = {
+            "version": stable.name,
+            "split": split,
+            "reason": commit.reason,
+            "run": release_id(run.dag_id, run.run_id),
+        }
+        context["outlet_events"][ROLLBACK_ALIAS].add(model_asset(self.model_file.model), extra=extra)
+
+
+class PinGoldenOperator(ModelOperator):
+    """Pin the known-good version: the last resort of every rollback, kept loaded and never retired.
+
+    :param version: Name of the version; empty: the stable one. (templated)
+    """
+
+    template_fields: Sequence[str] = ("choose", "version")
+
+    def __init__(self, *, version: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.version = version
+
+    def act(self, context: Context) -> dict[str, Any]:
+        """Pin and wait until it is loaded."""
+        control = self.control(context, for_person=True)
+        version = control.naming.parse(self.version) if self.version else control.require_stable()
+        commit = control.pin_golden(version)
+        self.log.info("model=%s %s", control.model, commit.reason)
+        control.apply(deadline_seconds=max(APPLY_SECONDS, self.model_file.policy().load_seconds))
+        return {"version": version.name, "reason": commit.reason}

@@ -1,0 +1,197 @@
+"""The operators of a release that change traffic: start, shift, promote, abort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_model_ops.assets import model_asset
+from airflow_model_ops.core.errors import ReleaseBusy
+from airflow_model_ops.core.state import Fence
+from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, fence_of, release_id, told_to_airflow
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.core.versioning import Version
+
+WAIT_FOR_TURN = timedelta(days=7)
+_WAITING_SECONDS = 60.0
+
+
+class StartCanaryOperator(TrafficOperator):
+    """Load a version on every server and start its release.
+
+    While another release of the model is live, it waits in the triggerer. When its turn comes and a newer version waits
+    too, it is skipped: the newest goes next. Returns ``release``, ``attempt``, ``version`` and ``number`` for the tasks
+    that follow; they are the fence that keeps late actors of older attempts from doing anything.
+
+    :param version: Name of the version. (templated)
+    :param percent: Share of traffic to start with; 0 loads it and sends it nothing yet.
+    """
+
+    template_fields: Sequence[str] = ("version",)
+
+    def __init__(self, *, version: str, percent: float = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.version = version
+        self.percent = percent
+
+    def act(self, context: Context) -> dict[str, str]:
+        """Start, or wait for the turn."""
+        control, fence = self.control(context), self._fence(context)
+        version = control.naming.parse(self.version)
+        try:
+            return self._start(control, fence, version)
+        except ReleaseBusy as busy:
+            self.log.info("model=%s waits: %s", control.model, busy)
+        control.leases.renew(fence, version, seconds=_WAITING_SECONDS, waiting=True)
+        return self._wait(fence, version)
+
+    def _wait(self, fence: Fence, version: Version) -> NoReturn:
+        from airflow_model_ops.triggers.turn import TurnTrigger
+
+        self.defer(
+            trigger=TurnTrigger(
+                model=self.model_file.model_dump(mode="json"),
+                version=version.name,
+                release=fence.release,
+                attempt=fence.attempt,
+            ),
+            method_name="execute_turn",
+            timeout=WAIT_FOR_TURN,
+        )
+
+    def execute_turn(self, context: Context, event: Mapping[str, Any]) -> dict[str, str]:
+        """Go on when the turn has come."""
+        with told_to_airflow():
+            if event.get("superseded_by"):
+                control, fence = self.control(context), self._fence(context)
+                control.leases.end(fence)
+                raise AirflowSkipException(f"{self.version} makes way: {event['superseded_by']} is newer and waits too")
+            return self.act(context)
+
+    def _start(self, control: ModelControl, fence: Fence, version: Version) -> dict[str, str]:
+        commit = control.start_canary(version, fence=fence, percent=self.percent)
+        self.log.info("model=%s release=%s attempt=%d %s", control.model, fence.release, fence.attempt, commit.reason)
+        with control.leases.working(fence, version):
+            control.apply(deadline_seconds=self.model_file.policy().load_seconds)
+        return {
+            "release": fence.release,
+            "attempt": str(fence.attempt),
+            "version": version.name,
+            "number": str(version.number),
+        }
+
+    def _fence(self, context: Context) -> Fence:
+        run = context["dag_run"]
+        return Fence(release=release_id(run.dag_id, run.run_id), attempt=context["ti"].try_number)
+
+
+class _ReleaseOperator(TrafficOperator):
+    """Base of operators that act for a started release.
+
+    :param release: What ``StartCanaryOperator`` returned. (templated)
+    """
+
+    template_fields: Sequence[str] = ("release",)
+
+    def __init__(self, *, release: Mapping[str, Any] | Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.release = release
+
+
+class ShiftTrafficOperator(_ReleaseOperator):
+    """Give the canary another share of the traffic.
+
+    :param percent: The share, above 0 to 100; without a stable version the canary gets all of it.
+    """
+
+    def __init__(self, *, percent: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.percent = percent
+
+    def act(self, context: Context) -> dict[str, Any]:
+        """Shift and wait until every router has confirmed it."""
+        control, fence = self.control(context), fence_of(self.release)
+        version = control.naming.parse(self.release["version"])
+        control.leases.renew(fence, version)
+        commit = control.shift(fence=fence, percent=self.percent)
+        self.log.info("model=%s release=%s %s", control.model, fence.release, commit.reason)
+        with control.leases.working(fence, version):
+            applied = control.apply(deadline_seconds=APPLY_SECONDS)
+        return {"version": version.name, "split": applied.split, "seconds": round(applied.seconds, 3)}
+
+
+class PromoteModelOperator(_ReleaseOperator):
+    """Make the canary stable; emits the model's stable asset.
+
+    :param proof: The evidence in a sentence. (templated)
+    """
+
+    template_fields: Sequence[str] = ("release", "proof")
+
+    def __init__(self, *, model: Any, proof: str | Any = "promoted by hand", **kwargs: Any) -> None:
+        super().__init__(model=model, **kwargs)
+        self.proof = proof
+        self.outlets = [*self.outlets, model_asset(self.model_file.model)]
+
+    def act(self, context: Context) -> dict[str, Any]:
+        """Promote and wait until every router has confirmed it."""
+        control, fence = self.control(context), fence_of(self.release)
+        version = control.naming.parse(self.release["version"])
+        commit = control.promote(version, fence=fence, proof=_sentence(self.proof))
+        self.log.info("model=%s release=%s %s", control.model, fence.release, commit.reason)
+        applied = control.apply(deadline_seconds=APPLY_SECONDS)
+        extra: dict[str, Any] = {
+            "version": version.name,
+            "split": applied.split,
+            "reason": commit.reason,
+            "run": fence.release,
+        }
+        context["outlet_events"][model_asset(control.model)].extra.update(extra)
+        return {"version": version.name, "split": applied.split, "seconds": round(applied.seconds, 3)}
+
+
+class AbortReleaseOperator(_ReleaseOperator):
+    """End the release if it is still live: the canary gets nothing any more and stable is untouched.
+
+    It does nothing for a release that has ended or whose newer attempt is live, so it may run any number of times.
+
+    :param reason: Why. (templated)
+    """
+
+    template_fields: Sequence[str] = ("release", "reason")
+
+    def __init__(self, *, reason: str = "a task of the release failed or was stopped", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reason = reason
+
+    def act(self, context: Context) -> dict[str, Any]:
+        """Abort; when the release never started there is nothing to do."""
+        control = self.control(context)
+        fence = fence_of(self.release) if self.release else self._own_release(context, control)
+        if fence is None:
+            return {"changed": False, "reason": "the release never started"}
+        commit = control.abort(reason=self.reason, fence=fence)
+        self.log.info("model=%s release=%s %s", control.model, fence.release, commit.reason)
+        if commit.generation:
+            control.apply(deadline_seconds=APPLY_SECONDS)
+        return {"changed": commit.changed, "reason": commit.reason}
+
+    def _own_release(self, context: Context, control: ModelControl) -> Fence | None:
+        """The start may have been committed and its task killed before it could hand on its fence."""
+        run = context["dag_run"]
+        live = control.state.release
+        return live.fence if live and live.id == release_id(run.dag_id, run.run_id) else None
+
+
+def _sentence(proof: Any) -> str:
+    """Return the reason of a check's result, or the given text."""
+    if isinstance(proof, Mapping):
+        return str(proof.get("reason", proof))
+    return str(proof) if proof else "without proof"

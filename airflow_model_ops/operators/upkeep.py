@@ -1,0 +1,108 @@
+"""What keeps a fleet tidy: retention, reconciliation, and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
+
+from airflow_model_ops.config.model_file import ConnectionsPart
+from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, told_to_airflow
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class CleanupVersionsOperator(ModelOperator):
+    """Unload what nothing needs any longer and retire versions beyond ``retention.keep_last``.
+
+    Nothing that serves, may be rolled back to, or is still listed by a server is ever deleted.
+
+    :param unload_seconds: Longest to wait until servers have unloaded; what is left goes next time.
+    """
+
+    def __init__(self, *, unload_seconds: float = 120.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.unload_seconds = unload_seconds
+
+    def act(self, context: Context) -> dict[str, list[str]]:
+        """Clean up and return the names of what was retired, deleted and spared."""
+        from airflow_model_ops.control.retention import cleanup
+
+        control = self.control(context)
+        keep_last = self.model_file.retention.keep_last
+        result = cleanup(control, keep_last=keep_last, deadline_seconds=self.unload_seconds)
+        self.log.info("model=%s cleanup: %s", control.model, result)
+        return {
+            "retired": [version.name for version in result.retired],
+            "deleted": [version.name for version in result.deleted],
+            "spared": [version.name for version in result.spared],
+        }
+
+
+class ReconcileOperator(BaseOperator):
+    """Finish what a killed worker left, end releases that nobody looks after, and mend drift, for all models of a fleet.
+
+    :param connections: Connection ids of the repository and the fleet.
+    """
+
+    ui_color = "#e6f4ea"
+
+    def __init__(self, *, connections: ConnectionsPart | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.connections = connections
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Reconcile; the task fails if a model could not be brought to its head, after all others were."""
+        from airflow_model_ops.control.clock import SystemClock
+        from airflow_model_ops.control.upkeep import Upkeep
+        from airflow_model_ops.hooks.wiring import fetch_connections, open_fleet
+
+        with told_to_airflow():
+            fleet = open_fleet(fetch_connections(connections_of(self.connections)))
+            upkeep = Upkeep(
+                repository=fleet.repository,
+                target=fleet.target,
+                fleet=fleet.config.fleet,
+                clock=SystemClock(),
+                origin=origin_of(context),
+            )
+            result = upkeep.reconcile(deadline_seconds=APPLY_SECONDS)
+        for model, what in result.done.items():
+            self.log.info("model=%s %s", model, what)
+        if result.failed:
+            told = "; ".join(f"{model}: {why}" for model, why in sorted(result.failed.items()))
+            raise AirflowException(f"not every model follows its head: {told}")
+        return {"done": result.done}
+
+
+class RecordLineageOperator(ModelOperator):
+    """Bring the model's ledger in ML Metadata up to its log; every entry exactly once, however often this runs."""
+
+    ui_color = "#f3e8fd"
+
+    def act(self, context: Context) -> dict[str, int]:
+        """Catch up and return how many entries were recorded."""
+        from airflow_model_ops.hooks.mlmd import MlmdHook
+
+        ledger_id = self.model_file.connections.ledger
+        if ledger_id is None:
+            return {"recorded": 0}
+        control = self.control(context)
+        with MlmdHook(ledger_id).get_conn() as ledger:
+            recorded = ledger.catch_up(
+                control.model,
+                control.committer.log,
+                lambda version: control.repository.manifest(control.model, version),
+            )
+        self.log.info("model=%s recorded=%d", control.model, recorded)
+        return {"recorded": recorded}
+
+
+def connections_of(value: ConnectionsPart | Mapping[str, Any] | None) -> ConnectionsPart:
+    """Return connection ids however they were given; ``None``: the default ids."""
+    if isinstance(value, ConnectionsPart):
+        return value
+    return ConnectionsPart.model_validate(value or {})

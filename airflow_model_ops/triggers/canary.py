@@ -1,0 +1,123 @@
+"""The trigger that watches one step of a release."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_model_ops.config.model_file import ModelFile
+from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.log import Origin
+from airflow_model_ops.core.state import Actor, ActorKind, Fence
+
+if TYPE_CHECKING:
+    from airflow_model_ops.control.step_check import StepCheck, StepOutcome
+
+LOOK_SECONDS = 3.0
+"""How often the lease is renewed and the log asked whether the release is still live."""
+_FIRST_PAUSE_SECONDS = 1.0
+"""A trigger that fires right after its task deferred can make Airflow 3.3 fail the task."""
+_log = logging.getLogger(__name__)
+
+
+class CanaryStepTrigger(BaseTrigger):
+    """Watches one step until its checks decide; on HARM or BREACH it aborts the release before it fires.
+
+    It may be restarted or run twice at any time: what it knows is in the repository's kept evidence, and all that it does is
+    fenced by release and attempt. When a user marks its task failed or success, or clears it, the release is aborted: the
+    canary must not go on without anybody who watches it.
+    """
+
+    def __init__(
+        self, *, model: dict[str, Any], release: str, attempt: int, version: str, step: int, run: dict[str, str]
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.model = model
+        self.release = release
+        self.attempt = attempt
+        self.version = version
+        self.step = step
+        self.run_place = run
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again elsewhere."""
+        return (
+            "airflow_model_ops.triggers.canary.CanaryStepTrigger",
+            {
+                "model": self.model,
+                "release": self.release,
+                "attempt": self.attempt,
+                "version": self.version,
+                "step": self.step,
+                "run": self.run_place,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look after the release every few seconds and measure every interval."""
+        await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+        try:
+            check = await self._open()
+            outcome = await self._watch(check)
+        except ModelOpsError as error:
+            if error.retryable:
+                raise
+            yield TriggerEvent({"error": str(error)})
+            return
+        yield TriggerEvent(outcome.to_json())
+
+    async def on_kill(self) -> None:
+        """Abort the release: a user ended or cleared the task that watched it."""
+        check = await self._open()
+        outcome = await asyncio.to_thread(check.abandon, "the task that watched the canary was ended by a user")
+        _log.warning("release=%s attempt=%d %s", self.release, self.attempt, outcome)
+
+    async def _watch(self, check: StepCheck) -> StepOutcome:
+        loop = asyncio.get_running_loop()
+        next_tick = loop.time()
+        while True:
+            due = loop.time() >= next_tick
+            work = check.tick if due else check.look_after
+            try:
+                outcome = await asyncio.to_thread(work)
+            except ModelOpsError as error:
+                if not error.retryable:
+                    raise
+                _log.warning("release=%s step=%d is asked again: %s", self.release, self.step, error)
+                outcome = None
+            if outcome is not None:
+                return outcome
+            if due:
+                next_tick = loop.time() + check.interval_seconds
+            await asyncio.sleep(min(LOOK_SECONDS, max(0.1, next_tick - loop.time())))
+
+    async def _open(self) -> StepCheck:
+        from airflow.sdk import BaseHook
+
+        from airflow_model_ops.hooks.prometheus import source_of
+        from airflow_model_ops.hooks.wiring import afetch_connections, arm_of, open_fleet
+
+        model = ModelFile.model_validate(self.model)
+        connections = await afetch_connections(model.connections)
+        metrics = await BaseHook.aget_connection(model.connections.metrics)
+
+        def build() -> StepCheck:
+            from airflow_model_ops.control.step_check import StepCheck
+
+            actor = Actor(kind=ActorKind.AUTOMATION, name=self.run_place.get("dag_id", "trigger"))
+            control = open_fleet(connections).control(model, origin=Origin(actor=actor, run=self.run_place))
+            return StepCheck(
+                control=control,
+                source=source_of(metrics),
+                policy=model.policy(),
+                step_index=self.step,
+                fence=Fence(release=self.release, attempt=self.attempt),
+                version=control.naming.parse(self.version),
+                arm_of=arm_of,
+            )
+
+        return await asyncio.to_thread(build)

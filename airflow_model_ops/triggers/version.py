@@ -1,0 +1,124 @@
+"""The triggers behind the sensors: a version that starts to serve, a metric that comes within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_model_ops.config.model_file import CheckPart, ModelFile
+from airflow_model_ops.core.checks import Summary, Verdict, assess, combine
+from airflow_model_ops.core.errors import ModelOpsError
+
+if TYPE_CHECKING:
+    from airflow_model_ops.core.versioning import Version
+
+_log = logging.getLogger(__name__)
+
+
+class VersionServesTrigger(BaseTrigger):
+    """Fires when the log says that a version serves under a label: the head that names it is applied.
+
+    :param version: ``None``: any version.
+    """
+
+    def __init__(self, *, model: dict[str, Any], version: str | None, label: str, poll_seconds: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.model = model
+        self.version = version
+        self.label = label
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again elsewhere."""
+        kwargs = {
+            "model": self.model,
+            "version": self.version,
+            "label": self.label,
+            "poll_seconds": self.poll_seconds,
+        }
+        return "airflow_model_ops.triggers.version.VersionServesTrigger", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll the log."""
+        from airflow.sdk import BaseHook
+
+        model = ModelFile.model_validate(self.model)
+        connection = await BaseHook.aget_connection(model.connections.repository)
+        while True:
+            await asyncio.sleep(self.poll_seconds)
+            found = await asyncio.to_thread(serving_version, connection, model, self.label)
+            if found is not None and self.version in (None, found.name):
+                yield TriggerEvent(found.to_json())
+                return
+
+
+def serving_version(connection: Any, model: ModelFile, label: str) -> Version | None:
+    """Return the version that serves under a label, if the head is applied."""
+    from airflow_model_ops.control.heads import read_head
+    from airflow_model_ops.hooks.repository import repository_of
+
+    head = read_head(repository_of(connection).log(model.model))
+    if head is None or head.applied_at is None:
+        return None
+    return head.state.labels.get(label)
+
+
+class MetricTrigger(BaseTrigger):
+    """Fires when a check of one version is within its absolute limits, or crosses them.
+
+    No data, stale data and an unreachable source are no answer: it goes on asking.
+    """
+
+    def __init__(
+        self, *, connection_id: str, model: str, version: dict[str, str], check: dict[str, Any], poll_seconds: float
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.connection_id = connection_id
+        self.model = model
+        self.version = version
+        self.check = check
+        self.poll_seconds = poll_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again elsewhere."""
+        kwargs = {
+            "connection_id": self.connection_id,
+            "model": self.model,
+            "version": self.version,
+            "check": self.check,
+            "poll_seconds": self.poll_seconds,
+        }
+        return "airflow_model_ops.triggers.version.MetricTrigger", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Ask until there is an answer."""
+        from airflow.sdk import BaseHook
+
+        connection = await BaseHook.aget_connection(self.connection_id)
+        while True:
+            await asyncio.sleep(self.poll_seconds)
+            try:
+                summary = await asyncio.to_thread(measure_once, connection, self.model, self.version, self.check)
+            except ModelOpsError as error:
+                yield TriggerEvent({"error": str(error)})
+                return
+            _log.info("verdict=%s reason=%s", summary.verdict, summary.reason)
+            if summary.verdict in {Verdict.SAFE, Verdict.BREACH}:
+                yield TriggerEvent(summary.to_json())
+                return
+
+
+def measure_once(connection: Any, model: str, version: dict[str, str], check: dict[str, Any]) -> Summary:
+    """Measure and assess a check of one version once, by its absolute limits."""
+    from airflow_model_ops.core.versioning import Version
+    from airflow_model_ops.hooks.prometheus import source_of
+    from airflow_model_ops.hooks.wiring import arm_of
+
+    question = CheckPart.model_validate({**check, "consecutive": 1}).to_check()
+    arm = arm_of(model, Version.from_json(version))
+    evidence = source_of(connection).gather(question, model=model, canary=arm, stable=None)
+    return combine([assess(question, [evidence], has_stable=False, subject=version["name"])])

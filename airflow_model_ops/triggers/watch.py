@@ -1,0 +1,108 @@
+"""The watcher: sees a committed head that nobody applies and a release that nobody looks after, within seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Hashable
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from airflow_model_ops.config.model_file import ConnectionsPart
+from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.log import Origin
+from airflow_model_ops.core.state import Actor, ActorKind
+
+if TYPE_CHECKING:
+    from airflow_model_ops.control.upkeep import Upkeep
+
+_log = logging.getLogger(__name__)
+
+
+class NeglectedModelsTrigger(BaseEventTrigger):
+    """Fires for a fleet whose models need a hand; one stream looks after all models of the fleet.
+
+    :param repository: Connection id of the repository.
+    :param target: Connection id of the fleet.
+    :param poll_seconds: How often the logs are read.
+    :param again_seconds: How long to wait before it fires again for the same models, while the first run works on them.
+    """
+
+    def __init__(self, *, repository: str, target: str, poll_seconds: float = 2.0, again_seconds: float = 15.0) -> None:
+        super().__init__()
+        self.repository = repository
+        self.target = target
+        self.poll_seconds = poll_seconds
+        self.again_seconds = again_seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what it takes to make this trigger again elsewhere."""
+        return (
+            "airflow_model_ops.triggers.watch.NeglectedModelsTrigger",
+            {
+                "repository": self.repository,
+                "target": self.target,
+                "poll_seconds": self.poll_seconds,
+                "again_seconds": self.again_seconds,
+            },
+        )
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Watchers of one fleet share one stream."""
+        return ("airflow_model_ops.neglected", self.repository, self.target)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Read the logs again and again and yield what is neglected."""
+        async for event in _neglected(**kwargs):
+            yield event
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Turn each finding into an event."""
+        async for found in shared_stream:
+            yield TriggerEvent(found)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch alone, where the triggerer does not share streams."""
+        async for found in _neglected(**self.serialize()[1]):
+            yield TriggerEvent(found)
+
+
+async def _neglected(
+    *, repository: str, target: str, poll_seconds: float, again_seconds: float
+) -> AsyncIterator[dict[str, Any]]:
+    from airflow_model_ops.hooks.wiring import afetch_connections
+
+    ids = ConnectionsPart(repository=repository, target=target)
+    loop = asyncio.get_running_loop()
+    told: dict[tuple[str, ...], float] = {}
+    while True:
+        try:
+            connections = await afetch_connections(ids)
+            upkeep = await asyncio.to_thread(_open, connections)
+            while True:
+                found = await asyncio.to_thread(upkeep.neglected)
+                if found.models and loop.time() - told.get(found.models, -again_seconds) >= again_seconds:
+                    told = {found.models: loop.time()}
+                    yield {"unapplied": list(found.unapplied), "abandoned": list(found.abandoned)}
+                await asyncio.sleep(poll_seconds)
+        except (ModelOpsError, OSError) as error:
+            # The watcher must outlive what it watches: it says what is wrong and looks again.
+            _log.warning("cannot look after fleet %r now: %s", target, error)
+            await asyncio.sleep(poll_seconds)
+
+
+def _open(connections: Any) -> Upkeep:
+    from airflow_model_ops.control.clock import SystemClock
+    from airflow_model_ops.control.upkeep import Upkeep
+    from airflow_model_ops.hooks.wiring import open_fleet
+
+    fleet = open_fleet(connections)
+    return Upkeep(
+        repository=fleet.repository,
+        target=fleet.target,
+        fleet=fleet.config.fleet,
+        clock=SystemClock(),
+        origin=Origin(actor=Actor(kind=ActorKind.AUTOMATION, name="watcher")),
+    )

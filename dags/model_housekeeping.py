@@ -1,0 +1,10 @@
+"""Retention, reconciliation and records, hourly: ``model_housekeeping``; and the watcher: ``model_watch``."""
+
+from __future__ import annotations
+
+from airflow_model_ops.configured_models import usable_models
+from airflow_model_ops.dag_builders import build_housekeeping_dag, build_watch_dag
+
+if _models := usable_models():
+    model_housekeeping = build_housekeeping_dag(_models)
+    model_watch = build_watch_dag(_models)
