@@ -127,9 +127,15 @@ class Repository(Protocol):
     def push(self, model: str, version: Version, request: PushRequest) -> Manifest:
         """Store a version, complete or not at all. Same name and same content: adopts what is there.
 
+        A directory that already is the version's place is taken over as it is, without a copy.
+
         :raises NotASavedModel: if the directory is not one, or a link leads out of it.
         :raises VersionExists: if the name is taken by other content.
         """
+        ...
+
+    def is_place(self, model: str, version: Version, directory: Path) -> bool:
+        """Return whether a directory is the very one in which a version's files belong."""
         ...
 
     def digest_of(self, directory: Path) -> str:
@@ -282,6 +288,53 @@ class Target(Protocol):
 
     def document_generations(self) -> Mapping[str, int]:
         """Return the generation of each model that the present documents were derived from; reads files only."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundModel:
+    """A model that a fleet serves and that its configuration file names.
+
+    :param base_path: Where its version directories are, as the servers see it.
+    :param available: Numbers that are available on at least one server.
+    :param everywhere: Numbers that are available on every server.
+    :param labels: Label to number, as every server resolves it.
+    :param directories: Number to its directory on this machine, for all that are there, loaded or not.
+    :param faults: Why its entry cannot be taken over as it is; it can stay foreign.
+    :param notes: What taking it over changes, for people.
+    :param managed: Whether the list last sent by us names it as ours.
+    """
+
+    name: str
+    base_path: str
+    available: frozenset[int]
+    everywhere: frozenset[int]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    directories: Mapping[int, Path] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    managed: bool = False
+
+
+class ServedFleet(Protocol):
+    """A fleet that serves already and is taken over. Nothing here changes what a server has loaded."""
+
+    def find(self) -> tuple[FoundModel, ...]:
+        """Return every model of the configuration file, sorted by name. Touches the network.
+
+        :raises ServerUnreachable: if a server does not answer: what it serves would stay unknown.
+        """
+        ...
+
+    def keep(self, ours: Mapping[str, FoundModel]) -> tuple[str, ...]:
+        """Keep the list of all models, so that every later one goes on with them; return the names of the foreign ones.
+
+        Callers hold the fleet lock. Repeating it changes nothing; what the present list names stays in it.
+        """
+        ...
+
+    def mark_adopted(self, note: Mapping[str, Any]) -> None:
+        """Mark the fleet as adopted: from now on it may be applied."""
         ...
 
 

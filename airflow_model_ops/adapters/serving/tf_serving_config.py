@@ -145,12 +145,14 @@ def model_server_config_text(models: Sequence[ServedModel], *, with_labels: bool
     """Return the file for ``--model_config_file`` of a TF Serving that starts fresh; equal lists give equal text.
 
     :param with_labels: Write the labels too. A server refuses to start on labels unless it also runs with
-        ``--allow_version_labels_for_unavailable_models=true``.
+        ``--allow_version_labels_for_unavailable_models=true``. Labels of foreign models stay as they are: their fleet
+        started with them.
     :raises InvalidConfig: if a model is listed twice. An empty list is fine: such a server waits for its first reload.
     """
     check_models(models, allow_empty=True)
     config = model_server_config(models, foreign=foreign)
-    if not with_labels:
-        for entry in config.model_config_list.config:
+    ours = {model.name for model in models}
+    for entry in config.model_config_list.config:
+        if entry.name in ours and not with_labels:
             entry.ClearField("version_labels")
     return text_format.MessageToString(config)

@@ -15,9 +15,11 @@ from airflow_model_ops.adapters.serving.tf_serving_client import LoadState, Vers
 from airflow_model_ops.adapters.serving.tf_serving_config import ServedModel
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.ports import FleetPlan, ModelPlan
+from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE
 
 Statuses = Mapping[str, Mapping[int, VersionStatus] | None]
 """Of one model: per server its versions; ``None`` for a server that does not answer."""
+_OUR_LABELS = frozenset({STABLE, CANARY, GOLDEN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +104,17 @@ def extended(document: ServingDocument, plan: FleetPlan) -> ServingDocument:
 def relabelled(
     document: ServingDocument, plan: FleetPlan, *, ready: Collection[str], statuses: Mapping[str, Statuses]
 ) -> ServingDocument:
-    """Return the document with the labels of the ready models moved; a label goes only to what is available."""
+    """Return the document with the labels of the ready models moved; a label goes only to what is available.
+
+    A label that is none of ours came with an adopted fleet: it stays for as long as its version is listed.
+    """
     models = dict(document.models)
     for model in ready:
         if model not in models:
             continue
         wanted = {label: version.number for label, version in plan.models[model].state.labels.items()}
-        labels = {label: number for label, number in wanted.items() if is_available(statuses[model], number)}
+        labels = {label: number for label, number in models[model].labels.items() if label not in _OUR_LABELS}
+        labels |= {label: number for label, number in wanted.items() if is_available(statuses[model], number)}
         models[model] = replace(models[model], labels=labels)
     return replace(document, models=models)
 

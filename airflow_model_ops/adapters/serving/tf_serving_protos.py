@@ -27,6 +27,7 @@ _SCALARS: Final[dict[str, _Field.Type.ValueType]] = {
     "int64": _Field.TYPE_INT64,
     "uint32": _Field.TYPE_UINT32,
     "string": _Field.TYPE_STRING,
+    "double": _Field.TYPE_DOUBLE,
 }
 
 
@@ -79,10 +80,20 @@ _MESSAGES: Final[dict[str, dict[str, _F]]] = {
     f"{_POLICY}.Latest": {"num_versions": _F(1, "uint32")},
     f"{_POLICY}.All": {},
     f"{_POLICY}.Specific": {"versions": _F(1, "int64", repeated=True)},
+    # Never written by us, but a fleet that is adopted may use it, and its models must be sent along as they were.
+    "LogCollectorConfig": {"type": _F(1, "string"), "filename_prefix": _F(2, "string")},
+    "SamplingConfig": {"sampling_rate": _F(1, "double"), "attributes": _F(2, "int32")},
+    "LoggingConfig": {
+        "log_collector_config": _F(1, "LogCollectorConfig"),
+        "sampling_config": _F(2, "SamplingConfig"),
+        "custom_logging_config": _F(3, ".google.protobuf.Any"),
+    },
     "ModelConfig": {
         "name": _F(1, "string"),
         "base_path": _F(2, "string"),
+        "model_type": _F(3, "enum ModelType"),
         "model_platform": _F(4, "string"),
+        "logging_config": _F(6, "LoggingConfig"),
         "model_version_policy": _F(7, _POLICY),
         "version_labels": _F(8, "int64", map_of="string"),
     },
@@ -104,6 +115,7 @@ _ENUMS: Final[dict[str, dict[str, int]]] = {
         "UNLOADING": 40,
         "END": 50,
     },
+    "ModelType": {"MODEL_TYPE_UNSPECIFIED": 0, "TENSORFLOW": 1, "OTHER": 2},
 }
 
 
@@ -178,7 +190,7 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             _add_field(message, path=path, name=field_name, field=field)
     for path, values in _ENUMS.items():
         parent, _, name = path.rpartition(".")
-        enum = built[parent].enum_type.add(name=name)
+        enum = built[parent].enum_type.add(name=name) if parent else file.enum_type.add(name=name)
         for value_name, number in values.items():
             enum.value.add(name=value_name, number=number)
     return file
