@@ -32,7 +32,7 @@ START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC
 TAG = "model-ops"
 _WAITING_RUNS = 16
 """How many releases of one model may wait for their turn at once."""
-_RECORD = {"trigger_rule": TriggerRule.ALL_DONE, "retries": 2, "retry_delay": timedelta(seconds=5)}
+_RECORD: dict[str, Any] = {"trigger_rule": TriggerRule.ALL_DONE, "retries": 2, "retry_delay": timedelta(seconds=5)}
 """Records are written after the fact, whatever it was; ML Metadata may be down for a while."""
 
 

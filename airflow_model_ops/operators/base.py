@@ -95,8 +95,10 @@ class ModelOperator(BaseOperator):
         if isinstance(self.model, ModelFile):
             return self.model
         if isinstance(self.model, Mapping):
-            if self.choose not in self.model:
-                raise AirflowFailException(f"no model {self.choose!r} is configured; choose one of {sorted(self.model)}")
+            if self.choose is None or self.choose not in self.model:
+                raise AirflowFailException(
+                    f"no model {self.choose!r} is configured; choose one of {sorted(self.model)}"
+                )
             return self.model[self.choose]
         return load_model_file(self.model)
 

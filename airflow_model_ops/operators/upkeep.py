@@ -91,12 +91,15 @@ class RecordLineageOperator(ModelOperator):
         if ledger_id is None:
             return {"recorded": 0}
         control = self.control(context)
-        with MlmdHook(ledger_id).get_conn() as ledger:
-            recorded = ledger.catch_up(
+        recorded = (
+            MlmdHook(ledger_id)
+            .get_conn()
+            .catch_up(
                 control.model,
                 control.committer.log,
                 lambda version: control.repository.manifest(control.model, version),
             )
+        )
         self.log.info("model=%s recorded=%d", control.model, recorded)
         return {"recorded": recorded}
 

@@ -30,7 +30,7 @@ class NeglectedModelsTrigger(BaseEventTrigger):
     """
 
     def __init__(self, *, repository: str, target: str, poll_seconds: float = 2.0, again_seconds: float = 15.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.repository = repository
         self.target = target
         self.poll_seconds = poll_seconds
