@@ -9,6 +9,8 @@ from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.records import Node, labels_of
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.log import Entry
+from airflow_model_ops.core.state import CANARY, STABLE
+from airflow_model_ops.core.versioning import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,15 @@ class RecordedHead:
     versions: int = 0
     at: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def serving(self) -> tuple[Version, ...]:
+        """Stable and canary of the newest recorded serving state, if it has them."""
+        return tuple(
+            Version(name=self.labels[label], number=int(self.labels[f"{label}_number"]))
+            for label in (STABLE, CANARY)
+            if label in self.labels
+        )
 
     def after(self, entry: Entry, *, new_versions: int) -> RecordedHead:
         """Return the head once ``entry`` is recorded."""

@@ -71,7 +71,8 @@ class _Projection:
         """Record one entry; return ``False`` if another writer did."""
         if entry.sequence <= self.head.sequence:
             return False
-        record = record_of(entry, model=self._model, manifests=self._manifests(entry))
+        manifests = self._manifests(entry)
+        record = record_of(entry, model=self._model, manifests=manifests, served_before=self.head.serving)
         head, artifacts, edges = self._placed(record, entry)
         won = self._store.put(execution=record.execution, artifacts=artifacts, contexts=record.contexts, edges=edges)
         if won and self._head_id is not None:

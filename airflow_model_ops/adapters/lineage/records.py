@@ -69,15 +69,18 @@ class Record:
     contexts: tuple[Node, ...]
 
 
-def record_of(entry: Entry, *, model: str, manifests: Mapping[Version, Manifest]) -> Record:
+def record_of(
+    entry: Entry, *, model: str, manifests: Mapping[Version, Manifest], served_before: tuple[Version, ...] = ()
+) -> Record:
     """Return the record of an entry.
 
+    :param served_before: Stable and canary before the entry, so that a transition is found under what it ended, too.
     :param manifests: What is known of the versions of :func:`versions_named`; one without a manifest is recorded by name.
     """
     return Record(
         sequence=entry.sequence,
         execution=_execution(entry, model),
-        uses=tuple(_uses(entry, model, manifests)),
+        uses=tuple(_uses(entry, model, manifests, served_before)),
         contexts=tuple(_contexts(entry, model)),
     )
 
@@ -86,7 +89,7 @@ def versions_named(entry: Entry) -> tuple[Version, ...]:
     """Return the versions that an entry's record links to, without repetition."""
     named = [entry.version] if entry.version else []
     if entry.state:
-        named += [version for version, _ in entry.state.split]
+        named += _serving(entry.state)
         if entry.name == Action.RETIRE:
             named += entry.state.retired
     return tuple(dict.fromkeys(named))
@@ -110,7 +113,9 @@ def labels_of(state: ServingState) -> dict[str, str]:
     return _filled(
         fleet=state.fleet,
         stable=state.stable.name if state.stable else None,
+        stable_number=str(state.stable.number) if state.stable else None,
         canary=canary.version.name if canary else None,
+        canary_number=str(canary.version.number) if canary else None,
         canary_percent=f"{canary.percent:g}" if canary else None,
         golden=golden.version.name if golden else None,
     )
@@ -147,10 +152,15 @@ def _execution(entry: Entry, model: str) -> Node:
     )
 
 
-def _uses(entry: Entry, model: str, manifests: Mapping[Version, Manifest]) -> Iterator[Use]:
-    for index, version in enumerate(versions_named(entry)):
+def _uses(
+    entry: Entry, model: str, manifests: Mapping[Version, Manifest], served_before: tuple[Version, ...]
+) -> Iterator[Use]:
+    named = versions_named(entry)
+    for index, version in enumerate(named):
         yield _version_use(entry, version, index, _version_node(model, version, manifests.get(version)))
     if entry.state is not None:
+        for index, version in enumerate(version for version in served_before if version not in named):
+            yield Use(node=_version_node(model, version, None), direction=Direction.INPUT, key="left", index=index)
         node = _state_node(model, entry.sequence, {"at": entry.at, **labels_of(entry.state)})
         yield Use(node=node, direction=Direction.OUTPUT, key="state")
     elif entry.name == FactKind.APPLIED:
@@ -164,9 +174,15 @@ def _version_use(entry: Entry, version: Version, index: int, node: Node) -> Use:
     """Return the link to a version: written by a push or an adoption, else read."""
     pushed = entry.name == FactKind.PUSHED
     written = pushed or entry.name == Action.ADOPT
-    key = "version" if version == entry.version else "retired" if entry.name == Action.RETIRE else "serving"
+    serves = entry.state is not None and version in _serving(entry.state)
+    key = "version" if version == entry.version else "serving" if serves else "retired"
     direction = Direction.OUTPUT if written else Direction.INPUT
     return Use(node=node, direction=direction, key=key, index=index, renews=pushed)
+
+
+def _serving(state: ServingState) -> list[Version]:
+    canary = state.canary.version if state.canary else None
+    return [version for version in (state.stable, canary) if version is not None]
 
 
 def _version_node(model: str, version: Version, manifest: Manifest | None) -> Node:

@@ -68,6 +68,8 @@ class TypeSpec:
     structs: tuple[str, ...] = ()
 
 
+_LABELS = ("fleet", "stable", "stable_number", "canary", "canary_number", "canary_percent", "golden")
+
 ARTIFACTS = (
     TypeSpec(
         name=MODEL,
@@ -77,11 +79,7 @@ ARTIFACTS = (
             "generation",
             "versions",
             "at",
-            "fleet",
-            "stable",
-            "canary",
-            "canary_percent",
-            "golden",
+            *_LABELS,
         ),
     ),
     TypeSpec(
@@ -91,7 +89,7 @@ ARTIFACTS = (
     ),
     TypeSpec(
         name=SERVING_STATE,
-        strings=("model", "generation", "at", "fleet", "stable", "canary", "canary_percent", "golden"),
+        strings=("model", "generation", "at", *_LABELS),
     ),
     TypeSpec(
         name=VERDICT,

@@ -1,0 +1,241 @@
+"""What the ledger keeps of a log entry, without ML Metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.head import RecordedHead
+from airflow_model_ops.adapters.lineage.records import Direction, Record, record_of, versions_named
+from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings, connection_config, load_ml_metadata
+from airflow_model_ops.adapters.lineage.text import (
+    LONGEST_STRING,
+    escape,
+    stored_name,
+    stored_string,
+    unescape,
+)
+from airflow_model_ops.core import transitions
+from airflow_model_ops.core.errors import InvalidConfig, InvalidState, LedgerUnsuitable
+from airflow_model_ops.core.log import Entry, FactKind
+from airflow_model_ops.core.state import Golden
+from airflow_model_ops.core.transitions import Action
+from tests.adapters.lineage_story import ADA, V1, V2, Story, manifest_of, told
+
+
+def record(entry: Entry, **more: object) -> Record:
+    manifests = {version: manifest_of(version) for version in versions_named(entry)}
+    return record_of(entry, model="digits", manifests=manifests, **more)  # type: ignore[arg-type]
+
+
+def entry_named(name: str) -> Entry:
+    """The last such entry of the story."""
+    return next(entry for entry in reversed(told().log.stored) if entry.name == name)
+
+
+def links(of: Record) -> set[tuple[str, str, str]]:
+    return {(use.direction.value, use.key, use.node.name) for use in of.uses}
+
+
+@given(st.text())
+def test_any_text_is_read_back_as_it_was_and_is_stored_without_a_backslash(text: str) -> None:
+    stored = escape(text)
+    assert unescape(stored) == text
+    assert "\\" not in stored
+    assert "\0" not in stored
+    stored.encode()  # protobuf takes it
+
+
+@pytest.mark.parametrize("text", ["\udc80 broken", "\u29f5{5c}", "\\{0}", "\u29f5\u29f5", "a\\\u29f5b", "\x00"])
+def test_text_that_looks_escaped_already_is_read_back_too(text: str) -> None:
+    assert unescape(escape(text)) == text
+    escape(text).encode()
+
+
+def test_an_ordinary_reason_is_stored_as_it_is() -> None:
+    assert stored_string("größer als 5 %\n\tnext 🙈") == "größer als 5 %\n\tnext 🙈"
+
+
+def test_a_long_string_is_cut_with_a_mark_and_a_long_name_stays_apart_from_another() -> None:
+    assert len(stored_string("x" * 5000)) == LONGEST_STRING
+    assert stored_string("x" * 5000).endswith("(cut)")
+    one, other = stored_name("r" * 400 + "1"), stored_name("r" * 400 + "2")
+    assert one != other
+    assert len(one) == len(other) == schema.LONGEST_NAME
+
+
+def test_every_action_and_fact_has_a_type_with_our_prefix() -> None:
+    assert set(schema.EXECUTION_TYPES) == {*map(str, Action), *map(str, FactKind)}
+    specs = (*schema.ARTIFACTS, *schema.EXECUTIONS, *schema.CONTEXTS)
+    assert all(spec.name.startswith("airflow_model_ops.") for spec in specs)
+
+
+def test_every_property_that_a_record_carries_is_declared_in_its_type() -> None:
+    declared = {
+        kind: {spec.name: (set(spec.strings), set(spec.structs)) for spec in specs}
+        for kind, specs in (("a", schema.ARTIFACTS), ("e", schema.EXECUTIONS), ("c", schema.CONTEXTS))
+    }
+    head = RecordedHead(model="digits")
+    for entry in told().log.stored:
+        made = record(entry)
+        head = head.after(entry, new_versions=1)
+        nodes = [("e", made.execution), ("a", head.node()), *(("c", node) for node in made.contexts)]
+        for kind, node in [*nodes, *(("a", use.node) for use in made.uses)]:
+            strings, structs = declared[kind][node.type]
+            assert set(node.properties) <= strings
+            assert set(node.structs) <= structs
+
+
+def test_an_entry_keeps_its_key_its_bytes_and_its_numbers_as_strings() -> None:
+    entry = entry_named("shift")
+    made = record(entry).execution
+    assert made.type == "airflow_model_ops.CanaryStep"
+    assert made.name == f"digits/{entry.sequence:020d}"
+    assert made.external_id == schema.entry_key("digits", entry.sequence)
+    assert (made.properties["serving_number"], made.properties["percent"]) == ("20230602120000", "50")
+    assert made.properties["run_id"] == "manual__2023-06-02"
+    again = Entry.from_bytes(made.structs[schema.ENTRY].encode())
+    assert (again, again.digest) == (entry, made.properties["digest"])
+
+
+def test_the_same_entry_always_gives_the_same_record() -> None:
+    assert [record(entry) for entry in told().log.stored] == [record(entry) for entry in told().log.stored]
+
+
+def test_a_push_writes_its_version_with_what_the_manifest_knows() -> None:
+    made = record(entry_named("pushed"))
+    (use,) = made.uses
+    assert (use.direction, use.key, use.renews) == (Direction.OUTPUT, "version", True)
+    assert use.node.properties["dataset_version"] == "digits@7"
+    assert json.loads(use.node.structs["hyperparameters"]) == {"units": 64, "rate": 0.001}
+
+
+def test_a_canary_step_reads_both_versions_and_writes_the_serving_state() -> None:
+    entry = entry_named("shift")
+    assert links(record(entry)) == {
+        ("input", "version", f"digits/{V2.name}"),
+        ("input", "serving", f"digits/{V1.name}"),
+        ("output", "state", f"digits/{entry.sequence:020d}"),
+    }
+    assert [context.name for context in record(entry).contexts] == [
+        "digits",
+        "digits/r2",
+        "model_release/manual__2023-06-02",
+    ]
+
+
+def test_a_rollback_is_linked_to_the_version_that_it_left() -> None:
+    entry = entry_named("rollback")
+    assert links(record(entry, served_before=(V2,))) == {
+        ("input", "version", f"digits/{V1.name}"),
+        ("input", "left", f"digits/{V2.name}"),
+        ("output", "state", f"digits/{entry.sequence:020d}"),
+    }
+
+
+def test_applied_reads_the_serving_state_of_its_generation() -> None:
+    entry = entry_named("applied")
+    assert ("input", "state", f"digits/{entry.detail['generation']:020d}") in links(record(entry))
+
+
+def test_a_verdict_is_an_artifact_with_its_evidence() -> None:
+    (verdict,) = [use.node for use in record(entry_named("verdict")).uses if use.key == "verdict"]
+    assert (verdict.properties["verdict"], verdict.properties["evidence"]) == ("SAFE", "evidence/r2/1.json")
+
+
+def test_a_retirement_is_linked_to_the_versions_that_go() -> None:
+    story = told()
+    story.decides(transitions.retire(story.state, versions=[V2], reason="keep_last"))
+    assert ("input", "retired", f"digits/{V2.name}") in links(record(story.log.stored[-1]))
+
+
+def test_an_entry_without_release_or_dag_run_is_in_the_models_context_alone() -> None:
+    story = Story()
+    story.decides(transitions.hold(story.state, actor=ADA, reason="freeze"), actor=ADA)
+    made = record(story.log.stored[0])
+    assert [context.name for context in made.contexts] == ["digits"]
+    assert "version" not in made.execution.properties
+
+
+def test_the_head_says_how_far_it_is_and_keeps_the_labels_over_facts() -> None:
+    head = RecordedHead(model="digits")
+    for entry in told().log.stored:
+        head = head.after(entry, new_versions=1 if entry.name == "pushed" else 0)
+    last = told().log.stored[-1]
+    assert (head.sequence, head.digest, head.versions, head.serving) == (last.sequence, last.digest, 2, (V1,))
+    assert RecordedHead.of("digits", head.node().properties) == head
+    assert "golden" not in head.labels
+    golden = told()
+    golden.decides(transitions.pin_golden(golden.state, version=V1, actor=ADA), actor=ADA)
+    assert golden.state.golden == Golden(version=V1, by_person=True)
+    assert head.after(golden.log.stored[-1], new_versions=0).labels["golden"] == V1.name
+
+
+def test_an_altered_head_is_refused() -> None:
+    with pytest.raises(InvalidState, match=r"'digits' was altered.*empty ledger"):
+        RecordedHead.of("digits", {"recorded_sequence": "many"})
+
+
+def test_settings_that_make_no_sense_are_refused_with_every_mistake() -> None:
+    with pytest.raises(InvalidConfig, match="is not absolute"):
+        LedgerSettings(path=Path("mlmd.sqlite"))
+    with pytest.raises(InvalidConfig, match="needs host and port; postgresql needs the name of a database"):
+        LedgerSettings(kind=LedgerKind.POSTGRESQL)
+
+
+def test_a_password_is_never_shown() -> None:
+    settings = LedgerSettings(
+        kind=LedgerKind.MYSQL,
+        host="db",
+        port=3306,
+        database="mlmd",
+        user="airflow",
+        password="s3cret",  # noqa: S106
+    )
+    assert "s3cret" not in f"{settings!r} {settings.shown}"
+    assert settings.shown == "ledger mysql://db:3306/mlmd"
+
+
+def test_ml_metadata_that_is_installed_but_does_not_load_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "ml_metadata").mkdir()
+    (tmp_path / "ml_metadata" / "__init__.py").write_text("import sys\nsys.stderr.write('Error importing')\n")
+    code = "from airflow_model_ops.adapters.lineage.settings import load_ml_metadata as load; load()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    child = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    assert child.returncode == 1
+    assert "LedgerUnsuitable: ML Metadata is installed, but does not load" in child.stderr
+    assert "pip install --no-deps ml-metadata==1.17.1" in child.stderr
+
+
+def test_ml_metadata_that_is_missing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_metadata", None)
+    with pytest.raises(LedgerUnsuitable, match=r"pip install --no-deps ml-metadata==1\.17\.1") as refusal:
+        load_ml_metadata()
+    assert not refusal.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(LedgerKind.POSTGRESQL, "postgresql"), (LedgerKind.MYSQL, "mysql"), (LedgerKind.GRPC, None)]
+)
+def test_each_server_kind_gives_ml_metadatas_own_configuration(kind: LedgerKind, field: str | None) -> None:
+    settings = LedgerSettings(kind=kind, host="db.example", port=5432, database="mlmd", user="u")
+    config = connection_config(settings, create=True)
+    server = getattr(config, field) if field else config
+    assert (server.host, str(server.port)) == ("db.example", "5432")
+
+
+def test_importing_the_ledger_imports_no_ml_metadata() -> None:
+    modules = ("recorder", "queries", "settings", "mlmd_store")
+    code = "; ".join(f"import airflow_model_ops.adapters.lineage.{name}" for name in modules)
+    code += "; import sys; print([name for name in sys.modules if name.partition('.')[0] in {'ml_metadata', 'google'}])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "[]"
