@@ -97,10 +97,12 @@ class FleetApplier:
             if head.applied_at is None or derived.get(model) != head.generation
         )
 
-    def unload(self, *, deadline_seconds: float) -> dict[str, frozenset[int]]:
+    def unload(self, *, deadline_seconds: float, model: str | None = None) -> dict[str, frozenset[int]]:
         """Un-list what no head needs any longer, a late step of its own; return the numbers still listed per model.
 
         A version that still drains, or whose server does not answer, stays listed and is in the answer.
+
+        :param model: Wait for this model only; ``None``: for all of the fleet.
         """
         deadline = self._clock.now() + deadline_seconds
         while True:
@@ -110,8 +112,9 @@ class FleetApplier:
                 listed = dict(self._target.unload(plan))
                 self._restore(heads)
             surplus = any(
-                listed.get(model, frozenset()) - {version.number for version in model_plan.spare}
-                for model, model_plan in plan.models.items()
+                listed.get(name, frozenset()) - {version.number for version in model_plan.spare}
+                for name, model_plan in plan.models.items()
+                if model in (None, name)
             )
             if not surplus or self._clock.now() >= deadline:
                 return listed
