@@ -358,10 +358,24 @@ def test_a_directory_that_somebody_put_in_the_place_of_a_version_is_not_overwrit
     repository: PosixRepository, root: Path, model: Path
 ) -> None:
     foreign = write_model(versions_directory(root) / str(VERSION.number), weights=b"foreign")
-    with pytest.raises(VersionExists, match=r"is there without a manifest.*move it away and push it from there"):
+    with pytest.raises(VersionExists, match=r"is there without a manifest.*push that directory itself to take it over"):
         repository.push("digits", VERSION, request_for(model))
     assert (foreign / "variables" / "variables.data-00000-of-00001").read_bytes() == b"foreign"
     assert repository.versions("digits") == ()
+
+
+def test_a_directory_that_is_in_the_place_of_a_version_already_is_taken_over_without_a_copy(
+    repository: PosixRepository, root: Path
+) -> None:
+    """A fleet that served from hand-copied directories is adopted like this."""
+    place = write_model(versions_directory(root) / str(VERSION.number))
+    inode = (place / "saved_model.pb").stat().st_ino
+    manifest = repository.push("digits", VERSION, request_for(place))
+    assert (place / "saved_model.pb").stat().st_ino == inode
+    assert repository.versions("digits") == (VERSION,)
+    repository.verify("digits", VERSION)
+    assert repository.push("digits", VERSION, request_for(place)) == manifest
+    assert (versions_directory(root) / VERSION.name).readlink() == Path(place.name)
 
 
 # The same name again

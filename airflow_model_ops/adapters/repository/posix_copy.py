@@ -21,14 +21,14 @@ from airflow_model_ops.adapters.repository.contents import Contents, SourceFile
 from airflow_model_ops.adapters.repository.posix_files import fsync_directory
 from airflow_model_ops.core.errors import NotASavedModel
 
-_BLOCK = 2 * 1024 * 1024
+_BLOCK = 4 * 1024 * 1024
 _BLOCKS = 4
 """Blocks of one file that are between reading and hashing."""
 _STREAMS = 2
 """Files that are copied or hashed at once."""
 _SYNCS = 4
 """Files that are synced at once: a journal commits them together."""
-_SYNC_EVERY = 64 * 1024 * 1024
+_SYNC_EVERY = 256 * 1024 * 1024
 """Written bytes after which the disk starts on them, so that the last sync finds little left."""
 _READ_ONLY = 0o444
 """A version is immutable; what deletes it needs the directory's rights only."""

@@ -200,8 +200,8 @@ class PosixVersions:
     def taken(self, version: Version) -> VersionExists:
         """Return the error for a place that holds something without a manifest."""
         return VersionExists(
-            f"{str(self.place(version))!r} is there without a manifest, so {self._shown(version)} cannot be stored; move it "
-            "away and push it from there"
+            f"{str(self.place(version))!r} is there without a manifest, so {self._shown(version)} cannot be stored; push "
+            "that directory itself to take it over, or move it away"
         )
 
     def clean(self) -> None:
