@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
     from airflow_model_ops.adapters.serving.envoy_spec import RouterSettings
+    from airflow_model_ops.adapters.serving.tf_serving_servers import Replica, Servers
     from airflow_model_ops.adapters.serving.tf_serving_target import TfServingTarget
 
 
@@ -84,28 +85,42 @@ def router_of(config: FleetConfig) -> Any:
     )
 
 
+def replicas_of(config: FleetConfig) -> list[Replica]:
+    """Return the fleet's model servers."""
+    from airflow_model_ops.adapters.serving.envoy_spec import Endpoint
+    from airflow_model_ops.adapters.serving.tf_serving_servers import Replica
+
+    return [
+        Replica(grpc=f"{server.host}:{server.grpc}", rest=Endpoint(server.host, server.rest))
+        for server in config.servers
+    ]
+
+
+def servers_of(config: FleetConfig, *, repository: PosixRepository, root: str) -> Servers:
+    """Return the fleet's model servers and the list they were last sent.
+
+    :param root: The repository's root on this machine, for servers that see it under the same path.
+    """
+    from airflow_model_ops.adapters.serving.tf_serving_servers import Servers, ServerSettings
+
+    settings = ServerSettings(models_root=config.models_root or root, declared_empty=config.initially == "empty")
+    return Servers(store=repository.fleet(config.fleet), replicas=replicas_of(config), settings=settings)
+
+
 def target_of(config: FleetConfig, *, repository: PosixRepository, root: str) -> TfServingTarget:
     """Return the fleet as a target, its documents kept beside the repository's logs.
 
     :param root: The repository's root on this machine, for servers that see it under the same path.
     """
-    from airflow_model_ops.adapters.serving.envoy_spec import Endpoint
     from airflow_model_ops.adapters.serving.tf_serving_routes import FleetRoutes
-    from airflow_model_ops.adapters.serving.tf_serving_servers import Replica, Servers, ServerSettings
     from airflow_model_ops.adapters.serving.tf_serving_target import TfServingTarget
 
-    store = repository.fleet(config.fleet)
-    replicas = [
-        Replica(grpc=f"{server.host}:{server.grpc}", rest=Endpoint(server.host, server.rest))
-        for server in config.servers
-    ]
-    settings = ServerSettings(models_root=config.models_root or root, declared_empty=config.initially == "empty")
     return TfServingTarget(
-        servers=Servers(store=store, replicas=replicas, settings=settings),
+        servers=servers_of(config, repository=repository, root=root),
         routes=FleetRoutes(
-            store=store,
+            store=repository.fleet(config.fleet),
             router=router_of(config),
-            rest={replica.grpc: replica.rest for replica in replicas},
+            rest={replica.grpc: replica.rest for replica in replicas_of(config)},
             confirm_seconds=5.0,
         ),
     )

@@ -1,0 +1,168 @@
+"""The command that takes over a fleet that serves already."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from airflow_model_ops.cli_commands.output import print_rows
+from airflow_model_ops.cli_commands.session import command, complain, connection, directory_of, person
+from airflow_model_ops.config.model_file import ModelFile, load_model_files
+from airflow_model_ops.control.adopt import FleetAdopter, ModelAdoption, Treatment
+from airflow_model_ops.control.clock import SystemClock
+from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError, NotApplied
+from airflow_model_ops.hooks.tf_serving import servers_of
+from airflow_model_ops.hooks.wiring import Fleet, FleetConnections, open_fleet
+
+if TYPE_CHECKING:
+    from airflow_model_ops.control.model_control import ModelControl
+
+_APPLY_SECONDS = 60.0
+
+
+@command
+def adopt(args: Namespace) -> None:
+    """Take over a fleet: its models get their first states, and nothing is unloaded."""
+    files = _chosen(args)
+    connections = FleetConnections(
+        repository=connection(_repository_id(files, args)), target=connection(args.connection)
+    )
+    fleet = open_fleet(connections)
+    root = str(Path(connections.repository.extra_dejson["root"]).absolute())
+    try:
+        controls = {model: fleet.control(file, origin=person()) for model, file in files.items()}
+        adopter = _adopter(args, fleet=fleet, controls=controls, root=root)
+        planned = adopter.plan() if args.dry_run else adopter.adopt()
+        print_rows(
+            args, [_row(model, dry=args.dry_run) for model in planned] or [{"model": "none", "what": "empty file"}]
+        )
+        if not args.dry_run:
+            _apply(planned, controls, files)
+    finally:
+        fleet.target.close()
+
+
+def _adopter(args: Namespace, *, fleet: Fleet, controls: Mapping[str, ModelControl], root: str) -> FleetAdopter:
+    from airflow_model_ops.adapters.serving.tf_serving_adopt import TfServingAdoption
+
+    store = fleet.repository.fleet(fleet.config.fleet)
+    models_root = fleet.config.models_root or root
+    served = TfServingAdoption(
+        store=store,
+        servers=servers_of(fleet.config, repository=fleet.repository, root=root),
+        models_root=models_root,
+        config_text=_read(args.model_config_file),
+        local_path=path_map(
+            {models_root: root, **_pairs(args.path_map, option="--path-map", example="/models=/mnt/m")}
+        ),
+    )
+    return FleetAdopter(
+        store=store,
+        served=served,
+        controls=controls,
+        clock=SystemClock(),
+        golden=_pairs(args.golden, option="--golden", example="digits=digits-v1.2.3"),
+        only_loaded=args.only_loaded,
+    )
+
+
+def path_map(pairs: Mapping[str, str]) -> Callable[[str], Path]:
+    """Return what turns a path of the servers into one of this machine: the longest prefix that fits is replaced."""
+    prefixes = sorted(((PurePosixPath(theirs), Path(ours)) for theirs, ours in pairs.items()), key=_depth, reverse=True)
+
+    def local(path: str) -> Path:
+        given = PurePosixPath(path)
+        for theirs, ours in prefixes:
+            if given.is_relative_to(theirs):
+                return ours / given.relative_to(theirs)
+        return Path(path)
+
+    return local
+
+
+def _depth(pair: tuple[PurePosixPath, Path]) -> int:
+    return len(pair[0].parts)
+
+
+def _chosen(args: Namespace) -> dict[str, ModelFile]:
+    """Return the files of the models to take over; here a mistake in any file matters: its model would become foreign."""
+    files = {
+        model: file
+        for model, file in load_model_files(directory_of(args)).items()
+        if file.connections.target == args.connection
+    }
+    unknown = sorted(set(args.only or ()) - files.keys())
+    if unknown:
+        raise InvalidConfig(
+            f"--only names {', '.join(unknown)}, but no YAML file describes such a model with connections.target "
+            f"{args.connection!r}"
+        )
+    return {model: file for model, file in files.items() if not args.only or model in args.only}
+
+
+def _repository_id(files: Mapping[str, ModelFile], args: Namespace) -> str:
+    ids = sorted({file.connections.repository for file in files.values()})
+    if len(ids) > 1:
+        raise InvalidConfig(
+            f"the models' YAML files name different repositories ({', '.join(ids)}); a fleet has one: correct "
+            "connections.repository"
+        )
+    return ids[0] if ids else str(args.repository)
+
+
+def _apply(
+    planned: Sequence[ModelAdoption], controls: Mapping[str, ModelControl], files: Mapping[str, ModelFile]
+) -> None:
+    """Drive the fleet to the first states, so that the routers route the models; all are tried before one fails."""
+    failed = []
+    for model in planned:
+        if model.treatment is Treatment.FOREIGN:
+            continue
+        try:
+            longest = max(_APPLY_SECONDS, files[model.model].policy().load_seconds)
+            controls[model.model].apply(deadline_seconds=longest)
+        except ModelOpsError as error:
+            failed.append(f"{model.model}: {error}")
+    foreign = [model.model for model in planned if model.treatment is Treatment.FOREIGN]
+    if foreign:
+        complain(f"sent along as they are and never unloaded, but not behind the router: {', '.join(foreign)}")
+    if failed:
+        raise NotApplied(
+            f"adopted, but the fleet does not follow yet: {'; '.join(failed)}; run `airflow model-ops reconcile`"
+        )
+
+
+def _row(model: ModelAdoption, *, dry: bool) -> dict[str, Any]:
+    in_place = sum(item.in_place for item in model.imports)
+    copied = len(model.imports) - in_place
+    return {
+        "model": model.model,
+        "what": f"would be {model.treatment.value}" if dry else model.treatment.value,
+        "stable": model.stable,
+        "canary": model.canary,
+        "golden": model.golden,
+        "loaded": ", ".join(str(number) for number in model.loaded) or "nothing",
+        "imported": f"{in_place} in place, {copied} copied",
+        "notes": "; ".join(model.notes),
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(
+            f"--model-config-file {path!r} cannot be read ({error}); give the servers' --model_config_file"
+        ) from error
+
+
+def _pairs(items: Sequence[str] | None, *, option: str, example: str) -> dict[str, str]:
+    pairs = {}
+    for item in items or ():
+        key, equals, value = item.partition("=")
+        if not (key and equals and value):
+            raise InvalidConfig(f"{option} {item!r} is not of the form {example}")
+        pairs[key] = value
+    return pairs

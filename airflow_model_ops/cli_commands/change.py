@@ -1,0 +1,159 @@
+"""Commands that change what serves: each commits to the model's log, drives the fleet, and says what serves now.
+
+They need the repository and the fleet only, and are recorded like any other change, with the person who asked.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from airflow_model_ops.cli_commands.output import print_fields, print_rows, shares
+from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, usable_files
+from airflow_model_ops.cli_commands.show import named
+from airflow_model_ops.control.clock import SystemClock
+from airflow_model_ops.control.upkeep import Upkeep
+from airflow_model_ops.core.errors import ModelOpsError, NotApplied
+
+if TYPE_CHECKING:
+    from airflow_model_ops.control.commit import Commit
+    from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.core.versioning import Version
+
+_APPLY_SECONDS = 60.0
+"""Longest to wait for a fleet on which everything is loaded; where a version may have to be loaded, its YAML says how long."""
+_ASIDE_SECONDS = 10.0
+"""Longest to wait after a change that moves no traffic and holds from its commit on."""
+
+
+@command
+def rollback(args: Namespace) -> None:
+    """Take a model back at once."""
+    to = args.to
+
+    def act(control: ModelControl) -> Commit:
+        return control.rollback(reason=args.reason, to=control.naming.from_number(to).name if to.isdecimal() else to)
+
+    _change(args, act)
+
+
+@command
+def abort(args: Namespace) -> None:
+    """End the live release; stable goes on."""
+    _change(args, lambda control: control.abort(reason=args.reason, fence=None))
+
+
+@command
+def hold(args: Namespace) -> None:
+    """Stop shifts and promotions."""
+    _change_aside(args, lambda control: control.hold(reason=args.reason))
+
+
+@command
+def resume(args: Namespace) -> None:
+    """End a hold."""
+    _change_aside(args, lambda control: control.resume(reason=args.reason))
+
+
+@command
+def pin(args: Namespace) -> None:
+    """Pin the known-good version."""
+
+    def act(control: ModelControl) -> Commit:
+        version = version_of(control, args.version) if args.version is not None else control.require_stable()
+        return control.pin_golden(version)
+
+    _change(args, act)
+
+
+@command
+def quarantine(args: Namespace) -> None:
+    """Ban a version."""
+    _change(
+        args,
+        lambda control: control.quarantine(version_of(control, args.version), reason=args.reason, force=args.force),
+    )
+
+
+@command
+def lift(args: Namespace) -> None:
+    """End a quarantine."""
+    _change_aside(args, lambda control: control.lift(version_of(control, args.version), reason=args.reason))
+
+
+@command
+def reconcile(args: Namespace) -> None:
+    """Finish what was left unfinished on every fleet."""
+    fleets = sorted({(file.connections.repository, file.connections.target) for file in usable_files(args).values()})
+    rows, failed = [], []
+    for repository, target in fleets:
+        fleet = fleet_of(repository=repository, target=target)
+        upkeep = Upkeep(
+            repository=fleet.repository,
+            target=fleet.target,
+            fleet=fleet.config.fleet,
+            clock=SystemClock(),
+            origin=person(),
+        )
+        try:
+            result = upkeep.reconcile(deadline_seconds=args.wait if args.wait is not None else _APPLY_SECONDS)
+        finally:
+            fleet.target.close()
+        rows += [
+            {"fleet": fleet.config.fleet, "model": model, "result": what}
+            for model, what in [*sorted(result.done.items()), *sorted(result.failed.items())]
+        ]
+        failed += sorted(result.failed)
+    print_rows(args, rows or [{"fleet": "all", "model": "all", "result": "every model follows its head"}])
+    if failed:
+        raise NotApplied(f"not every model follows its head: {', '.join(failed)}; see above")
+
+
+def version_of(control: ModelControl, text: str) -> Version:
+    """Return the version that a person names, by its name or its serving number."""
+    return control.naming.from_number(text) if text.isdecimal() else control.naming.parse(text)
+
+
+def _change(args: Namespace, act: Callable[[ModelControl], Commit]) -> None:
+    """Commit, apply, and fail if the fleet does not follow in time."""
+    started = time.monotonic()
+    with opened(args) as (file, control):
+        longest = args.wait if args.wait is not None else max(_APPLY_SECONDS, file.policy().load_seconds)
+        commit = act(control)
+        try:
+            applied = control.apply(deadline_seconds=longest)
+        except ModelOpsError as error:
+            raise NotApplied(
+                f"committed as generation {commit.generation} ({commit.reason}), but the fleet does not follow yet: {error}; "
+                "the watcher goes on, and `airflow model-ops reconcile` does it now"
+            ) from error
+        _report(args, commit, serves=shares(named(control, applied.split)), started=started)
+
+
+def _change_aside(args: Namespace, act: Callable[[ModelControl], Commit]) -> None:
+    """Commit what holds from then on, and apply it if that is quick: a fleet that is down does not make it void."""
+    started = time.monotonic()
+    with opened(args) as (_, control):
+        commit = act(control)
+        try:
+            applied = control.apply(deadline_seconds=args.wait if args.wait is not None else _ASIDE_SECONDS)
+            serves = shares(named(control, applied.split))
+        except ModelOpsError as error:
+            serves = f"changing: {error}"
+        _report(args, commit, serves=serves, started=started)
+
+
+def _report(args: Namespace, commit: Commit, *, serves: str, started: float) -> None:
+    print_fields(
+        args,
+        {
+            "model": args.model,
+            "result": commit.reason,
+            "generation": commit.generation,
+            "changed": "yes" if commit.changed else "no",
+            "serves": serves,
+            "seconds": round(time.monotonic() - started, 3),
+        },
+    )

@@ -1,0 +1,199 @@
+"""Commands that only look: models, status, history, verify."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from airflow_model_ops.cli_commands.output import print_fields, print_rows, shares
+from airflow_model_ops.cli_commands.session import command, connection, model_file, opened, usable_files
+from airflow_model_ops.control.heads import Head, read_head
+from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError, VersionAltered
+from airflow_model_ops.core.log import Entry
+from airflow_model_ops.core.ports import Log, Observed
+from airflow_model_ops.hooks.repository import repository_of
+
+if TYPE_CHECKING:
+    from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
+    from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.core.versioning import Version
+
+_APPLIED, _CHANGING = "applied", "changing"
+
+
+@command
+def models(args: Namespace) -> None:
+    """List the models with a YAML file and those that only the repositories know."""
+    files = usable_files(args)
+    ids = sorted({file.connections.repository for file in files.values()})
+    repositories = {conn_id: repository_of(connection(conn_id)) for conn_id in ids}
+    rows = [
+        _model_row(file.model, repositories[file.connections.repository], yaml=True)
+        for _, file in sorted(files.items())
+    ]
+    for repository in repositories.values():
+        rows += [_model_row(model, repository, yaml=False) for model in repository.models() if model not in files]
+    print_rows(args, rows)
+
+
+@command
+def status(args: Namespace) -> None:
+    """Show what a model should serve and what really serves."""
+    with opened(args) as (_, control):
+        head = read_head(control.repository.log(control.model))
+        try:
+            observed, trouble = control.target.observe(control.model), None
+        except ModelOpsError as error:
+            observed, trouble = None, f"unknown: {error}"
+        print_fields(args, {**_wanted(control, head), **_observed(control, head, observed, trouble)})
+
+
+@command
+def history(args: Namespace) -> None:
+    """List a model's newest log entries, newest first."""
+    if args.ledger:
+        rows = _ledger_rows(args)
+    else:
+        repository = repository_of(connection(model_file(args).connections.repository))
+        rows = [_entry_row(entry) for entry in islice(_newest_first(repository.log(args.model)), args.limit)]
+    print_rows(args, rows)
+
+
+@command
+def verify(args: Namespace) -> None:
+    """Check a model's log for gaps and edits, and hash the files of its versions again."""
+    with opened(args) as (_, control):
+        versions = control.repository.versions(control.model)
+        if args.version is not None:
+            versions = (control.naming.parse(args.version),)
+        results = [_check_log(control), *(_check_files(control, version) for version in versions)]
+    print_rows(args, results)
+    wrong = [result["checked"] for result in results if result["result"] != "ok"]
+    if wrong:
+        raise VersionAltered(f"model {control.model!r} is not as it was written: {', '.join(wrong)}; see above")
+
+
+def _model_row(model: str, repository: PosixRepository, *, yaml: bool) -> dict[str, Any]:
+    head = read_head(repository.log(model))
+    state = head.state if head else None
+    return {
+        "model": model,
+        "yaml": "yes" if yaml else "no",
+        "fleet": state.fleet if state else None,
+        "stable": state.stable if state else None,
+        "canary": f"{state.canary.version} {state.canary.percent:g} %" if state and state.canary else None,
+        "golden": state.golden.version if state and state.golden else None,
+        "traffic": "none yet" if head is None else (_APPLIED if head.applied_at is not None else _CHANGING),
+        "held": "yes" if state and state.hold else "no",
+    }
+
+
+def _wanted(control: ModelControl, head: Head | None) -> dict[str, Any]:
+    if head is None:
+        return {"model": control.model, "head": "none: nothing was ever released or adopted"}
+    state, entry = head.state, head.entry
+    release = state.release
+    return {
+        "model": control.model,
+        "fleet": state.fleet,
+        "head": f"generation {head.generation}: {entry.reason} ({entry.origin.actor}, {entry.at})",
+        "stable": state.stable,
+        "split": shares({version.name: percent for version, percent in state.split}),
+        "canary": state.canary.version if state.canary else None,
+        "golden": state.golden.version if state.golden else None,
+        "earlier": [version.name for version in state.earlier],
+        "quarantined": [version.name for version in state.quarantined],
+        "hold": f"{state.hold.by}: {state.hold.reason}" if state.hold else None,
+        "release": f"{release.id} attempt {release.attempt} of {release.version}" if release else None,
+    }
+
+
+def _observed(
+    control: ModelControl, head: Head | None, observed: Observed | None, trouble: str | None
+) -> dict[str, Any]:
+    if observed is None:
+        recorded = _APPLIED if head is not None and head.applied_at is not None else _CHANGING
+        return {"traffic": f"{recorded}, as the log says", "observed": trouble, "loaded": None, "labels": None}
+    follows = head is not None and head.applied_at is not None and observed.generation == head.generation
+    loaded = {
+        server: "does not answer" if numbers is None else ", ".join(str(number) for number in sorted(numbers))
+        for server, numbers in observed.loaded.items()
+    }
+    return {
+        "traffic": _APPLIED if follows else _CHANGING,
+        "observed": shares(named(control, {str(number): percent for number, percent in observed.split.items()})),
+        "loaded": loaded,
+        "labels": dict(observed.labels),
+    }
+
+
+def named(control: ModelControl, split: Mapping[str, float]) -> dict[str, float]:
+    """Return a split by serving numbers as one by versions' names."""
+    return {control.naming.from_number(number).name: percent for number, percent in split.items()}
+
+
+def _newest_first(log: Log) -> Iterator[Entry]:
+    entry = log.last()
+    while entry is not None:
+        yield entry
+        entry = log.read(entry.sequence - 1) if entry.sequence > 1 else None
+
+
+def _entry_row(entry: Entry) -> dict[str, Any]:
+    return {
+        "entry": entry.sequence,
+        "at": entry.at,
+        "what": entry.name,
+        "version": entry.version,
+        "actor": entry.origin.actor,
+        "reason": entry.reason,
+        "release": entry.release.release if entry.release else None,
+    }
+
+
+def _ledger_rows(args: Namespace) -> list[dict[str, Any]]:
+    from airflow_model_ops.adapters.lineage.queries import LedgerQueries
+    from airflow_model_ops.hooks.mlmd import ledger_settings_of
+
+    conn_id = model_file(args).connections.ledger
+    if conn_id is None:
+        raise InvalidConfig(
+            f"model {args.model!r} has no ledger; set connections.ledger in its YAML, or leave out --ledger"
+        )
+    found = LedgerQueries(ledger_settings_of(connection(conn_id))).history(args.model, limit=args.limit)
+    return [
+        {
+            "entry": row.sequence,
+            "at": row.at,
+            "what": row.name,
+            "version": row.version,
+            "actor": row.actor,
+            "reason": row.reason,
+            "release": row.release,
+        }
+        for row in found
+    ]
+
+
+def _check_log(control: ModelControl) -> dict[str, Any]:
+    def count() -> str:
+        return f"{sum(1 for _ in control.repository.log(control.model).entries())} entries follow one another"
+
+    return _checked("log", count)
+
+
+def _check_files(control: ModelControl, version: Version) -> dict[str, Any]:
+    def compare() -> str:
+        control.repository.verify(control.model, version)
+        return f"{len(control.repository.manifest(control.model, version).files)} files match the manifest"
+
+    return _checked(version.name, compare)
+
+
+def _checked(what: str, check: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"checked": what, "result": "ok", "detail": check()}
+    except ModelOpsError as error:
+        return {"checked": what, "result": "wrong", "detail": str(error)}
