@@ -73,6 +73,7 @@ class PushModelOperator(ModelOperator):
         }
 
     def _newest_export(self) -> Path:
+        from airflow_model_ops.adapters.repository.exports import complete_exports
         from airflow_model_ops.control.clock import SystemClock
         from airflow_model_ops.control.exports import newest_export
 
@@ -82,16 +83,15 @@ class PushModelOperator(ModelOperator):
                 f"nothing to release: the run names no saved_model and {self.model_file.model!r} has no source.export_dir; "
                 "trigger the DAG with the path of a SavedModel"
             )
-        export = newest_export(
-            export_dir=Path(source.export_dir),
-            settle_seconds=source.settle,
+        choice = newest_export(
+            exports=complete_exports(source.export_dir, settle_seconds=source.settle, now=SystemClock().now()),
             repository=self.open_fleet().repository,
             model=self.model_file.model,
-            now=SystemClock().now(),
         )
-        if export is None:
-            raise AirflowSkipException(f"{source.export_dir} holds no complete export that is still to be released")
-        return export.directory
+        self.log.info("model=%s export_dir=%s %s", self.model_file.model, source.export_dir, choice.reason)
+        if choice.export is None:
+            raise AirflowSkipException(f"{source.export_dir}: {choice.reason}")
+        return choice.export.directory
 
 
 def _mapping(value: Mapping[str, Any] | str | None, name: str) -> Mapping[str, Any]:

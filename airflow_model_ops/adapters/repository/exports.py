@@ -1,0 +1,55 @@
+"""Finding complete SavedModels in the directory that a training pipeline exports to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from airflow_model_ops.adapters.repository.contents import GRAPHS
+from airflow_model_ops.adapters.repository.posix_files import reporting
+from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.exports import CompleteExport
+
+
+def complete_exports(export_dir: Path | str, *, settle_seconds: float, now: float) -> tuple[CompleteExport, ...]:
+    """Return the sub-directories that hold a complete SavedModel, in no order.
+
+    Complete: there is a graph file, and nothing within changed for ``settle_seconds``, going by the inodes' change times
+    too: a copy that keeps modification times would look old while it is still going on. Hidden names, ``*.tmp`` and
+    ``temp-*`` (what TensorFlow's estimators write to before they rename) are not looked at, nor are links: what they lead
+    to is listed itself, or lies outside.
+
+    :param now: Seconds since the epoch; the file server's clock should agree with it.
+    :raises InvalidConfig: if ``export_dir`` is not a directory.
+    :raises RepositoryUnavailable: if it cannot be read.
+    """
+    root = Path(export_dir)
+    if not root.is_dir():
+        raise InvalidConfig(
+            f"source.export_dir {str(export_dir)!r} is not a directory; create or mount it, or correct it"
+        )
+    with reporting(f"list {root}"):
+        found = [_export(directory, settle_seconds=settle_seconds) for directory in _candidates(root)]
+    return tuple(export for export in found if export is not None and export.settled_at <= now)
+
+
+def _candidates(root: Path) -> Iterator[Path]:
+    with os.scandir(root) as items:
+        for item in items:
+            is_temporary = item.name.startswith((".", "temp-")) or item.name.endswith(".tmp")
+            if not is_temporary and item.is_dir(follow_symlinks=False):
+                yield Path(item.path)
+
+
+def _export(directory: Path, *, settle_seconds: float) -> CompleteExport | None:
+    """Return what a directory is as an export, settled or not; ``None`` if it holds no graph, or vanishes meanwhile."""
+    try:
+        if not any((directory / name).is_file() for name in GRAPHS):
+            return None
+        statuses = [path.lstat() for path in (directory, *directory.rglob("*"))]
+        newest_file = max((directory / name).stat().st_mtime for name in GRAPHS if (directory / name).exists())
+    except FileNotFoundError:
+        return None
+    changed_at = max(max(status.st_mtime, status.st_ctime) for status in statuses)
+    return CompleteExport(directory=directory, modified_at=newest_file, settled_at=changed_at + settle_seconds)
