@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+\Z")
+_PLAIN = re.compile(r"\d+(?:\.\d+)?\Z")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([dhms])")
 
 
@@ -21,12 +22,21 @@ def seconds(value: Any) -> float:
     :raises ValueError: if it is not a duration.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"{value!r} is not a duration; it cannot be negative")
         return float(value)
     text = str(value).strip().lower().replace(" ", "")
+    if _PLAIN.match(text):  # a connection's form gives numbers as text
+        return float(text)
     if not _WHOLE.match(text):
         raise ValueError(f"{value!r} is not a duration; write seconds, or such as 90s, 5m, 1h30m")
     return float(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
 
 
-Seconds = Annotated[float, BeforeValidator(seconds)]
+_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*[dhmsDHMS]\s*)+$"}]}
+)
+Seconds = Annotated[float, BeforeValidator(seconds), _SCHEMA]
 """A pydantic field that takes a duration and holds seconds."""
+LongerThanZero = Annotated[float, Field(gt=0), BeforeValidator(seconds), _SCHEMA]
+"""A duration that cannot be nothing, such as a time-out."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from airflow_model_ops.config.durations import Seconds
+from airflow_model_ops.config.durations import LongerThanZero
 from airflow_model_ops.core.errors import InvalidConfig
 
 _SERVER = re.compile(r"(?P<host>[^\s:,]+):(?P<grpc>\d+)/(?P<rest>\d+)\Z")
@@ -43,7 +43,7 @@ class FleetConfig(BaseModel):
     router_config_dir: str
     router_admin: tuple[str, ...] = Field(min_length=1)
     router_log: tuple[str, ...] = ()
-    route_timeout: Seconds = 30.0
+    route_timeout: LongerThanZero = 30.0
     latency_buckets_ms: tuple[float, ...] | None = None
     initially: Literal["empty", "adopted"] = "adopted"
 

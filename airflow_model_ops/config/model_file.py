@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from airflow_model_ops.config.durations import Seconds
+from airflow_model_ops.config.durations import LongerThanZero, Seconds
 from airflow_model_ops.config.yaml_source import YamlSource, parse_yaml, read_yaml
 from airflow_model_ops.core.checks import Check, CheckKind
 from airflow_model_ops.core.errors import InvalidConfig
@@ -49,7 +49,7 @@ class ValidationPart(_Part):
     examples: str | None = None
     min_accuracy: float | None = Field(default=None, ge=0, le=1)
     max_accuracy_drop: float | None = Field(default=None, ge=0, le=1)
-    timeout: Seconds = 300.0
+    timeout: LongerThanZero = 300.0
 
     @model_validator(mode="after")
     def _needs_examples(self) -> ValidationPart:
@@ -72,7 +72,7 @@ class CanaryPart(_Part):
     interval: Seconds = 15.0
     deadline: Seconds = 3600.0
     on_deadline: OnDeadline = OnDeadline.HOLD
-    load_timeout: Seconds = 600.0
+    load_timeout: LongerThanZero = 600.0
 
 
 class CheckPart(_Part):

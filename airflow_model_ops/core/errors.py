@@ -6,6 +6,7 @@ an error that no retry can mend into a failure without retries. A message names 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -20,7 +21,14 @@ class InvalidVersionName(ModelOpsError, ValueError):
 
 
 class InvalidConfig(ModelOpsError, ValueError):
-    """A YAML file or connection is wrong; the message lists every mistake with its place. A retry does not help."""
+    """A YAML file or connection is wrong; the message lists every mistake with its place. A retry does not help.
+
+    :param mistakes: The mistakes one by one, each starting with the key it is about, for a reader that knows their lines.
+    """
+
+    def __init__(self, message: str, *, mistakes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.mistakes = tuple(mistakes)
 
 
 class InvalidState(ModelOpsError, ValueError):

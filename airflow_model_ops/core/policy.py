@@ -79,7 +79,7 @@ class ReleasePolicy:
         check_model_name(self.model)
         mistakes = [*_mistakes_of_steps(self), *_mistakes_of_checks(self), *_mistakes_of_sizes(self)]
         if mistakes:
-            raise InvalidConfig(f"release policy of model {self.model!r}: {'; '.join(mistakes)}")
+            raise InvalidConfig(f"release policy of model {self.model!r}: {'; '.join(mistakes)}", mistakes=mistakes)
 
 
 def _mistakes_of_steps(policy: ReleasePolicy) -> Iterator[str]:

@@ -93,7 +93,7 @@ class Check:
     def __post_init__(self) -> None:
         mistakes = [*_name_and_kind(self), *_limits(self), *_sizes(self), *_kind_fields(self), *_templates(self)]
         if mistakes:
-            raise InvalidConfig(f"check {self.name!r}: " + "; ".join(mistakes))
+            raise InvalidConfig(f"check {self.name!r}: " + "; ".join(mistakes), mistakes=mistakes)
 
     @property
     def has_absolute_limit(self) -> bool:

@@ -1,0 +1,294 @@
+"""The YAML file of a model: what a platform engineer may write, and what each mistake is answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from airflow_model_ops.config.model_file import json_schema, load_model_file, load_model_files, parse_model_file
+from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.policy import OnDeadline
+
+SMALL = "model: digits\nchecks:\n  - {name: errors, kind: error_rate, max: 0.05}\n"
+
+FULL = """\
+model: segmentation
+connections:
+  repository: models_eu
+  target: fleet_eu
+  metrics: prometheus_eu
+  ledger: null
+versions: {scheme: semantic, prefix: segmentation}
+source: {export_dir: /exports/segmentation, schedule: "@daily", settle: 2m}
+validation: {examples: /data/golden.npz, min_accuracy: 0.9, max_accuracy_drop: 0.02, timeout: 10m}
+canary:
+  steps:
+    - {percent: 1, bake: 90s}
+    - {percent: 12.5, bake: 1h30m}
+    - {percent: 50, bake: 600}
+  interval: 30s
+  deadline: 1d
+  on_deadline: abort
+  load_timeout: 20m
+checks:
+  - {name: errors, kind: error_rate, max: 0.05, max_ratio_to_stable: 1.5, window: 5m}
+  - {name: slow, kind: latency, latency_bound_ms: 250, max: 0.01}
+  - {name: drift, kind: promql, query: "drift{version='$version'}", max: 3, muted: true}
+retention: {keep_last: 7}
+keep_warm: 2
+tags: [vision, eu]
+"""
+
+
+def mistakes_of(text: str) -> list[str]:
+    with pytest.raises(InvalidConfig) as refused:
+        parse_model_file(text, name="digits.yaml")
+    return str(refused.value).splitlines()
+
+
+def test_a_small_file_is_enough_and_has_careful_defaults() -> None:
+    policy = parse_model_file(SMALL).policy()
+
+    assert [(step.percent, step.bake_seconds) for step in policy.steps] == [(10, 300), (50, 300)]
+    assert policy.on_deadline is OnDeadline.HOLD
+    assert (policy.keep_last, policy.keep_warm) == (5, 1)
+
+
+def test_every_part_of_a_full_file_reaches_the_policy() -> None:
+    file = parse_model_file(FULL)
+    policy = file.policy()
+
+    assert [(step.percent, step.bake_seconds) for step in policy.steps] == [(1, 90), (12.5, 5400), (50, 600)]
+    assert (policy.interval_seconds, policy.deadline_seconds, policy.load_seconds) == (30, 86_400, 1200)
+    assert policy.on_deadline is OnDeadline.ABORT
+    assert (policy.validation.min_accuracy, policy.validation.timeout_seconds) == (0.9, 600)
+    assert [check.name for check in policy.checks if not check.muted] == ["errors", "slow"]
+    assert policy.checks[0].window_seconds == 300
+    assert file.naming().parse("segmentation-v1.2.3").name == "segmentation-v1.2.3"
+    assert (file.connections.ledger, file.retention.keep_last, file.tags) == (None, 7, ("vision", "eu"))
+
+
+def test_a_file_survives_the_trip_through_a_triggers_arguments() -> None:
+    file = parse_model_file(FULL)
+
+    assert type(file).model_validate(file.model_dump(mode="json")) == file
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("1.5", 1.5),
+        ("90s", 90),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("2d", 172_800),
+        ("1h 30m", 5400),
+        ("0.5h", 1800),
+    ],
+)
+def test_durations_are_written_as_people_write_them(text: str, seconds: float) -> None:
+    file = parse_model_file(f"{SMALL}canary: {{interval: {text}, deadline: 10d, steps: [{{percent: 5, bake: 1}}]}}\n")
+
+    assert file.policy().interval_seconds == seconds
+
+
+@pytest.mark.parametrize("text", ["-5", "5x", "true", "soon", "''", "1h30", "-1m", "[1]"])
+def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
+    (mistake,) = mistakes_of(f"{SMALL}canary: {{interval: {text}}}\n")
+
+    assert mistake.startswith("digits.yaml:4: canary.interval: ")
+    assert "is not a duration" in mistake
+
+
+@pytest.mark.parametrize("text", [".inf", ".nan"])
+def test_an_endless_duration_is_refused(text: str) -> None:
+    assert mistakes_of(f"{SMALL}canary: {{deadline: {text}}}\n") == [
+        f"digits.yaml:4: canary.deadline: Input should be a finite number (given: {text[1:]})"
+    ]
+
+
+def test_a_time_out_of_nothing_is_refused() -> None:
+    told = mistakes_of(f"{SMALL}canary: {{load_timeout: 0}}\nvalidation: {{timeout: 0s}}\n")
+
+    assert [mistake.split(":")[1] for mistake in told] == ["5", "4"]
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_line() -> None:
+    told = mistakes_of(
+        "model: digits\n"
+        "chekcs: []\n"
+        "checks:\n"
+        "  - name: errors\n"
+        "    kind: error_rate\n"
+        "    max: five\n"
+        "canary:\n"
+        "  steps:\n"
+        "    - percent: 10\n"
+        "    - bake: 5m\n"
+        "keep_warm: -1\n"
+    )
+
+    assert told == [
+        "digits.yaml:10: canary.steps.1.percent: is missing; add it",
+        "digits.yaml:6: checks.0.max: Input should be a valid number, unable to parse string as a number (given: 'five')",
+        "digits.yaml:11: keep_warm: Input should be greater than or equal to 0 (given: -1)",
+        "digits.yaml:2: chekcs: unknown key; check its spelling and indentation",
+    ]
+
+
+def test_parts_that_contradict_one_another_are_told_with_the_line_of_the_part() -> None:
+    told = mistakes_of(
+        "model: digits\n"
+        "canary:\n"
+        "  interval: 0\n"
+        "  steps: [{percent: 50}, {percent: 10}]\n"
+        "checks:\n"
+        "  - {name: errors, kind: error_rate, max: 0.05}\n"
+        "  - {name: errors, kind: error_rate, max: 0.05}\n"
+    )
+
+    assert told == [
+        "digits.yaml:4: canary.steps must rise: 10 % comes after 50 %",
+        "digits.yaml:5: checks: 'errors' is listed more than once; give each check a name of its own",
+        "digits.yaml:3: canary.interval is 0.0 s; give at least 1 s",
+    ]
+
+
+def test_each_mistake_of_a_check_is_told_with_its_own_line() -> None:
+    told = mistakes_of("model: digits\nchecks:\n  - name: slow\n    kind: latency\n    max: 5\n    query: up\n")
+
+    assert [line.split(": ")[0] for line in told] == ["digits.yaml:5", "digits.yaml:3", "digits.yaml:6"]
+    assert "write 5 % as 0.05" in told[0]
+    assert "latency_bound_ms" in told[1]
+    assert "remove it" in told[2]
+
+
+def test_a_check_without_a_limit_is_refused() -> None:
+    assert mistakes_of("model: digits\nchecks:\n  - {name: errors, kind: error_rate}\n") == [
+        "digits.yaml:3: checks.0: it has no limit; set max, min, max_ratio_to_stable or max_difference_to_stable"
+    ]
+
+
+def test_a_file_whose_checks_are_all_muted_is_refused() -> None:
+    (told,) = mistakes_of("model: digits\nchecks:\n  - {name: errors, kind: error_rate, max: 0.1, muted: true}\n")
+
+    assert told.startswith("digits.yaml:2: checks: no unmuted check")
+
+
+def test_semantic_versions_need_a_prefix() -> None:
+    (told,) = mistakes_of(f"{SMALL}versions: {{scheme: semantic}}\n")
+
+    assert told.startswith("digits.yaml:4: versions: versions.prefix None is not usable")
+
+
+def test_accuracy_limits_need_examples() -> None:
+    (told,) = mistakes_of(f"{SMALL}validation: {{min_accuracy: 0.9}}\n")
+
+    assert told.startswith("digits.yaml:4: validation: min_accuracy and max_accuracy_drop need examples")
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "", "-x", "x" * 101, "a/b"])
+def test_a_name_that_cannot_be_a_directory_is_refused(name: str) -> None:
+    (told,) = mistakes_of(SMALL.replace("digits", f'"{name}"'))
+
+    assert told.startswith("digits.yaml:1: model: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("model: digits\nmodel: other\n", 2, "key 'model' is given twice (first on line 1); keep one"),
+        ("model: digits\nchecks:\n- {max: 1, max: 2}\n", 3, "key 'max' is given twice (first on line 3); keep one"),
+        ("model: [\n", 2, "this is not YAML"),
+        ("model: digits\n\tchecks: []\n", 2, "this is not YAML"),
+        ("---\nmodel: a\n---\nmodel: b\n", 3, "this is not YAML: but found another document"),
+        ("model: digits\nchecks: \x00\n", 2, "this is not YAML"),
+        ("model: 2023-02-31\n", 1, "this YAML cannot be used"),
+        ("model: digits\n? [a]\n: 3\n", 2, "this is not YAML"),
+        ("", 1, "the file must be a mapping"),
+        ("- model\n", 1, "the file must be a mapping"),
+    ],
+)
+def test_what_is_not_usable_yaml_is_told_with_its_line(text: str, line: int, words: str) -> None:
+    (told,) = mistakes_of(text)
+
+    assert told.startswith(f"digits.yaml:{line}: ")
+    assert words in told
+
+
+def test_an_anchor_inside_itself_is_only_an_unknown_key() -> None:
+    assert mistakes_of(f"{SMALL}loop: &loop [*loop]\n") == [
+        "digits.yaml:4: loop: unknown key; check its spelling and indentation"
+    ]
+
+
+def test_an_anchor_may_be_used_twice() -> None:
+    file = parse_model_file(
+        f"{SMALL}  - &slow {{name: slow, kind: latency, latency_bound_ms: 250, max: 0.1}}\n  - {{<<: *slow, name: slower}}\n"
+    )
+
+    assert [check.name for check in file.checks] == ["errors", "slow", "slower"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes(b"model: caf\xe9\n")
+
+    for path in (tmp_path / "absent.yaml", tmp_path, latin):
+        with pytest.raises(InvalidConfig, match="cannot be read"):
+            load_model_file(path)
+
+
+def test_two_files_for_one_model_are_refused_and_both_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SMALL)
+    (tmp_path / "b.yml").write_text(SMALL)
+
+    with pytest.raises(InvalidConfig) as refused:
+        load_model_files(tmp_path)
+
+    assert str(refused.value) == (
+        f"{tmp_path}/b.yml:1: model 'digits' is described by {tmp_path}/a.yaml too; keep one file"
+    )
+
+
+def test_the_mistakes_of_all_files_come_together(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("model: a\n")
+    (tmp_path / "b.yaml").write_text(SMALL)
+    (tmp_path / "c.yaml").write_text("model: [")
+
+    with pytest.raises(InvalidConfig) as refused:
+        load_model_files(tmp_path)
+
+    assert [line.split(": ")[0] for line in str(refused.value).splitlines()] == [
+        f"{tmp_path}/a.yaml:1",
+        f"{tmp_path}/c.yaml:1",
+    ]
+
+
+def test_the_files_of_a_directory_are_found_by_model(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(SMALL)
+    (tmp_path / "y.yml").write_text(SMALL.replace("digits", "letters"))
+    (tmp_path / "notes.txt").write_text("model: [")
+
+    assert sorted(load_model_files(tmp_path)) == ["digits", "letters"]
+
+
+def test_the_json_schema_accepts_what_the_reader_accepts_and_refuses_what_it_refuses() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+
+    assert not list(validator.iter_errors(yaml.safe_load(FULL)))
+    assert not list(validator.iter_errors(yaml.safe_load(SMALL)))
+    for wrong in (
+        "model: digits\n",
+        f"{SMALL}extra: 1\n",
+        f"{SMALL}canary: {{interval: 5x}}\n",
+        f"{SMALL}keep_warm: -1\n",
+    ):
+        assert list(validator.iter_errors(yaml.safe_load(wrong))), wrong
+        assert mistakes_of(wrong)
