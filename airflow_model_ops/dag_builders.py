@@ -69,13 +69,14 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
             metrics="{{ params.metrics }}",
         )
         pushed: Any = push.output
-        validate = ValidateModelOperator(task_id="validate", model=file, version=pushed["version"])
-        load = StartCanaryOperator(task_id="load", model=file, version=pushed["version"])
+        validate = ValidateModelOperator(task_id="validate", model=file, version=pushed["version_id"])
+        load = StartCanaryOperator(task_id="load", model=file, version=pushed["version_id"])
         push >> validate >> load
         last = _ramp(file, load)
         promote = PromoteModelOperator(task_id="promote", model=file, release=load.output, proof=last.output)
+        # By template: Airflow allows no task with another trigger rule right after a setup task, and load is one.
         abort = AbortReleaseOperator(
-            task_id="abort", model=file, release=load.output, trigger_rule=TriggerRule.ONE_FAILED
+            task_id="abort", model=file, release="{{ ti.xcom_pull(task_ids='load') }}", trigger_rule=TriggerRule.ONE_FAILED
         )
         guard = AbortReleaseOperator(
             task_id="release_guard", model=file, release=load.output, reason="the run ended before the promotion"
@@ -83,8 +84,7 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
         cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
         record = RecordLineageOperator(task_id="record", model=file, **_RECORD)
         last >> promote >> [abort, cleanup]
-        load >> abort
-        [abort, cleanup] >> record
+        [promote, abort] >> record  # cleanup is the leaf that makes a run fail whose release was not promoted
         guard.as_teardown(setups=load)
         promote >> guard
     return dag
