@@ -171,7 +171,8 @@ def test_the_head_says_how_far_it_is_and_keeps_the_labels_over_facts() -> None:
         head = head.after(entry, new_versions=1 if entry.name == "pushed" else 0)
     last = told().log.stored[-1]
     assert (head.sequence, head.digest, head.versions, head.serving) == (last.sequence, last.digest, 2, (V1,))
-    assert RecordedHead.of("digits", head.node().properties) == head
+    node = head.node()
+    assert RecordedHead.of("digits", properties=node.properties, structs=node.structs) == head
     assert "golden" not in head.labels
     golden = told()
     golden.decides(transitions.pin_golden(golden.state, version=V1, actor=ADA), actor=ADA)
@@ -181,7 +182,7 @@ def test_the_head_says_how_far_it_is_and_keeps_the_labels_over_facts() -> None:
 
 def test_an_altered_head_is_refused() -> None:
     with pytest.raises(InvalidState, match=r"'digits' was altered.*empty ledger"):
-        RecordedHead.of("digits", {"recorded_sequence": "many"})
+        RecordedHead.of("digits", properties={}, structs={"recorded": '{"sequence": "many"}'})
 
 
 def test_settings_that_make_no_sense_are_refused_with_every_mistake() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -52,35 +53,35 @@ class RecordedHead:
 
     def node(self) -> Node:
         """Return the Model artifact that says so."""
-        properties = {
-            schema.RECORDED_SEQUENCE: str(self.sequence),
-            "recorded_digest": self.digest,
-            "generation": str(self.generation),
-            "versions": str(self.versions),
+        recorded = {
+            "sequence": self.sequence,
+            "digest": self.digest,
+            "generation": self.generation,
+            "versions": self.versions,
             "at": self.at,
-            **self.labels,
         }
-        return Node(type=schema.MODEL, name=self.model, properties=properties)
+        structs = {schema.RECORDED: json.dumps(recorded)}
+        return Node(type=schema.MODEL, name=self.model, properties=self.labels, structs=structs)
 
     @classmethod
-    def of(cls, model: str, properties: Mapping[str, str]) -> RecordedHead:
-        """Read the properties of a Model artifact.
+    def of(cls, model: str, *, properties: Mapping[str, str], structs: Mapping[str, str]) -> RecordedHead:
+        """Read a Model artifact.
 
-        :raises InvalidState: if they are not what :meth:`node` writes.
+        :raises InvalidState: if it is not what :meth:`node` writes.
         """
-        left = dict(properties)
         try:
+            recorded = json.loads(structs[schema.RECORDED])
             return cls(
                 model=model,
-                sequence=int(left.pop(schema.RECORDED_SEQUENCE)),
-                digest=left.pop("recorded_digest"),
-                generation=int(left.pop("generation")),
-                versions=int(left.pop("versions")),
-                at=left.pop("at"),
-                labels=left,
+                sequence=int(recorded["sequence"]),
+                digest=str(recorded["digest"]),
+                generation=int(recorded["generation"]),
+                versions=int(recorded["versions"]),
+                at=str(recorded["at"]),
+                labels=dict(properties),
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InvalidState(
-                f"the ledger's artifact of model {model!r} was altered ({error!r}): {dict(properties)!r}; record the log "
-                "into an empty ledger"
+                f"the ledger's artifact of model {model!r} was altered ({error!r}): {dict(structs)!r}; record the log into an "
+                "empty ledger"
             ) from error

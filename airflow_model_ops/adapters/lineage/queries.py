@@ -111,7 +111,9 @@ class LedgerQueries:
 
 def _head(store: LedgerStore, model: str) -> RecordedHead:
     stored = store.artifact(schema.MODEL, model)
-    return RecordedHead.of(model, stored.properties) if stored else RecordedHead(model=model)
+    if stored is None:
+        return RecordedHead(model=model)
+    return RecordedHead.of(model, properties=stored.properties, structs=stored.structs)
 
 
 def _entries(store: LedgerStore, model: str, *, above: int, limit: int) -> list[Entry]:

@@ -89,7 +89,10 @@ class _Projection:
     def _read_head(self) -> None:
         stored = self._store.artifact(schema.MODEL, self._model)
         self._head_id = stored.id if stored else None
-        self.head = RecordedHead.of(self._model, stored.properties) if stored else RecordedHead(model=self._model)
+        if stored is None:
+            self.head = RecordedHead(model=self._model)
+        else:
+            self.head = RecordedHead.of(self._model, properties=stored.properties, structs=stored.structs)
 
     def _manifests(self, entry: Entry) -> dict[Version, Manifest]:
         found = {}

@@ -52,8 +52,11 @@ STRUCT_KEY = "json"
 """The one key of every STRUCT value; its value is JSON text."""
 ENTRY = "entry"
 """The STRUCT property of an execution that holds the log entry's stored bytes as text: nothing of it is lost here."""
-RECORDED_SEQUENCE = "recorded_sequence"
-"""The property of a Model artifact that says how far the log is recorded; written with each entry, in one transaction."""
+RECORDED = "recorded"
+"""The STRUCT property of a Model artifact that says how far the log is recorded; written with each entry, in one transaction.
+
+One property, not several: PostgreSQL updates each in a row of its own, in no fixed order, and writers would deadlock.
+"""
 
 LONGEST_NAME = 255
 """Names and external ids are VARCHAR(255) on PostgreSQL and MySQL."""
@@ -71,17 +74,7 @@ class TypeSpec:
 _LABELS = ("fleet", "stable", "stable_number", "canary", "canary_number", "canary_percent", "golden")
 
 ARTIFACTS = (
-    TypeSpec(
-        name=MODEL,
-        strings=(
-            RECORDED_SEQUENCE,
-            "recorded_digest",
-            "generation",
-            "versions",
-            "at",
-            *_LABELS,
-        ),
-    ),
+    TypeSpec(name=MODEL, strings=_LABELS, structs=(RECORDED,)),
     TypeSpec(
         name=MODEL_VERSION,
         strings=("model", "version", "serving_number", "digest", "size", "created", "dataset_version"),
