@@ -23,7 +23,7 @@ _EPILOG = (
 
 _MODELS_DIR = Arg(
     ("--models-dir",),
-    help="Directory of the models' YAML files (default: [model_ops] models_dir, or AIRFLOW__MODEL_OPS__MODELS_DIR)",
+    help="Directory of the models' YAML files (default: option models_dir of section model_ops, or AIRFLOW__MODEL_OPS__MODELS_DIR)",
 )
 _MODEL = Arg(("model",), help="Name of the model")
 _VERSION = Arg(("version",), help="Name of the version, or its serving number")

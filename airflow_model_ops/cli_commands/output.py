@@ -10,8 +10,12 @@ from typing import Any
 def print_rows(args: Namespace, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows that share their columns."""
     from airflow.cli.simple_table import AirflowConsole
+    from rich.markup import escape
 
-    AirflowConsole().print_as(data=[dict(row) for row in rows], output=args.output)
+    data = [dict(row) for row in rows]
+    if args.output == "table":  # a reason may hold brackets, which rich would take for markup
+        data = [{key: escape(str(_joined(value))) for key, value in row.items()} for row in data]
+    AirflowConsole().print_as(data=data, output=args.output)
 
 
 def print_fields(args: Namespace, fields: Mapping[str, Any]) -> None:
@@ -25,6 +29,10 @@ def print_fields(args: Namespace, fields: Mapping[str, Any]) -> None:
 def shares(split: Mapping[str, float]) -> str:
     """Return a split in words."""
     return ", ".join(f"{name} {percent:g} %" for name, percent in split.items()) or "nothing"
+
+
+def _joined(value: Any) -> Any:
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> Any:

@@ -7,6 +7,7 @@ Airflow's database, so that the way back works when Airflow does not.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import pwd
 import sys
@@ -64,6 +65,8 @@ def connection(conn_id: str) -> Connection:
     """
     from airflow.models.connection import Connection as StoredConnection
 
+    # Airflow makes a URI of it for its cache, and warns that our types' names have a '_', which matters to nobody here.
+    logging.getLogger(f"{StoredConnection.__module__}.{StoredConnection.__qualname__}").setLevel(logging.ERROR)
     try:
         found = StoredConnection.get_connection_from_secrets(conn_id)
     except AirflowNotFoundException:
