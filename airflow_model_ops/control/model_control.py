@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_model_ops.control.apply import Applied, FleetApplier
 from airflow_model_ops.control.clock import SystemClock
-from airflow_model_ops.control.commit import Commit, Committer, iso_time
+from airflow_model_ops.control.commit import REQUEST_LOOKBACK, Commit, Committer, iso_time
 from airflow_model_ops.control.leases import LeaseKeeper
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import (
@@ -106,6 +106,19 @@ class ModelControl:
         )
         return manifest
 
+    def pushed_in_run(self, dag_id: str, run_id: str) -> Manifest | None:
+        """Return what a DAG run has pushed before, so that its retry does not choose again and choose otherwise."""
+        entry = self.committer.log.last()
+        for _ in range(REQUEST_LOOKBACK):
+            if entry is None:
+                return None
+            run = entry.origin.run
+            pushed = entry.name == FactKind.PUSHED.value and entry.version is not None
+            if pushed and entry.version and (run.get("dag_id"), run.get("run_id")) == (dag_id, run_id):
+                return self.repository.manifest(self.model, entry.version)
+            entry = self.committer.log.read(entry.sequence - 1)
+        return None
+
     def record_validation(self, version: Version, *, blessed: bool, reason: str, detail: Mapping[str, Any]) -> None:
         """Record whether a version earned its blessing."""
         self.committer.record(
@@ -114,27 +127,6 @@ class ModelControl:
             origin=self.origin,
             version=version,
             detail={"blessed": blessed, **detail},
-        )
-
-    def record_verdict(
-        self,
-        fence: Fence,
-        version: Version,
-        *,
-        verdict: str,
-        reason: str,
-        detail: Mapping[str, Any],
-        evidence: str | None,
-    ) -> None:
-        """Record the answer of a step's checks."""
-        self.committer.record(
-            FactKind.VERDICT,
-            reason=reason,
-            origin=self.origin,
-            version=version,
-            release=fence,
-            evidence=evidence,
-            detail={"verdict": verdict, **detail},
         )
 
     def start_canary(self, version: Version, *, fence: Fence, percent: float = 0) -> Commit:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_model_ops.core.ports import PushRequest
+from airflow_model_ops.core.ports import Manifest, PushRequest
 from airflow_model_ops.operators.base import ModelOperator, release_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_model_ops.control.model_control import ModelControl
 
 
 class PushModelOperator(ModelOperator):
@@ -52,17 +54,10 @@ class PushModelOperator(ModelOperator):
     def act(self, context: Context) -> dict[str, str]:
         """Push and return the version."""
         control = self.control(context)
-        directory = Path(self.saved_model) if self.saved_model else self._newest_export()
         run = context["dag_run"]
-        request = PushRequest(
-            directory=directory,
-            created=run.run_after.astimezone(UTC).isoformat(),
-            source={"path": str(directory), "run": release_id(run.dag_id, run.run_id)},
-            dataset_version=self.dataset_version or None,
-            hyperparameters=_mapping(self.hyperparameters, "hyperparameters"),
-            metrics={name: float(value) for name, value in _mapping(self.metrics, "metrics").items()},
-        )
-        manifest = control.push(request, name=self.version or None)
+        manifest = None if self.saved_model else control.pushed_in_run(run.dag_id, run.run_id)
+        if manifest is None:
+            manifest = self._push(control, dag_id=run.dag_id, run_id=run.run_id, created=run.run_after)
         self.log.info("model=%s pushed version=%s digest=%s", control.model, manifest.version, manifest.digest)
         context["ti"].xcom_push(key="version_id", value=manifest.version.name)
         return {
@@ -71,6 +66,18 @@ class PushModelOperator(ModelOperator):
             "digest": manifest.digest,
             "size": str(manifest.size),
         }
+
+    def _push(self, control: ModelControl, *, dag_id: str, run_id: str, created: datetime) -> Manifest:
+        directory = Path(self.saved_model) if self.saved_model else self._newest_export()
+        request = PushRequest(
+            directory=directory,
+            created=created.astimezone(UTC).isoformat(),
+            source={"path": str(directory), "run": release_id(dag_id, run_id)},
+            dataset_version=self.dataset_version or None,
+            hyperparameters=_mapping(self.hyperparameters, "hyperparameters"),
+            metrics={name: float(value) for name, value in _mapping(self.metrics, "metrics").items()},
+        )
+        return control.push(request, name=self.version or None)
 
     def _newest_export(self) -> Path:
         from airflow_model_ops.adapters.repository.exports import complete_exports

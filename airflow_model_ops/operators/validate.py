@@ -38,7 +38,8 @@ class ValidateModelOperator(ModelOperator):
             validation=self.model_file.policy().validation,
         )
         detail = {"accuracy": report.accuracy, "stable_accuracy": report.stable_accuracy}
-        control.record_validation(version, blessed=report.blessed, reason=report.reason, detail=detail)
+        kept = {**detail, "details": report.details}
+        control.record_validation(version, blessed=report.blessed, reason=report.reason, detail=kept)
         self.log.info("model=%s version=%s blessed=%s reason=%s", control.model, version, report.blessed, report.reason)
         if not report.blessed:
             raise ValidationFailed(f"{version} is not blessed: {report.reason}")
