@@ -9,7 +9,7 @@ step may be repeated, so adopting twice changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -116,7 +116,7 @@ class FleetAdopter:
         return tuple(planned)
 
     def adopt(self) -> tuple[ModelAdoption, ...]:
-        """Take the fleet over; return what was done with each model.
+        """Take the fleet over; return what was done with each model, and what was imported.
 
         :raises InvalidConfig: as :meth:`plan` does.
         :raises FleetBusy: if another worker holds the fleet lock, or the fleet changed meanwhile; adopt again.
@@ -126,20 +126,20 @@ class FleetAdopter:
             found = {model.name: model for model in self._served.find()}
             planned = self.plan()
             for model in planned:
-                _check_imported(model, imported.get(model.model, frozenset()))
+                _check_imported(model, imported.get(model.model, ()))
             chosen = {model.model: found[model.model] for model in planned if model.treatment is not Treatment.FOREIGN}
             foreign = self._served.keep(chosen)
             for model in planned:
                 if model.treatment is Treatment.ADOPTED:
                     self._commit(model)
             self._mark(planned, foreign)
-        return planned
+        return tuple(replace(model, imports=imported.get(model.model, ())) for model in planned)
 
-    def _import(self, model: ModelAdoption) -> frozenset[Version]:
+    def _import(self, model: ModelAdoption) -> tuple[VersionImport, ...]:
         control = self._controls.get(model.model)
         if control is None:
-            return frozenset()
-        done = set()
+            return ()
+        done = []
         for item in model.imports:
             request = PushRequest(
                 directory=item.directory,
@@ -152,8 +152,8 @@ class FleetAdopter:
                 if item.needed:
                     raise
                 continue
-            done.add(item.version)
-        return frozenset(done)
+            done.append(item)
+        return tuple(done)
 
     def _commit(self, model: ModelAdoption) -> None:
         canary = Canary(version=model.canary, percent=0.0) if model.canary else None
@@ -293,7 +293,8 @@ def _surplus(loaded: tuple[int, ...], labels: Mapping[str, int]) -> Iterator[str
         yield f"loaded without a label: {shown}; served on until the next release has settled"
 
 
-def _check_imported(model: ModelAdoption, done: frozenset[Version]) -> None:
-    missing = [item.version.name for item in model.imports if item.needed and item.version not in done]
+def _check_imported(model: ModelAdoption, done: tuple[VersionImport, ...]) -> None:
+    versions = {item.version for item in done}
+    missing = [item.version.name for item in model.imports if item.needed and item.version not in versions]
     if missing:
         raise FleetBusy(f"model {model.model!r} began to serve {', '.join(missing)} meanwhile; adopt again")

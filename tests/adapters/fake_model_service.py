@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -220,9 +221,7 @@ class FakeModelService:
 
     def _aspire(self) -> None:
         """Start the loads of newly listed versions; one in error starts again only if it was left out in between."""
-        wanted = {
-            name: frozenset(model.model_version_policy.specific.versions) for name, model in self._sources.items()
-        }
+        wanted = {name: _chosen(model) for name, model in self._sources.items()}
         for name, numbers in wanted.items():
             for number in numbers - self._aspired.get(name, frozenset()):
                 if self.models.get(name, {}).get(number, LoadState.END) is LoadState.END:
@@ -357,6 +356,15 @@ class FakeModelService:
     def _fail_if_stopping(self) -> None:
         if self._stopping.is_set():
             raise _Refusal(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+
+
+def _chosen(model: Any) -> frozenset[int]:
+    """Return the versions that a model's policy asks for; only ``specific`` does not look at the directories."""
+    policy = model.model_version_policy
+    if policy.HasField("specific"):
+        return frozenset(policy.specific.versions)
+    numbers = sorted(int(item.name) for item in Path(model.base_path).iterdir() if item.name.isdecimal())
+    return frozenset(numbers if policy.HasField("all") else numbers[-(policy.latest.num_versions or 1) :])
 
 
 def _not_servable(request: str) -> NoReturn:

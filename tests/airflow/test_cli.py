@@ -80,7 +80,8 @@ def test_rollback_goes_back_at_once_says_what_serves_and_names_who_did_it(cli: C
     assert answer.row["serves"] == "m-v1.0.0 100 %"
     assert float(answer.row["seconds"]) < 5
     head = read_head(cli.fleet.control().repository.log("digits"))
-    assert head is not None and head.applied_at is not None
+    assert head is not None
+    assert head.applied_at is not None
     assert str(head.entry.origin.actor) == f"person {ME}"
     assert head.entry.reason == "rolled back from m-v2.0.0 to m-v1.0.0: wrong answers since noon [T-1]"
 
@@ -93,8 +94,11 @@ def test_rollback_to_a_version_golden_or_a_number_and_a_refusal_in_one_line(cli:
     assert cli.run("rollback", "digits", "--to", "golden", "--reason", "r").row["serves"] == "m-v3.0.0 100 %"
     assert cli.run("rollback", "digits", "--to", "m-v2.0.0", "--reason", "r").row["serves"] == "m-v2.0.0 100 %"
     refused = cli.run("rollback", "digits", "--to", "m-v9.0.0", "--reason", "r")
-    assert refused.status == 1 and "serves" not in refused.out
-    assert refused.err.count("\n") == 1 and "m-v9.0.0" in refused.err and "Traceback" not in refused.err
+    assert refused.status == 1
+    assert "serves" not in refused.out
+    assert refused.err.count("\n") == 1
+    assert "m-v9.0.0" in refused.err
+    assert "Traceback" not in refused.err
     assert cli.fleet.split() == {N2: 100.0}
 
 
@@ -105,7 +109,9 @@ def test_a_mistake_in_another_models_file_does_not_stop_a_rollback(cli: CommandL
     assert cli.run("rollback", "digits", "--reason", "r").status == 0
     unknown = cli.run("rollback", "faces", "--reason", "r")
     assert unknown.status == 1
-    assert "no file in" in unknown.err and "it has digits" in unknown.err and "broken.yaml" in unknown.err
+    assert "no file in" in unknown.err
+    assert "it has digits" in unknown.err
+    assert "broken.yaml" in unknown.err
 
 
 @pytest.mark.integration
@@ -114,7 +120,8 @@ def test_a_rollback_that_the_routers_do_not_confirm_is_committed_and_says_so(cli
     cli.connect(router_admin="http://127.0.0.1:9")
     answer = cli.run("rollback", "digits", "--reason", "r", "--wait", "0.5")
     assert answer.status == 1
-    assert "committed as generation" in answer.err and "airflow model-ops reconcile" in answer.err
+    assert "committed as generation" in answer.err
+    assert "airflow model-ops reconcile" in answer.err
     cli.connect()
     done = cli.run("reconcile")
     assert done.status == 0, done.err
@@ -138,7 +145,8 @@ def test_hold_holds_even_while_the_fleet_is_down_and_resume_ends_it(cli: Command
     released(cli.fleet, 1)
     cli.connect(router_admin="http://127.0.0.1:9")
     held = cli.run("hold", "digits", "--reason", "freeze", "--wait", "0.2")
-    assert held.status == 0 and held.row["serves"].startswith("changing: ")
+    assert held.status == 0
+    assert held.row["serves"].startswith("changing: ")
     cli.connect()
     assert cli.run("status", "digits").row["hold"] == f"person {ME}: freeze"
     assert cli.run("resume", "digits").row["serves"] == "m-v1.0.0 100 %"
@@ -176,7 +184,8 @@ def test_status_and_models_tell_what_should_serve_and_what_does(cli: CommandLine
     assert (rows["faces"]["traffic"], rows["faces"]["yaml"]) == ("none yet", "no")
     cli.connect(router_admin="http://127.0.0.1:9")
     blind = cli.run("status", "digits")
-    assert blind.status == 0 and blind.row["observed"].startswith("unknown: ")
+    assert blind.status == 0
+    assert blind.row["observed"].startswith("unknown: ")
 
 
 @pytest.mark.integration
@@ -213,7 +222,8 @@ def test_verify_finds_an_altered_file_and_an_edited_log(cli: CommandLine) -> Non
     entry.chmod(0o644)
     entry.write_text(entry.read_text().replace("start", "stole", 1))
     bad = cli.run("verify", "digits")
-    assert bad.status == 1 and "log, m-v1.0.0" in bad.err
+    assert bad.status == 1
+    assert "log, m-v1.0.0" in bad.err
     assert [row["result"] for row in bad.rows] == ["wrong", "wrong", "ok"]
 
 

@@ -21,6 +21,7 @@ from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.ports import FoundModel
 from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE
 
+_GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 Resolved = Mapping[str, Mapping[str, int | None] | None]
 """Of one model: per server what each label resolves to; ``None`` for a server that does not answer."""
 
@@ -118,10 +119,11 @@ def foreign_names(document: ServingDocument) -> tuple[str, ...]:
 
 
 def numbered_directories(base_path: Path) -> dict[int, Path]:
-    """Return the version directories below a base path as TF Serving reads them: every name that is a whole number."""
+    """Return the version directories below a base path: every SavedModel whose name is a whole number."""
     if not base_path.is_dir():
         return {}
-    return {int(item.name): item for item in sorted(base_path.iterdir()) if _is_number(item.name) and item.is_dir()}
+    found = (item for item in sorted(base_path.iterdir()) if _is_number(item.name))
+    return {int(item.name): item for item in found if any((item / graph).is_file() for graph in _GRAPHS)}
 
 
 def _is_number(name: str) -> bool:
