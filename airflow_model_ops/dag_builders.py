@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetWatcher, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Asset, AssetAny, AssetWatcher, Param, TaskGroup, TriggerRule
 
 from airflow_model_ops.callbacks import AbortReleaseOfRun
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile, load_model_file
@@ -62,11 +63,9 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
         push = PushModelOperator(
             task_id="push",
             model=file,
-            saved_model="{{ params.saved_model or '' }}",
-            version="{{ params.version or '' }}",
-            dataset_version="{{ params.dataset_version or '' }}",
-            hyperparameters="{{ params.hyperparameters }}",
-            metrics="{{ params.metrics }}",
+            **{
+                name: dag.param(name) for name in _release_params()
+            },  # a native template would turn "2024" into a number
         )
         pushed: Any = push.output
         validate = ValidateModelOperator(task_id="validate", model=file, version=pushed["version_id"])
@@ -76,7 +75,10 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
         promote = PromoteModelOperator(task_id="promote", model=file, release=load.output, proof=last.output)
         # By template: Airflow allows no task with another trigger rule right after a setup task, and load is one.
         abort = AbortReleaseOperator(
-            task_id="abort", model=file, release="{{ ti.xcom_pull(task_ids='load') }}", trigger_rule=TriggerRule.ONE_FAILED
+            task_id="abort",
+            model=file,
+            release="{{ ti.xcom_pull(task_ids='load') }}",
+            trigger_rule=TriggerRule.ONE_FAILED,
         )
         guard = AbortReleaseOperator(
             task_id="release_guard", model=file, release=load.output, reason="the run ended before the promotion"
@@ -175,10 +177,10 @@ def build_housekeeping_dag(
         tags=[TAG],
         **dag_kwargs,
     ) as dag:
-        for connections in _fleets(models):
-            ReconcileOperator(task_id=f"reconcile_{connections.target}", connections=connections)
+        for fleet, connections in _fleets(models).items():
+            ReconcileOperator(task_id=f"reconcile_{fleet}", connections=connections)
         for name, file in sorted(models.items()):
-            with TaskGroup(group_id=name):
+            with TaskGroup(group_id=name.replace(".", "__"), group_display_name=name):
                 cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
                 cleanup >> RecordLineageOperator(task_id="record", model=file, **_RECORD)
     return dag
@@ -193,31 +195,31 @@ def build_watch_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_wat
     fleets = _fleets(models)
     watched = [
         Asset(
-            name=f"neglected_models_{ids.target}",
+            name=f"neglected_models_{fleet}",
             uri=f"model-ops://watch/{ids.repository}/{ids.target}",
             group=TAG,
             watchers=[
                 AssetWatcher(
-                    name=f"watch_{ids.target}",
+                    name=f"watch_{fleet}",
                     trigger=NeglectedModelsTrigger(repository=ids.repository, target=ids.target),
                 )
             ],
         )
-        for ids in fleets
+        for fleet, ids in fleets.items()
     ]
     with DAG(
         dag_id=dag_id,
         description="Apply what is committed and not applied; end releases that nobody looks after.",
-        schedule=watched,
+        schedule=AssetAny(*watched) if watched else None,
         start_date=START,
         catchup=False,
         max_active_runs=1,
         tags=[TAG],
         **dag_kwargs,
     ) as dag:
-        for ids in fleets:
+        for fleet, ids in fleets.items():
             ReconcileOperator(
-                task_id=f"reconcile_{ids.target}", connections=ids, retries=3, retry_delay=timedelta(seconds=2)
+                task_id=f"reconcile_{fleet}", connections=ids, retries=3, retry_delay=timedelta(seconds=2)
             )
     return dag
 
@@ -256,10 +258,15 @@ def _release_params() -> dict[str, Param]:
     }
 
 
-def _fleets(models: Mapping[str, ModelFile]) -> list[ConnectionsPart]:
-    """Return the connections of each fleet once."""
-    found = {(file.connections.repository, file.connections.target): file.connections for file in models.values()}
-    return [found[key] for key in sorted(found)]
+def _fleets(models: Mapping[str, ModelFile]) -> dict[str, ConnectionsPart]:
+    """Return the connections of each fleet once, by a name that a task id may hold: its connection's, as far as possible."""
+    found = {(file.connections.target, file.connections.repository): file.connections for file in models.values()}
+    targets = [target for target, _ in found]
+    named: dict[str, ConnectionsPart] = {}
+    for target, repository in sorted(found):
+        name = target if targets.count(target) == 1 else f"{target}_{repository}"
+        named[re.sub(r"[^\w.-]", "_", name)] = found[target, repository]
+    return named
 
 
 def _loaded(model: ModelFile | str | Path) -> ModelFile:

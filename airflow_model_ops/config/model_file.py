@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from airflow_model_ops.core.checks import Check, CheckKind
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.policy import OnDeadline, ReleasePolicy, Step, Validation
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
+
+
+_SCHEDULE = re.compile(r"(?:@[a-z]+|\S+(?: +\S+){4,5})\Z")
 
 
 class _Part(BaseModel):
@@ -41,6 +45,13 @@ class SourcePart(_Part):
     schedule: str | None = None
     settle: Seconds = 30.0
     """An export counts as complete when none of its files changed for so long."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_a_schedule(cls, value: str | None) -> str | None:
+        if value is not None and not _SCHEDULE.match(value):
+            raise ValueError(f"{value!r} is not a schedule; write a cron expression such as '0 6 * * *', or @daily")
+        return value
 
 
 class ValidationPart(_Part):

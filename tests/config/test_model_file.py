@@ -179,6 +179,14 @@ def test_a_file_whose_checks_are_all_muted_is_refused() -> None:
     assert told.startswith("digits.yaml:2: checks: no unmuted check")
 
 
+@pytest.mark.parametrize("schedule", ["nonsense", "''", "0 6 * *"])
+def test_a_schedule_that_airflow_could_not_read_is_told_before_airflow_sees_it(schedule: str) -> None:
+    (told,) = mistakes_of(f"{SMALL}source: {{export_dir: /exports, schedule: {schedule}}}\n")
+
+    assert told.startswith("digits.yaml:4: source.schedule: ")
+    assert "is not a schedule" in told
+
+
 def test_semantic_versions_need_a_prefix() -> None:
     (told,) = mistakes_of(f"{SMALL}versions: {{scheme: semantic}}\n")
 
