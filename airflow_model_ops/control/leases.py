@@ -25,20 +25,26 @@ _log = logging.getLogger(__name__)
 
 
 class LeaseKeeper:
-    """Writes and judges the leases of one model."""
+    """Writes and judges the leases of one model.
 
-    def __init__(self, *, repository: Repository, model: str, clock: Clock) -> None:
+    :param working_seconds: How long a lease lasts while its holder works.
+    """
+
+    def __init__(
+        self, *, repository: Repository, model: str, clock: Clock, working_seconds: float = WORKING_SECONDS
+    ) -> None:
         self._repository = repository
         self._model = model
         self._clock = clock
+        self._working_seconds = working_seconds
 
-    def renew(self, fence: Fence, version: Version, *, seconds: float = WORKING_SECONDS, waiting: bool = False) -> None:
-        """Promise to look after a release for ``seconds`` from now."""
+    def renew(self, fence: Fence, version: Version, *, seconds: float | None = None, waiting: bool = False) -> None:
+        """Promise to look after a release for ``seconds`` from now; ``None``: as long as for work."""
         lease = Lease(
             release=fence.release,
             attempt=fence.attempt,
             version=version,
-            until=self._clock.now() + seconds,
+            until=self._clock.now() + (self._working_seconds if seconds is None else seconds),
             waiting=waiting,
         )
         self._repository.write_lease(self._model, lease)
@@ -81,7 +87,7 @@ class LeaseKeeper:
         done = threading.Event()
 
         def renew_often() -> None:
-            while not done.wait(WORKING_SECONDS / 4):
+            while not done.wait(self._working_seconds / 4):
                 try:
                     self.renew(fence, version)
                 except (ModelOpsError, OSError) as error:

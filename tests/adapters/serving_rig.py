@@ -6,15 +6,18 @@ the router sends to a version that is not there fails, and the traffic counts it
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import requests
 
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
 from airflow_model_ops.adapters.serving.envoy_process import EnvoyProcess
@@ -177,6 +180,16 @@ class Fleet:
             self.control(model).promote(version(major), fence=fence, proof="it is good")
             self.apply(model)
 
+    def serve_at_once(self, *models: str, major: int = 1) -> None:
+        """Make a version stable in many models, all applied together."""
+        fence = Fence(release=f"r{major}", attempt=1)
+        for model in models:
+            self.push(major, model=model)
+            self.control(model).start_canary(version(major), fence=fence)
+            self.control(model).promote(version(major), fence=fence, proof="it is good")
+        for model in models:
+            self.apply(model)
+
     def apply(self, model: str = "digits", *, seconds: float = DEADLINE_SECONDS) -> dict[str, float]:
         return self.control(model).apply(deadline_seconds=seconds).split
 
@@ -224,3 +237,26 @@ def serving_fleet(
         fleet = Fleet(root=root, servers=servers, envoy=envoy, addresses=addresses)
         stack.callback(lambda: [control.target.close() for control in fleet.controls.values()])  # type: ignore[attr-defined]
         yield fleet
+
+
+class FleetTraffic(Traffic):
+    """A few clients that ask many models in turn, with a breath in between: load on all of them, not on this machine."""
+
+    def __init__(self, listener_url: str, *, models: Sequence[str], clients: int = 2) -> None:
+        super().__init__(listener_url, clients=clients)
+        self._urls = [f"{listener_url}/v1/models/{model}:predict" for model in models]
+
+    def _ask(self) -> None:
+        with requests.Session() as session:
+            for url in itertools.cycle(self._urls):
+                if self._ending.wait(0.01):
+                    return
+                try:
+                    answer = session.post(url, json={}, timeout=DEADLINE_SECONDS)
+                except requests.RequestException as error:
+                    self.broken.append(f"{url}: {error!r}")
+                    continue
+                with self._lock:
+                    version = answer.headers.get("x-model-version", "")
+                    failed = "" if answer.ok else f" of {url}"
+                    self.answers[answer.status_code, version + failed] += 1

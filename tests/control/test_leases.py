@@ -1,0 +1,156 @@
+"""Leases: who looks after a live release, and what happens when nobody does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from airflow_model_ops.control.clock import SystemClock
+from airflow_model_ops.control.leases import HANDOVER_SECONDS, WORKING_SECONDS, LeaseKeeper
+from airflow_model_ops.core.errors import ModelOnHold, ReleaseBusy, RepositoryUnavailable
+from airflow_model_ops.core.ports import Lease, Repository
+from airflow_model_ops.core.state import Fence, LiveRelease
+from tests.adapters.envoy_rig import eventually
+from tests.control.memory_fleet import PERSON, MemoryFleet, MemoryRepository, version
+
+FENCE = Fence(release="r1", attempt=2)
+LIVE = LiveRelease(id="r1", attempt=2, version=version(1), started_at="2023-06-01T12:00:00+00:00")
+
+
+@pytest.fixture
+def fleet() -> MemoryFleet:
+    return MemoryFleet(point=lambda _: None, waits=lambda: False)
+
+
+def keeper(fleet: MemoryFleet) -> LeaseKeeper:
+    return LeaseKeeper(repository=cast("Repository", fleet.repository), model="digits", clock=fleet.clock)
+
+
+def test_a_lease_runs_out_when_nobody_renews_it(fleet: MemoryFleet) -> None:
+    ours = keeper(fleet)
+    assert ours.has_expired(LIVE)
+    ours.renew(FENCE, version(1))
+    fleet.clock.sleep(WORKING_SECONDS - 1)
+    assert not ours.has_expired(LIVE)
+    ours.renew(FENCE, version(1))
+    fleet.clock.sleep(WORKING_SECONDS - 1)
+    assert not ours.has_expired(LIVE)
+    fleet.clock.sleep(2)
+    assert ours.has_expired(LIVE)
+
+
+@pytest.mark.parametrize(("attempt", "covers"), [(1, False), (2, True), (3, True)])
+def test_an_older_attempts_lease_covers_nothing_and_a_newer_one_does(
+    fleet: MemoryFleet, attempt: int, covers: bool
+) -> None:
+    keeper(fleet).renew(Fence(release="r1", attempt=attempt), version(1))
+    assert keeper(fleet).has_expired(LIVE) is not covers
+
+
+def test_another_releases_lease_covers_nothing(fleet: MemoryFleet) -> None:
+    keeper(fleet).renew(Fence(release="r9", attempt=2), version(1))
+    assert keeper(fleet).has_expired(LIVE)
+
+
+def test_the_newest_waiting_release_is_found_and_one_that_gave_up_is_not(fleet: MemoryFleet) -> None:
+    ours = keeper(fleet)
+    for major in (2, 4, 3):
+        ours.renew(Fence(release=f"r{major}", attempt=1), version(major), waiting=True)
+    ours.renew(Fence(release="r5", attempt=1), version(5))  # works, does not wait
+    found = ours.newer_waiting(version(1), release="r1")
+    assert found is not None
+    assert found.version == version(4)
+    assert ours.newer_waiting(version(4), release="r4") is None
+    fleet.clock.sleep(WORKING_SECONDS + 1)
+    assert ours.newer_waiting(version(1), release="r1") is None
+
+
+def newest_lease(fleet: MemoryFleet) -> Callable[[], Lease | None]:
+    return lambda: next(iter(fleet.repository.leases("digits")), None)
+
+
+def test_while_somebody_works_the_lease_is_renewed_and_a_longer_one_is_left_behind(
+    fleet: MemoryFleet,
+) -> None:
+    newest = newest_lease(fleet)
+    ours = LeaseKeeper(
+        repository=cast("Repository", fleet.repository), model="digits", clock=SystemClock(), working_seconds=0.2
+    )
+    with ours.working(FENCE, version(1)):
+        first = newest()
+        assert eventually(lambda: newest() != first)
+        assert not ours.has_expired(LIVE)
+    left = newest()
+    assert left is not None
+    assert left.until > time.time() + HANDOVER_SECONDS - 10
+
+
+def test_work_that_ends_in_an_error_leaves_no_longer_lease_behind(
+    fleet: MemoryFleet,
+) -> None:
+    newest = newest_lease(fleet)
+    ours = LeaseKeeper(
+        repository=cast("Repository", fleet.repository), model="digits", clock=SystemClock(), working_seconds=0.2
+    )
+    with pytest.raises(ValueError, match="boom"), ours.working(FENCE, version(1)):
+        raise ValueError("boom")
+    left = newest()
+    assert left is not None
+    assert left.until < time.time() + HANDOVER_SECONDS / 2
+
+
+def test_a_renewal_that_fails_is_tried_again(fleet: MemoryFleet) -> None:
+    writes: list[float] = []
+
+    class Stumbling(MemoryRepository):
+        def write_lease(self, model: str, lease: Lease) -> None:
+            writes.append(lease.until)
+            if len(writes) == 2:
+                raise RepositoryUnavailable("the disk is full")
+            super().write_lease(model, lease)
+
+    repository = Stumbling(fleet.repository.logs, fleet.repository.store)
+    ours = LeaseKeeper(
+        repository=cast("Repository", repository), model="digits", clock=SystemClock(), working_seconds=0.2
+    )
+    with ours.working(FENCE, version(1)):
+        assert eventually(lambda: len(writes) >= 4)
+        assert not ours.has_expired(LIVE)
+
+
+def test_a_release_that_nobody_looks_after_is_aborted_and_one_in_good_hands_is_not(fleet: MemoryFleet) -> None:
+    control = fleet.control()
+    control.start_canary(version(1), fence=FENCE, percent=10)
+    assert control.abort_if_abandoned() is None
+    fleet.clock.sleep(WORKING_SECONDS + 1)
+    aborted = control.abort_if_abandoned()
+    assert aborted is not None
+    assert "abandoned" in aborted.reason
+    assert (aborted.state.canary, aborted.state.release) == (None, None)
+    assert control.abort_if_abandoned() is None
+
+
+def test_an_abandoned_release_gives_way_to_the_next_one(fleet: MemoryFleet) -> None:
+    control = fleet.control()
+    control.start_canary(version(1), fence=FENCE)
+    with pytest.raises(ReleaseBusy):
+        control.start_canary(version(2), fence=Fence(release="r2", attempt=1))
+    fleet.clock.sleep(WORKING_SECONDS + 1)
+    assert control.start_canary(version(2), fence=Fence(release="r2", attempt=1)).state.release is not None
+
+
+def test_a_refused_start_leaves_no_lease_and_a_refused_retry_keeps_that_of_its_live_release(
+    fleet: MemoryFleet,
+) -> None:
+    control = fleet.control()
+    control.start_canary(version(1), fence=FENCE)
+    with pytest.raises(ReleaseBusy):
+        control.start_canary(version(2), fence=Fence(release="r2", attempt=1))
+    assert [lease.release for lease in fleet.repository.leases("digits")] == ["r1"]
+    fleet.control(actor=PERSON).hold(reason="audit")
+    with pytest.raises(ModelOnHold):
+        control.start_canary(version(1), fence=FENCE)
+    assert control.abort_if_abandoned() is None
