@@ -199,12 +199,13 @@ class ModelControl:
         :raises TransitionRefused: if the named version may not serve.
         """
         unusable: set[Version] = set()
+        seen = self.state
 
         def decide(state: ServingState) -> Decision:
             named = self._named_target(state, to)
             while True:
                 decision = transitions.rollback(
-                    state, actor=self.origin.actor, reason=reason, to=named, unusable=unusable
+                    state, actor=self.origin.actor, reason=reason, to=named, unusable=unusable, seen=seen
                 )
                 target = decision.state.stable
                 if (

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_model_ops.control.heads import Head, read_head
+from airflow_model_ops.control.leases import HANDOVER_SECONDS
 from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.core.checks import Arm, Evidence, Summary, Verdict, assess, combine
 from airflow_model_ops.core.errors import InvalidState, ModelOpsError
@@ -147,11 +148,14 @@ class StepCheck:
         return commit.reason
 
     def look_after(self) -> StepOutcome | None:
-        """Renew the lease; return an outcome if the release is no longer live. Cheap: for every few seconds."""
+        """Renew the lease; return an outcome if the release is no longer live. Cheap: for every few seconds.
+
+        The lease outlasts a restart of the triggerer, or its trigger's move to another one.
+        """
         state = self._control.state
         if not state.is_live(self._fence):
             return self._pre_empted(state)
-        self._control.leases.renew(self._fence, self._version)
+        self._control.leases.renew(self._fence, self._version, seconds=HANDOVER_SECONDS)
         return None
 
     def tick(self) -> StepOutcome | None:

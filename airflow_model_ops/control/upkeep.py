@@ -113,5 +113,7 @@ class Upkeep:
             done[model] = commit.reason
 
     def _is_worked_on(self, keeper: LeaseKeeper, head: Head) -> bool:
+        """Whether its author renews a working lease; a longer one was left for the next task, which applies nothing old."""
         live = head.state.release
-        return live is not None and keeper.remaining_seconds(live) > WORKING_SECONDS - _SILENT_SECONDS
+        remaining = keeper.remaining_seconds(live) if live is not None else -1.0
+        return WORKING_SECONDS - _SILENT_SECONDS < remaining <= WORKING_SECONDS

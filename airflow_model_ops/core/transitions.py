@@ -161,6 +161,7 @@ def rollback(
     reason: str,
     to: Version | None = None,
     unusable: Collection[Version] = (),
+    seen: ServingState | None = None,
 ) -> Decision:
     """Take the model back: to the given version, else by aborting the canary, else to the automatic target.
 
@@ -168,10 +169,16 @@ def rollback(
     older than a person's pin; else golden, unless golden is what the last rollback just left.
 
     :param unusable: Versions whose files are gone or altered, as far as the caller has checked.
+    :param seen: The state when the wish was made. If another way back was faster, this one has its wish and changes
+        nothing: two people who ask at once go back one version, not two.
     :raises NoRollbackTarget: if there is no such version; what serves goes on serving.
     :raises TransitionRefused: if the given version is quarantined, retired or unusable; and, for the automation, past a
         person's pin or never proven (not stable before and not golden).
     """
+    if to is None and seen is not None and _went_back_since(seen, state):
+        return _unchanged(
+            Action.ROLLBACK, state, "another way back was faster: the model is back already", state.stable
+        )
     if to is None and (state.canary or state.release):
         aborted = abort(state, reason=reason)
         return replace(aborted, action=Action.ROLLBACK)
@@ -306,6 +313,13 @@ def adopt(
         )
     serving = ", ".join(f"{version} {percent:g} %" for version, percent in adopted.split) or "nothing"
     return _changed(Action.ADOPT, adopted, f"adopted as it serves: {serving}", stable)
+
+
+def _went_back_since(seen: ServingState, state: ServingState) -> bool:
+    was_live, is_live = bool(seen.canary or seen.release), bool(state.canary or state.release)
+    if was_live:
+        return not is_live and state.stable == seen.stable
+    return seen.stable is not None and seen.stable != state.stable and seen.stable in state.left
 
 
 def _automatic_target(state: ServingState, unusable: Collection[Version]) -> Version:

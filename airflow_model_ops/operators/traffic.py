@@ -89,7 +89,10 @@ class StartCanaryOperator(TrafficOperator):
 
     def _fence(self, context: Context) -> Fence:
         run = context["dag_run"]
-        return Fence(release=release_id(run.dag_id, run.run_id), attempt=context["ti"].try_number)
+        # A clear starts a new attempt, an automatic retry does not: else a retry would undo a person's abort. Airflow adds
+        # the tries made so far to max_tries when it clears a task, and leaves it alone when it retries.
+        attempt = context["ti"].max_tries - (self.retries or 0) + 1
+        return Fence(release=release_id(run.dag_id, run.run_id), attempt=attempt)
 
 
 class _ReleaseOperator(TrafficOperator):

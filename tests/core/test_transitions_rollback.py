@@ -180,3 +180,30 @@ def test_after_a_rollback_and_a_new_promotion_the_way_back_passes_over_the_bad_v
     on_trial = start_canary(back, release=release(4), percent=100).state
     promoted = promote(on_trial, fence=release(4).fence, version=v(4), proof="SAFE").state
     assert rollback(promoted, actor=automation, reason="bad").state.stable == v(2)
+
+
+class TestTwoWishesAtOnce:
+    """Who loses the race for the next log entry decides again; a wish that another one has met is met."""
+
+    def test_two_people_who_see_a_canary_end_it_and_leave_stable_alone(
+        self, serving: ServingState, release: R, person: Actor
+    ) -> None:
+        seen = start_canary(serving, release=release(4), percent=50).state
+        first = rollback(seen, actor=person, reason="bad", seen=seen)
+        second = rollback(first.state, actor=person, reason="bad", seen=seen)
+        assert (second.changed, second.state.stable) == (False, serving.stable)
+        assert "another way back was faster" in second.reason
+
+    def test_two_people_who_leave_one_version_go_back_one_and_not_two(
+        self, serving: ServingState, person: Actor
+    ) -> None:
+        first = rollback(serving, actor=person, reason="bad", seen=serving)
+        second = rollback(first.state, actor=person, reason="bad", seen=serving)
+        assert (first.changed, second.changed, second.state) == (True, False, first.state)
+
+    def test_a_canary_that_was_promoted_meanwhile_is_taken_back(
+        self, serving: ServingState, release: R, person: Actor, v: V
+    ) -> None:
+        seen = start_canary(serving, release=release(4), percent=50).state
+        after = promote(seen, fence=release(4).fence, version=v(4), proof="fine").state
+        assert rollback(after, actor=person, reason="bad", seen=seen).state.stable == serving.stable
