@@ -35,6 +35,7 @@ class StackSettings:
     :param models_dir: Directory of the models' YAML files.
     :param images: ``.npz`` with the images and labels that the traffic sends.
     :param rate: Requests per second.
+    :param dags_folder: The DAG files that Airflow runs.
     """
 
     work: Path
@@ -43,6 +44,7 @@ class StackSettings:
     model: str = "digits"
     rate: float = 40.0
     replicas: int = 2
+    dags_folder: Path = ROOT / "dags"
     airflow_env: dict[str, str] = field(default_factory=dict)
 
 
@@ -128,7 +130,7 @@ class Stack:
         self.airflow = self._exits.enter_context(
             AirflowRig(
                 self.work / "airflow",
-                dags_folder=ROOT / "dags",
+                dags_folder=self._settings.dags_folder,
                 connections=self.connections,
                 env={"AIRFLOW__MODEL_OPS__MODELS_DIR": str(self._settings.models_dir), **self._settings.airflow_env},
             )

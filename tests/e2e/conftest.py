@@ -1,0 +1,78 @@
+"""One stack for all end-to-end tests: model servers, Envoy, labelled traffic, Prometheus and the real Airflow."""
+
+from __future__ import annotations
+
+import shutil
+import string
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.stack import ROOT, Stack, StackSettings
+from tests.e2e.story import (
+    GOLDEN,
+    HOUSEKEEPING,
+    HURRIED,
+    PATIENT,
+    RELEASE,
+    ROLLBACK,
+    WATCH,
+    Run,
+    Story,
+)
+
+_HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's models, trained once."""
+    out = tmp_path_factory.mktemp("trained")
+    subprocess.run([sys.executable, "-m", "demo.train", "--out", str(out)], cwd=ROOT, check=True, timeout=240)
+    return out
+
+
+@pytest.fixture(scope="session")
+def whole_story(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Iterator[Story]:
+    """A stack that serves nothing yet."""
+    with Stack(stack_settings(tmp_path_factory.mktemp("stack"), trained=trained)) as stack:
+        yield begin(stack, trained=trained)
+
+
+@pytest.fixture(scope="session")
+def first_release(whole_story: Story) -> Run:
+    """The run of the very first release; whichever test comes first asks for it."""
+    return whole_story.release("good-1").ends("success")
+
+
+@pytest.fixture
+def story(whole_story: Story, first_release: Run) -> Iterator[Story]:
+    """A stack with a stable version and without a live release; no request may fail while a test uses it."""
+    yield whole_story
+    account = whole_story.stack.traffic()
+    assert account["failed"] == 0, f"{account['failures']}\n{whole_story.retold()}"
+
+
+def stack_settings(work: Path, *, trained: Path) -> StackSettings:
+    """Lay out what the stack reads: the model's YAML file, and the bundled DAG files beside the tests' own one."""
+    models, dags = work / "yaml", work / "dags"
+    models.mkdir()
+    template = string.Template((_HERE / "digits.yaml.template").read_text(encoding="utf-8"))
+    text = template.substitute(examples=trained / "examples.npz")
+    (models / "digits.yaml").write_text(text, encoding="utf-8")
+    shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_HERE / "guarded_releases.py", dags)
+    return StackSettings(work=work / "stack", models_dir=models, images=trained / "live.npz", dags_folder=dags)
+
+
+def begin(stack: Stack, *, trained: Path) -> Story:
+    """Let the scheduler run the DAGs."""
+    rest = stack.airflow.rest
+    for dag in (RELEASE, PATIENT, HURRIED, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
+        rest.wait_for_dag(dag, timeout=120)
+        rest.unpause(dag)
+    assert rest.import_errors() == []
+    return Story(stack=stack, trained=trained, rest=rest)

@@ -1,0 +1,174 @@
+"""The ways back that no task of the release takes: whatever is killed, marked or cleared, traffic ends on a good version.
+
+Each test starts from a live canary whose check waits in the triggerer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.story import CHECK, HURRIED, LOAD, PATIENT, RECOVERY_SECONDS, RELEASE, Run, Story, seconds_between
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+@contextmanager
+def stable_is_untouched(story: Story) -> Iterator[None]:
+    """What serves at the start is stable at the end, serves everybody, and is not quarantined."""
+    stable = story.state.stable
+    assert stable is not None
+    yield
+    assert story.state.stable == stable
+    assert story.state.quarantined == ()
+    story.clients_see_only(str(stable.number))
+
+
+def taken_back(story: Story, *, since: float, after: int) -> str:
+    """Wait until the release is taken back, in time; return why, in the log's words."""
+    seconds = story.serves_only_stable(since=since, after=after)
+    entry = next(entry for entry in story.entries(after=after) if entry.name in {"abort", "rollback"})
+    assert seconds < RECOVERY_SECONDS, story.retold(after=after)
+    return entry.reason
+
+
+def test_marking_the_check_failed_takes_the_canary_back_at_once(story: Story) -> None:
+    with stable_is_untouched(story):
+        run, mark = story.live_canary(), story.newest
+        since = time.time()
+        story.rest.mark_task(run.dag_id, run.run_id, CHECK, state="failed")
+        why = taken_back(story, since=since, after=mark)
+        assert "ended by a user" in why or "a task of the release failed" in why
+        run.ends("failed")
+
+
+def test_marking_the_run_failed_takes_the_canary_back_and_the_run_stays_failed(story: Story) -> None:
+    with stable_is_untouched(story):
+        run, mark = story.live_canary(), story.newest
+        since = time.time()
+        story.rest.mark_run(run.dag_id, run.run_id, state="failed")
+        why = taken_back(story, since=since, after=mark)
+        assert "ended" in why
+        run.reaches("release_guard", "success", "failed")
+        run.ends("failed")
+
+
+def test_a_run_that_times_out_takes_its_canary_back(story: Story) -> None:
+    with stable_is_untouched(story):
+        run = story.live_canary(dag=HURRIED)
+        mark = story.newest
+        run.ends("failed")
+        why = taken_back(story, since=time.time(), after=mark)
+        assert "ended" in why
+
+
+def test_clearing_the_check_starts_a_new_attempt_that_old_actors_leave_alone(story: Story) -> None:
+    with stable_is_untouched(story):
+        run = story.live_canary()
+        before = story.state.release
+        assert before is not None
+        story.rest.clear(run.dag_id, run.run_id, task_ids=[CHECK])
+        story.until(lambda: _attempt(story, run) > before.attempt, what="a new attempt is live")
+        run.reaches(CHECK, "deferred")
+        story.until(lambda: story.is_watched(run), what="the new attempt is measured")
+        assert story.state.split[-1][1] == 30.0
+        _end(story, run)
+
+
+def test_a_triggerer_that_is_killed_and_started_again_goes_on_watching(story: Story) -> None:
+    with stable_is_untouched(story):
+        run = story.live_canary()
+        before = story.state.release
+        story.kill_component("triggerer")
+        story.restart_component("triggerer")
+        story.stack.airflow.wait_until_healthy(timeout=120)
+        mark = time.time()
+        story.until(lambda: _lease(story, run) > mark + 15, what="the lease is renewed again")
+        assert story.state.release == before, story.retold()
+        assert run.tasks[CHECK] == "deferred"
+        _end(story, run)
+
+
+def test_a_worker_that_is_killed_while_it_loads_is_made_good_without_a_person(story: Story) -> None:
+    with stable_is_untouched(story):
+        mark = story.newest
+        run = story.release("good-2", dag=PATIENT)
+        run.reaches("validate", "success")
+        with story.busy_fleet():
+            story.until(lambda: _started(story, run), what="the start is committed")
+            since = story.kill_worker_of(run, LOAD)
+        story.until(lambda: _is_settled(story, run, after=mark), what="the head is applied by someone else")
+        assert max(seconds_between(entry, since) for entry in story.entries(after=mark)[:5]) < RECOVERY_SECONDS
+        run.reaches(CHECK, "deferred", "upstream_failed")
+        _end(story, run)
+
+
+def test_the_watcher_finishes_what_a_killed_scheduler_s_worker_had_committed(story: Story) -> None:
+    with stable_is_untouched(story):
+        mark = story.newest
+        run = story.release("good-2", dag=PATIENT)
+        run.reaches("validate", "success")
+        with story.busy_fleet():
+            story.until(lambda: _started(story, run), what="the start is committed")
+            since = story.kill_component("scheduler")
+        story.restart_component("scheduler")
+        story.until(lambda: _is_settled(story, run, after=mark), what="the head is applied by someone else")
+        late = [e for e in story.entries(after=mark) if e.name == "applied"]
+        assert seconds_between(late[0], since) < RECOVERY_SECONDS, story.retold(after=mark)
+        _end(story, run)
+
+
+def test_a_rollback_pre_empts_a_live_release_which_then_says_so(story: Story) -> None:
+    with stable_is_untouched(story):
+        run, mark = story.live_canary(), story.newest
+        since = time.time()
+        back = story.rollback(target="previous", reason="the canary answers oddly")
+        assert "the canary answers oddly" in taken_back(story, since=since, after=mark)
+        back.ends("success")
+        run.ends("failed")
+        assert "was pre-empted" in run.log(CHECK)
+
+
+def test_of_the_releases_that_wait_for_a_live_one_the_newest_goes_next(story: Story) -> None:
+    live = story.live_canary()
+    older = story.release("good-1", dag=RELEASE)
+    older.reaches(LOAD, "deferred")
+    newer = story.release("good-2", dag=RELEASE)
+    newer.reaches(LOAD, "deferred")
+    assert story.is_watched(live), "those that wait leave the live one alone"
+    story.rollback(target="previous", reason="make way").ends("success")
+    newer.ends("success")
+    assert story.state.stable is not None
+    assert story.state.stable.name == newer.returned("push")["version"]
+    older.ends("success")
+    assert older.tasks[LOAD] == "skipped"
+    assert "makes way" in older.log(LOAD)
+    live.ends("failed")
+
+
+def _attempt(story: Story, run: Run) -> int:
+    live = story.state.release
+    return live.attempt if live is not None and live.id == run.release_id else 0
+
+
+def _lease(story: Story, run: Run) -> float:
+    """Return until when someone has promised to look after a run's release, in seconds since the epoch."""
+    return max((lease.until for lease in story.repository.leases("digits") if lease.release == run.release_id), default=0)
+
+
+def _started(story: Story, run: Run) -> bool:
+    return any(entry.name == "start_canary" and entry.release and entry.release.release == run.release_id for entry in story.entries())
+
+
+def _is_settled(story: Story, run: Run, *, after: int) -> bool:
+    head = story.head
+    return head.generation > after and head.applied_at is not None
+
+
+def _end(story: Story, run: Run) -> None:
+    """Take the canary back by hand, so that the next test finds no live release."""
+    story.rollback(target="previous", reason="the test is over") if story.state.release else None
+    run.ends("failed")
