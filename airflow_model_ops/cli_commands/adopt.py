@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from airflow_model_ops.cli_commands.output import print_rows
-from airflow_model_ops.cli_commands.session import command, complain, connection, directory_of, person
+from airflow_model_ops.cli_commands.output import Outcome
+from airflow_model_ops.cli_commands.session import command, connection, directory_of, person
 from airflow_model_ops.config.model_file import ModelFile, load_model_files
 from airflow_model_ops.control.adopt import FleetAdopter, ModelAdoption, Treatment
 from airflow_model_ops.control.clock import SystemClock
-from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError, NotApplied
+from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
 from airflow_model_ops.hooks.tf_serving import servers_of
 from airflow_model_ops.hooks.wiring import Fleet, FleetConnections, open_fleet
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from airflow_model_ops.control.model_control import ModelControl
 
 _APPLY_SECONDS = 60.0
+_FOREIGN_NOTE = "sent along as it is and never unloaded; not behind the router"
 
 
 @command
-def adopt(args: Namespace) -> None:
+def adopt(args: Namespace) -> Outcome:
     """Take over a fleet: its models get their first states, and nothing is unloaded."""
     files = _chosen(args)
     connections = FleetConnections(
@@ -31,17 +32,12 @@ def adopt(args: Namespace) -> None:
     )
     fleet = open_fleet(connections)
     root = str(Path(connections.repository.extra_dejson["root"]).absolute())
-    try:
-        controls = {model: fleet.control(file, origin=person()) for model, file in files.items()}
-        adopter = _adopter(args, fleet=fleet, controls=controls, root=root)
-        planned = adopter.plan() if args.dry_run else adopter.adopt()
-        print_rows(
-            args, [_row(model, dry=args.dry_run) for model in planned] or [{"model": "none", "what": "empty file"}]
-        )
-        if not args.dry_run:
-            _apply(planned, controls, files)
-    finally:
-        fleet.target.close()
+    controls = {model: fleet.control(file, origin=person()) for model, file in files.items()}
+    adopter = _adopter(args, fleet=fleet, controls=controls, root=root)
+    planned = adopter.plan() if args.dry_run else adopter.adopt()
+    rows = [_row(model, dry=args.dry_run) for model in planned]
+    failed = None if args.dry_run else _apply(planned, controls, files)
+    return Outcome(rows=rows or [{"model": "none", "what": "the file lists no model"}], failed=failed)
 
 
 def _adopter(args: Namespace, *, fleet: Fleet, controls: Mapping[str, ModelControl], root: str) -> FleetAdopter:
@@ -114,8 +110,8 @@ def _repository_id(files: Mapping[str, ModelFile], args: Namespace) -> str:
 
 def _apply(
     planned: Sequence[ModelAdoption], controls: Mapping[str, ModelControl], files: Mapping[str, ModelFile]
-) -> None:
-    """Drive the fleet to the first states, so that the routers route the models; all are tried before one fails."""
+) -> str | None:
+    """Drive the fleet to the first states, so that the routers route the models; return what it does not follow yet."""
     failed = []
     for model in planned:
         if model.treatment is Treatment.FOREIGN:
@@ -125,13 +121,9 @@ def _apply(
             controls[model.model].apply(deadline_seconds=longest)
         except ModelOpsError as error:
             failed.append(f"{model.model}: {error}")
-    foreign = [model.model for model in planned if model.treatment is Treatment.FOREIGN]
-    if foreign:
-        complain(f"sent along as they are and never unloaded, but not behind the router: {', '.join(foreign)}")
-    if failed:
-        raise NotApplied(
-            f"adopted, but the fleet does not follow yet: {'; '.join(failed)}; run `airflow model-ops reconcile`"
-        )
+    if not failed:
+        return None
+    return f"adopted, but the fleet does not follow yet: {'; '.join(failed)}; run `airflow model-ops reconcile`"
 
 
 def _row(model: ModelAdoption, *, dry: bool) -> dict[str, Any]:
@@ -145,7 +137,7 @@ def _row(model: ModelAdoption, *, dry: bool) -> dict[str, Any]:
         "golden": model.golden,
         "loaded": ", ".join(str(number) for number in model.loaded) or "nothing",
         "imported": f"{in_place} in place, {copied} copied",
-        "notes": "; ".join(model.notes),
+        "notes": "; ".join(model.notes) or _FOREIGN_NOTE * (model.treatment is Treatment.FOREIGN),
     }
 
 

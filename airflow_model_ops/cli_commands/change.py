@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from airflow_model_ops.cli_commands.output import print_fields, print_rows, shares
+from airflow_model_ops.cli_commands.output import Outcome, about, shares
 from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, usable_files
 from airflow_model_ops.cli_commands.show import named
 from airflow_model_ops.control.clock import SystemClock
@@ -29,62 +29,62 @@ _ASIDE_SECONDS = 10.0
 
 
 @command
-def rollback(args: Namespace) -> None:
+def rollback(args: Namespace) -> Outcome:
     """Take a model back at once."""
     to = args.to
 
     def act(control: ModelControl) -> Commit:
         return control.rollback(reason=args.reason, to=control.naming.from_number(to).name if to.isdecimal() else to)
 
-    _change(args, act)
+    return _change(args, act)
 
 
 @command
-def abort(args: Namespace) -> None:
+def abort(args: Namespace) -> Outcome:
     """End the live release; stable goes on."""
-    _change(args, lambda control: control.abort(reason=args.reason, fence=None))
+    return _change(args, lambda control: control.abort(reason=args.reason, fence=None))
 
 
 @command
-def hold(args: Namespace) -> None:
+def hold(args: Namespace) -> Outcome:
     """Stop shifts and promotions."""
-    _change_aside(args, lambda control: control.hold(reason=args.reason))
+    return _change_aside(args, lambda control: control.hold(reason=args.reason))
 
 
 @command
-def resume(args: Namespace) -> None:
+def resume(args: Namespace) -> Outcome:
     """End a hold."""
-    _change_aside(args, lambda control: control.resume(reason=args.reason))
+    return _change_aside(args, lambda control: control.resume(reason=args.reason))
 
 
 @command
-def pin(args: Namespace) -> None:
+def pin(args: Namespace) -> Outcome:
     """Pin the known-good version."""
 
     def act(control: ModelControl) -> Commit:
         version = version_of(control, args.version) if args.version is not None else control.require_stable()
         return control.pin_golden(version)
 
-    _change(args, act)
+    return _change(args, act)
 
 
 @command
-def quarantine(args: Namespace) -> None:
+def quarantine(args: Namespace) -> Outcome:
     """Ban a version."""
-    _change(
+    return _change(
         args,
         lambda control: control.quarantine(version_of(control, args.version), reason=args.reason, force=args.force),
     )
 
 
 @command
-def lift(args: Namespace) -> None:
+def lift(args: Namespace) -> Outcome:
     """End a quarantine."""
-    _change_aside(args, lambda control: control.lift(version_of(control, args.version), reason=args.reason))
+    return _change_aside(args, lambda control: control.lift(version_of(control, args.version), reason=args.reason))
 
 
 @command
-def reconcile(args: Namespace) -> None:
+def reconcile(args: Namespace) -> Outcome:
     """Finish what was left unfinished on every fleet."""
     fleets = sorted({(file.connections.repository, file.connections.target) for file in usable_files(args).values()})
     rows, failed = [], []
@@ -97,18 +97,16 @@ def reconcile(args: Namespace) -> None:
             clock=SystemClock(),
             origin=person(),
         )
-        try:
-            result = upkeep.reconcile(deadline_seconds=args.wait if args.wait is not None else _APPLY_SECONDS)
-        finally:
-            fleet.target.close()
+        result = upkeep.reconcile(deadline_seconds=args.wait if args.wait is not None else _APPLY_SECONDS)
         rows += [
             {"fleet": fleet.config.fleet, "model": model, "result": what}
             for model, what in [*sorted(result.done.items()), *sorted(result.failed.items())]
         ]
         failed += sorted(result.failed)
-    print_rows(args, rows or [{"fleet": "all", "model": "all", "result": "every model follows its head"}])
-    if failed:
-        raise NotApplied(f"not every model follows its head: {', '.join(failed)}; see above")
+    return Outcome(
+        rows=rows or [{"fleet": "all", "model": "all", "result": "every model follows its head"}],
+        failed=f"not every model follows its head: {', '.join(failed)}" if failed else None,
+    )
 
 
 def version_of(control: ModelControl, text: str) -> Version:
@@ -116,38 +114,37 @@ def version_of(control: ModelControl, text: str) -> Version:
     return control.naming.from_number(text) if text.isdecimal() else control.naming.parse(text)
 
 
-def _change(args: Namespace, act: Callable[[ModelControl], Commit]) -> None:
+def _change(args: Namespace, act: Callable[[ModelControl], Commit]) -> Outcome:
     """Commit, apply, and fail if the fleet does not follow in time."""
     started = time.monotonic()
-    with opened(args) as (file, control):
-        longest = args.wait if args.wait is not None else max(_APPLY_SECONDS, file.policy().load_seconds)
-        commit = act(control)
-        try:
-            applied = control.apply(deadline_seconds=longest)
-        except ModelOpsError as error:
-            raise NotApplied(
-                f"committed as generation {commit.generation} ({commit.reason}), but the fleet does not follow yet: {error}; "
-                "the watcher goes on, and `airflow model-ops reconcile` does it now"
-            ) from error
-        _report(args, commit, serves=shares(named(control, applied.split)), started=started)
+    file, control = opened(args)
+    longest = args.wait if args.wait is not None else max(_APPLY_SECONDS, file.policy().load_seconds)
+    commit = act(control)
+    try:
+        applied = control.apply(deadline_seconds=longest)
+    except ModelOpsError as error:
+        raise NotApplied(
+            f"committed as generation {commit.generation} ({commit.reason}), but the fleet does not follow yet: {error}; "
+            "the watcher goes on, and `airflow model-ops reconcile` does it now"
+        ) from error
+    return _report(args, commit, serves=shares(named(control, applied.split)), started=started)
 
 
-def _change_aside(args: Namespace, act: Callable[[ModelControl], Commit]) -> None:
+def _change_aside(args: Namespace, act: Callable[[ModelControl], Commit]) -> Outcome:
     """Commit what holds from then on, and apply it if that is quick: a fleet that is down does not make it void."""
     started = time.monotonic()
-    with opened(args) as (_, control):
-        commit = act(control)
-        try:
-            applied = control.apply(deadline_seconds=args.wait if args.wait is not None else _ASIDE_SECONDS)
-            serves = shares(named(control, applied.split))
-        except ModelOpsError as error:
-            serves = f"changing: {error}"
-        _report(args, commit, serves=serves, started=started)
+    _, control = opened(args)
+    commit = act(control)
+    try:
+        applied = control.apply(deadline_seconds=args.wait if args.wait is not None else _ASIDE_SECONDS)
+        serves = shares(named(control, applied.split))
+    except ModelOpsError as error:
+        serves = f"changing: {error}"
+    return _report(args, commit, serves=serves, started=started)
 
 
-def _report(args: Namespace, commit: Commit, *, serves: str, started: float) -> None:
-    print_fields(
-        args,
+def _report(args: Namespace, commit: Commit, *, serves: str, started: float) -> Outcome:
+    return about(
         {
             "model": args.model,
             "result": commit.reason,

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_model_ops.cli_commands.output import print_fields
+from airflow_model_ops.cli_commands.output import Outcome, about
 from airflow_model_ops.cli_commands.session import command, connection
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.hooks.tf_serving import fleet_of, router_settings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @command
-def envoy_bootstrap(args: Namespace) -> None:
+def envoy_bootstrap(args: Namespace) -> Outcome:
     """Write the bootstrap of one router, and empty documents where its fleet has none yet."""
     from airflow_model_ops.adapters.serving.envoy_bootstrap import bootstrap_document, ensure_initial_documents
     from airflow_model_ops.adapters.serving.envoy_files import replace_document
@@ -34,8 +34,7 @@ def envoy_bootstrap(args: Namespace) -> None:
     )
     ensure_initial_documents(watched, settings=settings)
     written = replace_document(Path(args.out), content=content)
-    print_fields(
-        args,
+    return about(
         {
             "fleet": config.fleet,
             "bootstrap": args.out,

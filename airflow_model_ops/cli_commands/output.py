@@ -1,29 +1,43 @@
-"""How commands print: tables for people, JSON and YAML for programs, as Airflow's own commands do."""
+"""What a command answers and how it is printed: tables for people, JSON and YAML for programs, as Airflow's own commands do."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
-def print_rows(args: Namespace, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that share their columns."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command answers.
+
+    :param rows: Rows that share their columns.
+    :param single: Whether the one row is about one thing: people then get a line per field.
+    :param failed: Why the command failed although it has something to show; ``None``: it did not.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    single: bool = False
+    failed: str | None = None
+
+
+def about(fields: Mapping[str, Any]) -> Outcome:
+    """Return the outcome that is about one thing."""
+    return Outcome(rows=[fields], single=True)
+
+
+def print_outcome(args: Namespace, outcome: Outcome) -> None:
+    """Print to standard output in the format that was asked for."""
     from airflow.cli.simple_table import AirflowConsole
     from rich.markup import escape
 
-    data = [dict(row) for row in rows]
+    rows = [dict(row) for row in outcome.rows]
+    if outcome.single and args.output in {"table", "plain"}:
+        rows = [{"field": name, "value": _shown(value)} for row in rows for name, value in row.items()]
     if args.output == "table":  # a reason may hold brackets, which rich would take for markup
-        data = [{key: escape(str(_joined(value))) for key, value in row.items()} for row in data]
-    AirflowConsole().print_as(data=data, output=args.output)
-
-
-def print_fields(args: Namespace, fields: Mapping[str, Any]) -> None:
-    """Print one thing: a line per field for people, one object for programs."""
-    if args.output in {"json", "yaml"}:
-        print_rows(args, [fields])
-    else:
-        print_rows(args, [{"field": name, "value": _shown(value)} for name, value in fields.items()])
+        rows = [{name: escape(str(_joined(value))) for name, value in row.items()} for row in rows]
+    AirflowConsole().print_as(data=rows, output=args.output)
 
 
 def shares(split: Mapping[str, float]) -> str:

@@ -6,19 +6,17 @@ Airflow's database, so that the way back works when Airflow does not.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import logging
 import os
 import pwd
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from airflow.sdk.exceptions import AirflowNotFoundException
-
+from airflow_model_ops.cli_commands.output import Outcome, print_outcome
 from airflow_model_ops.config.model_file import ModelFile, load_model_file
 from airflow_model_ops.configured_models import models_dir
 from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
@@ -31,21 +29,27 @@ if TYPE_CHECKING:
 
     from airflow_model_ops.control.model_control import ModelControl
 
-Command = Callable[[Namespace], None]
 
+def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], None]:
+    """Print what a command answers; an error of this package ends it with exit status 1 and one line, no traceback.
 
-def command(function: Command) -> Command:
-    """End a command whose error is one of this package's with exit status 1 and one line, without a traceback."""
+    What is logged meanwhile goes to standard error: the answer stands alone on standard output.
+    """
 
     @functools.wraps(function)
-    def guarded(args: Namespace) -> None:
+    def run(args: Namespace) -> None:
         try:
-            function(args)
+            with contextlib.redirect_stdout(sys.stderr):
+                outcome = function(args)
         except ModelOpsError as error:
             complain(str(error))
             sys.exit(1)
+        print_outcome(args, outcome)
+        if outcome.failed is not None:
+            complain(outcome.failed)
+            sys.exit(1)
 
-    return guarded
+    return run
 
 
 def complain(text: str) -> None:
@@ -61,20 +65,22 @@ def person() -> Origin:
 def connection(conn_id: str) -> Connection:
     """Return an Airflow connection.
 
-    :raises InvalidConfig: if there is none, or the database that may hold it does not answer.
+    :raises InvalidConfig: if there is none, naming the secrets backends and the database that do not answer.
     """
-    from airflow.models.connection import Connection as StoredConnection
+    from airflow.configuration import ensure_secrets_loaded
 
-    # Airflow makes a URI of it for its cache, and warns that our types' names have a '_', which matters to nobody here.
-    logging.getLogger(f"{StoredConnection.__module__}.{StoredConnection.__qualname__}").setLevel(logging.ERROR)
-    try:
-        found = StoredConnection.get_connection_from_secrets(conn_id)
-    except AirflowNotFoundException:
-        raise InvalidConfig(
-            f"connection {conn_id!r} is not defined, or Airflow's database that holds it does not answer; define it, or set "
-            f"AIRFLOW_CONN_{conn_id.upper()}"
-        ) from None
-    return cast("Connection", found)  # both classes have what our hooks read
+    silent = []
+    for backend in ensure_secrets_loaded():
+        try:
+            found = backend.get_connection(conn_id=conn_id)
+        except Exception as error:  # noqa: BLE001 (as Airflow does: a backend that is down must not hide the others)
+            silent.append(f"; {type(backend).__name__} does not answer ({type(error).__name__})")
+            continue
+        if found is not None:
+            return cast("Connection", found)  # Airflow has two such classes; both have what our hooks read
+    raise InvalidConfig(
+        f"connection {conn_id!r} is not defined{''.join(silent)}; define it, or set AIRFLOW_CONN_{conn_id.upper()}"
+    )
 
 
 def directory_of(args: Namespace) -> Path:
@@ -133,15 +139,11 @@ def fleet_of(*, repository: str, target: str) -> Fleet:
     return open_fleet(FleetConnections(repository=connection(repository), target=connection(target)))
 
 
-@contextmanager
-def opened(args: Namespace) -> Iterator[tuple[ModelFile, ModelControl]]:
-    """Open the controls of the model that a command names, and read its YAML file."""
+def opened(args: Namespace) -> tuple[ModelFile, ModelControl]:
+    """Return the YAML file and the controls of the model that a command names."""
     file = model_file(args)
     fleet = fleet_of(repository=file.connections.repository, target=file.connections.target)
-    try:
-        yield file, fleet.control(file, origin=person())
-    finally:
-        fleet.target.close()
+    return file, fleet.control(file, origin=person())
 
 
 def _user_name() -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_model_ops.cli_commands.output import print_fields, print_rows, shares
+from airflow_model_ops.cli_commands.output import Outcome, about, shares
 from airflow_model_ops.cli_commands.session import command, connection, model_file, opened, usable_files
 from airflow_model_ops.control.heads import Head, read_head
-from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError, VersionAltered
+from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Log, Observed
 from airflow_model_ops.hooks.repository import repository_of
@@ -24,7 +24,7 @@ _APPLIED, _CHANGING = "applied", "changing"
 
 
 @command
-def models(args: Namespace) -> None:
+def models(args: Namespace) -> Outcome:
     """List the models with a YAML file and those that only the repositories know."""
     files = usable_files(args)
     ids = sorted({file.connections.repository for file in files.values()})
@@ -35,44 +35,42 @@ def models(args: Namespace) -> None:
     ]
     for repository in repositories.values():
         rows += [_model_row(model, repository, yaml=False) for model in repository.models() if model not in files]
-    print_rows(args, rows)
+    return Outcome(rows=rows)
 
 
 @command
-def status(args: Namespace) -> None:
+def status(args: Namespace) -> Outcome:
     """Show what a model should serve and what really serves."""
-    with opened(args) as (_, control):
-        head = read_head(control.repository.log(control.model))
-        try:
-            observed, trouble = control.target.observe(control.model), None
-        except ModelOpsError as error:
-            observed, trouble = None, f"unknown: {error}"
-        print_fields(args, {**_wanted(control, head), **_observed(control, head, observed, trouble)})
+    _, control = opened(args)
+    head = read_head(control.repository.log(control.model))
+    try:
+        observed, trouble = control.target.observe(control.model), None
+    except ModelOpsError as error:
+        observed, trouble = None, f"unknown: {error}"
+    return about({**_wanted(control, head), **_observed(control, head, observed, trouble)})
 
 
 @command
-def history(args: Namespace) -> None:
+def history(args: Namespace) -> Outcome:
     """List a model's newest log entries, newest first."""
     if args.ledger:
         rows = _ledger_rows(args)
     else:
         repository = repository_of(connection(model_file(args).connections.repository))
         rows = [_entry_row(entry) for entry in islice(_newest_first(repository.log(args.model)), args.limit)]
-    print_rows(args, rows)
+    return Outcome(rows=rows)
 
 
 @command
-def verify(args: Namespace) -> None:
+def verify(args: Namespace) -> Outcome:
     """Check a model's log for gaps and edits, and hash the files of its versions again."""
-    with opened(args) as (_, control):
-        versions = control.repository.versions(control.model)
-        if args.version is not None:
-            versions = (control.naming.parse(args.version),)
-        results = [_check_log(control), *(_check_files(control, version) for version in versions)]
-    print_rows(args, results)
-    wrong = [result["checked"] for result in results if result["result"] != "ok"]
-    if wrong:
-        raise VersionAltered(f"model {control.model!r} is not as it was written: {', '.join(wrong)}; see above")
+    _, control = opened(args)
+    versions = control.repository.versions(control.model)
+    if args.version is not None:
+        versions = (control.naming.parse(args.version),)
+    results = [_check_log(control), *(_check_files(control, version) for version in versions)]
+    wrong = ", ".join(result["checked"] for result in results if result["result"] != "ok")
+    return Outcome(rows=results, failed=f"model {args.model!r} is not as it was written: {wrong}" if wrong else None)
 
 
 def _model_row(model: str, repository: PosixRepository, *, yaml: bool) -> dict[str, Any]:

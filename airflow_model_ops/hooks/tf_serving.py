@@ -13,10 +13,10 @@ from airflow_model_ops.core.errors import ModelOpsError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
     from airflow_model_ops.adapters.serving.envoy_spec import RouterSettings
     from airflow_model_ops.adapters.serving.tf_serving_servers import Replica, Servers
     from airflow_model_ops.adapters.serving.tf_serving_target import TfServingTarget
+    from airflow_model_ops.core.ports import Repository
 
 
 class TfServingHook(BaseHook):
@@ -96,7 +96,7 @@ def replicas_of(config: FleetConfig) -> list[Replica]:
     ]
 
 
-def servers_of(config: FleetConfig, *, repository: PosixRepository, root: str) -> Servers:
+def servers_of(config: FleetConfig, *, repository: Repository, root: str) -> Servers:
     """Return the fleet's model servers and the list they were last sent.
 
     :param root: The repository's root on this machine, for servers that see it under the same path.
@@ -107,7 +107,7 @@ def servers_of(config: FleetConfig, *, repository: PosixRepository, root: str) -
     return Servers(store=repository.fleet(config.fleet), replicas=replicas_of(config), settings=settings)
 
 
-def target_of(config: FleetConfig, *, repository: PosixRepository, root: str) -> TfServingTarget:
+def target_of(config: FleetConfig, *, repository: Repository, root: str) -> TfServingTarget:
     """Return the fleet as a target, its documents kept beside the repository's logs.
 
     :param root: The repository's root on this machine, for servers that see it under the same path.

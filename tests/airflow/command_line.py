@@ -29,8 +29,7 @@ class Answer:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """What was printed; before it stand Airflow's own log lines, which its main routine sends to standard error."""
-        return json.loads(self.out.splitlines()[-1])
+        return json.loads(self.out)
 
     @property
     def row(self) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def test_adopting_gives_the_model_its_first_state_and_keeps_foreign_models_as_th
     assert digits["imported"] == "0 in place, 3 copied"
     assert "label 'prod' stays on version 1" in digits["notes"]
     assert (faces["what"], faces["loaded"]) == ("foreign", "6, 7")
-    assert "never unloaded, but not behind the router: faces" in adopted.err
+    assert "never unloaded; not behind the router" in faces["notes"]
     head = read_head(live.fleet.control().repository.log("digits"))
     assert head is not None
     assert head.applied_at is not None
