@@ -22,6 +22,7 @@ from airflow_model_ops.operators.rollback import PinGoldenOperator, RollbackMode
 from airflow_model_ops.operators.traffic import (
     AbortReleaseOperator,
     PromoteModelOperator,
+    ReleaseGuardOperator,
     ShiftTrafficOperator,
     StartCanaryOperator,
 )
@@ -80,14 +81,14 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
             release="{{ ti.xcom_pull(task_ids='load') }}",
             trigger_rule=TriggerRule.ONE_FAILED,
         )
-        guard = AbortReleaseOperator(
+        guard = ReleaseGuardOperator(
             task_id="release_guard", model=file, release=load.output, reason="the run ended before the promotion"
         )
         cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
         record = RecordLineageOperator(task_id="record", model=file, **_RECORD)
         last >> promote >> [abort, cleanup]
         [promote, abort] >> record  # cleanup is the leaf that makes a run fail whose release was not promoted
-        guard.as_teardown(setups=load)
+        guard.as_teardown(setups=load, on_failure_fail_dagrun=True)
         promote >> guard
     return dag
 

@@ -25,7 +25,7 @@ from airflow_model_ops.core.errors import (
 from airflow_model_ops.core.log import FactKind, Origin
 from airflow_model_ops.core.ports import Clock, Manifest, PushRequest, Repository, Target
 from airflow_model_ops.core.state import Canary, Fence, LiveRelease, ServingState
-from airflow_model_ops.core.transitions import Decision
+from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Version, VersionNaming
 
 _SAME_SECOND_TRIES = 60
@@ -190,6 +190,15 @@ class ModelControl:
             return None
         reason = f"release {live.id!r} attempt {live.attempt} was abandoned: nobody renewed its lease"
         return self.abort(reason=reason, fence=live.fence)
+
+    def was_promoted(self, fence: Fence) -> bool:
+        """Whether an attempt of a release made its version stable, whatever came after."""
+        entry = self.committer.log.last()
+        while entry is not None and not (entry.action is Action.START_CANARY and entry.release == fence):
+            if entry.action is Action.PROMOTE and entry.release == fence:
+                return True
+            entry = self.committer.log.read(entry.sequence - 1)
+        return False
 
     def rollback(self, *, reason: str, to: str | None = None) -> Commit:
         """Take the model back: see :func:`airflow_model_ops.core.transitions.rollback`.

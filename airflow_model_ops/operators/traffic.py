@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_model_ops.assets import model_asset
 from airflow_model_ops.core.errors import ReleaseBusy
@@ -191,6 +191,21 @@ class AbortReleaseOperator(_ReleaseOperator):
         run = context["dag_run"]
         live = control.state.release
         return live.fence if live and live.id == release_id(run.dag_id, run.run_id) else None
+
+
+class ReleaseGuardOperator(AbortReleaseOperator):
+    """The teardown of a release: ends it if it is still live, and fails unless it was promoted.
+
+    A run that is marked failed runs its teardown alone, skips the rest, and would then count as successful (Airflow 3.3).
+    """
+
+    def act(self, context: Context) -> dict[str, Any]:
+        """Abort, then tell Airflow how the release ended."""
+        result = super().act(context)
+        fence = fence_of(self.release)
+        if not self.control(context).was_promoted(fence):
+            raise AirflowFailException(f"release {fence.release!r} ended without a promotion; the canary gets no traffic")
+        return result
 
 
 def _sentence(proof: Any) -> str:
