@@ -12,14 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_model_ops.control.commit import Committer, seconds_of
-from airflow_model_ops.control.heads import Head, fleet_plan, read_head, read_heads
+from airflow_model_ops.control.heads import Head, applied_fact, fleet_plan, read_head, read_heads
 from airflow_model_ops.core.errors import FleetBusy, InvalidState, ModelOpsError, NotApplied
 from airflow_model_ops.core.log import FactKind, Origin
-from airflow_model_ops.core.ports import Clock, FleetPlan, ModelPlan, Progress, Repository, Target
+from airflow_model_ops.core.ports import Clock, FleetPlan, Progress, Repository, Target
 
 _PAUSE_SECONDS = 0.1
 _LOCK_WAIT_SECONDS = 15.0
+_TURN_SECONDS = 1.0
+"""How long to wait for the lock before looking whether its holder has brought the model along."""
 _PASSES_UNDER_LOCK = 20
+
+
+class _LockLost(FleetBusy):
+    """The fleet lock was lost while this worker wrote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +65,15 @@ class FleetApplier:
         deadline = self._clock.now() + deadline_seconds
         full = False
         while True:
+            if not full and (done := self._finished(model)) is not None:
+                return done  # perhaps by another worker, while this one waited for the lock
             try:
                 heads, progress = self._locked_pass(model, full=full)
             except ModelOpsError as error:
                 if not error.retryable:
                     raise
                 why = str(error)
-                full = isinstance(error, FleetBusy)  # if the lock was lost, a stale list may have reached the servers
+                full = isinstance(error, _LockLost)  # a stale list may have reached the servers
             else:
                 head = heads.get(model)
                 if head is None:
@@ -94,7 +102,7 @@ class FleetApplier:
         return tuple(
             model
             for model, head in sorted(heads.items())
-            if head.applied_at is None or derived.get(model) != head.generation
+            if head.applied is None or derived.get(model) != head.generation
         )
 
     def unload(self, *, deadline_seconds: float, model: str | None = None) -> dict[str, frozenset[int]]:
@@ -121,19 +129,25 @@ class FleetApplier:
             self._clock.sleep(_PAUSE_SECONDS)
 
     def _locked_pass(self, model: str | None, *, full: bool) -> tuple[dict[str, Head], Progress]:
-        with self._store.lock(wait_seconds=_LOCK_WAIT_SECONDS):
-            heads = read_heads(self._repository, fleet=self._fleet)
-            for _ in range(_PASSES_UNDER_LOCK):
-                plan = self._plan(heads)
-                waiting = {name for name, head in heads.items() if full or head.applied_at is None}
-                progress = self._target.apply(plan, focus=frozenset(waiting | ({model} if model else set())))
-                now = read_heads(self._repository, fleet=self._fleet)
-                moved = _moved(heads, now)
-                for name in progress.applied.keys() - moved:
-                    self._record(heads[name], plan.models[name], progress)
-                if not moved:
-                    return heads, progress
-                heads = now
+        with self._store.lock(wait_seconds=_TURN_SECONDS if model else _LOCK_WAIT_SECONDS):
+            try:
+                return self._passes(model, full=full)
+            except FleetBusy as error:
+                raise _LockLost(str(error)) from error
+
+    def _passes(self, model: str | None, *, full: bool) -> tuple[dict[str, Head], Progress]:
+        heads = read_heads(self._repository, fleet=self._fleet)
+        for _ in range(_PASSES_UNDER_LOCK):
+            plan = self._plan(heads)
+            waiting = {name for name, head in heads.items() if full or head.applied is None}
+            progress = self._target.apply(plan, focus=frozenset(waiting | ({model} if model else set())))
+            now = read_heads(self._repository, fleet=self._fleet)
+            moved = _moved(heads, now)
+            for name in progress.applied.keys() - moved:
+                self._record(name, heads[name], progress)
+            if not moved:
+                return heads, progress
+            heads = now
         raise NotApplied(f"the heads of fleet {self._fleet!r} moved {_PASSES_UNDER_LOCK} times during one pass; go on")
 
     def _restore(self, planned: dict[str, Head]) -> None:
@@ -150,12 +164,13 @@ class FleetApplier:
     def _plan(self, heads: dict[str, Head]) -> FleetPlan:
         return fleet_plan(heads, fleet=self._fleet, now=self._clock.now())
 
-    def _record(self, head: Head, plan: ModelPlan, progress: Progress) -> None:
-        self._repository.refresh_links(plan.model, head.state)
-        if plan.applied:
+    def _record(self, model: str, head: Head, progress: Progress) -> None:
+        self._repository.refresh_links(model, head.state)
+        log = self._repository.log(model)
+        if head.applied is not None or applied_fact(log, log.last(), head.generation) is not None:
             return
-        committer = Committer(log=self._repository.log(plan.model), initial=head.state, clock=self._clock)
-        split = dict(progress.applied[plan.model])
+        committer = Committer(log=log, initial=head.state, clock=self._clock)
+        split = dict(progress.applied[model])
         shown = ", ".join(f"{number} {percent:g} %" for number, percent in split.items()) or "nothing"
         committer.record(
             FactKind.APPLIED,
@@ -166,16 +181,23 @@ class FleetApplier:
             detail={"generation": head.generation, "split": split, "action": head.entry.name},
         )
 
+    def _finished(self, model: str) -> Applied | None:
+        """Return the application of the head, if the log says so and the present documents come from it."""
+        head = read_head(self._repository.log(model))
+        if head is None or head.applied is None or head.state.fleet != self._fleet:
+            return None
+        if self._target.document_generations().get(model) != head.generation:
+            return None
+        split = head.applied.detail.get("split")
+        return None if split is None else _application(model, head, split=split, at=seconds_of(head.applied.at))
+
     def _applied(self, model: str, head: Head, progress: Progress) -> Applied:
-        fresh = read_head(self._repository.log(model))
-        committed_at = seconds_of(head.entry.at)
-        applied_at = fresh.applied_at if fresh and fresh.applied_at and fresh.generation == head.generation else None
-        return Applied(
-            model=model,
-            generation=head.generation,
-            split=dict(progress.applied[model]),
-            seconds=max(0.0, (applied_at or self._clock.now()) - committed_at),
-        )
+        return _application(model, head, split=progress.applied[model], at=self._clock.now())
+
+
+def _application(model: str, head: Head, *, split: Mapping[str, float], at: float) -> Applied:
+    seconds = max(0.0, at - seconds_of(head.entry.at))
+    return Applied(model=model, generation=head.generation, split=dict(split), seconds=seconds)
 
 
 def _moved(planned: Mapping[str, Head], now: Mapping[str, Head]) -> frozenset[str]:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Head:
     """The newest transition of a model and what the log says of its application.
 
-    :param applied_at: Seconds since the epoch when it was applied; ``None``: not yet.
+    :param applied: The fact that it was applied; ``None``: not yet.
     :param former: The state before it; ``None`` for the first.
     :param urgent: Whether it is a way back, or what a person did since (hold, pin, ...) to a way back not yet applied.
     """
@@ -32,13 +32,18 @@ class Head:
     entry: Entry
     state: ServingState
     former: ServingState | None
-    applied_at: float | None
+    applied: Entry | None
     urgent: bool
 
     @property
     def generation(self) -> int:
         """The head's generation."""
         return self.entry.sequence
+
+    @property
+    def applied_at(self) -> float | None:
+        """Seconds since the epoch when it was applied; ``None``: not yet."""
+        return seconds_of(self.applied.at) if self.applied is not None else None
 
     def age_seconds(self, now: float) -> float:
         """Return how long ago it was committed."""
@@ -60,7 +65,7 @@ def read_head(log: Log) -> Head | None:
         entry=entry,
         state=state,
         former=former,
-        applied_at=_applied_at(log, last, entry.sequence),
+        applied=applied_fact(log, last, entry.sequence),
         urgent=_is_way_back(log, entry),
     )
 
@@ -113,17 +118,17 @@ def _is_way_back(log: Log, head: Entry) -> bool:
         if before is None or before.generation == 0:
             return False
         former = before if before.is_transition else log.read(before.generation)
-        if former is None or _applied_at(log, before, former.sequence) is not None:
+        if former is None or applied_fact(log, before, former.sequence) is not None:
             return False
         entry = former
     return entry.action in URGENT
 
 
-def _applied_at(log: Log, last: Entry, generation: int) -> float | None:
+def applied_fact(log: Log, last: Entry | None, generation: int) -> Entry | None:
     """Look for the fact ``applied`` of a generation, from the newest entry back to its transition."""
-    entry: Entry | None = last
+    entry = last
     while entry is not None and entry.sequence > generation:
         if entry.name == FactKind.APPLIED.value and entry.detail.get("generation") == generation:
-            return seconds_of(entry.at)
+            return entry
         entry = log.read(entry.sequence - 1)
     return None

@@ -53,9 +53,8 @@ def start_worker(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.control.release_worker"])
     writes = Writes(kill_at=kill_at, trace=trace)
-    process = context.Process(
-        target=_release, args=(addresses, model, major, fence, writes, lease_seconds), daemon=True
-    )
+    wanted = {"model": model, "major": major, "fence": fence, "writes": writes, "lease_seconds": lease_seconds}
+    process = context.Process(target=_release, args=(addresses,), kwargs=wanted, daemon=True)
     process.start()
     return process
 
@@ -117,12 +116,7 @@ class Writes:
 
 
 def _release(
-    addresses: Addresses,
-    model: str,
-    major: int,
-    fence: Fence,
-    writes: Writes,
-    lease_seconds: float,  # noqa: PLR0917
+    addresses: Addresses, *, model: str, major: int, fence: Fence, writes: Writes, lease_seconds: float
 ) -> None:
     writes.watch_all()
     control = addresses.control(model)
