@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import psutil
 
@@ -51,6 +52,12 @@ class Run:
         """The state of each task."""
         return self.rest.task_states(self.dag_id, self.run_id)
 
+    @property
+    def ended_at(self) -> float:
+        """When the run ended, seconds since the epoch."""
+        row = self.rest.request("GET", f"dags/{self.dag_id}/dagRuns/{quote(self.run_id, safe='')}")
+        return datetime.fromisoformat(row["end_date"]).timestamp()
+
     def ends(self, state: str) -> Run:
         """Wait until the run ends in a state."""
         self.rest.wait_for_run(self.dag_id, self.run_id, states=[state], timeout=PATIENCE)
@@ -70,9 +77,7 @@ class Run:
 
     def row(self, task: str) -> dict[str, Any]:
         """Return Airflow's row of a task."""
-        return next(
-            row for row in self.rest.task_instances(self.dag_id, self.run_id) if row["task_id"] == task
-        )
+        return next(row for row in self.rest.task_instances(self.dag_id, self.run_id) if row["task_id"] == task)
 
     def described(self) -> str:
         """Say how the run stands."""

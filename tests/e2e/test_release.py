@@ -47,7 +47,9 @@ def test_versions_travel_by_xcom_as_strings(story: Story, first_release: Run) ->
 def test_a_good_candidate_goes_through_its_canary_to_stable_and_tells_other_dags(story: Story, promoted: Run) -> None:
     number, name = (promoted.returned("push")[key] for key in ("number", "version"))
     mine = [entry for entry in story.entries() if _belongs(entry.origin.run, promoted)]
-    shares = [entry.state.canary.percent for entry in mine if entry.name == "shift" and entry.state and entry.state.canary]
+    shares = [
+        entry.state.canary.percent for entry in mine if entry.name == "shift" and entry.state and entry.state.canary
+    ]
     assert shares == [30.0, 60.0]
     assert [entry.detail["verdict"] for entry in mine if entry.name == "verdict"] == ["SAFE", "SAFE"]
     promotion = next(entry for entry in mine if entry.name == "promote")
