@@ -61,13 +61,9 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
         tags=[TAG, file.model, *file.tags],
         **dag_kwargs,
     ) as dag:
-        push = PushModelOperator(
-            task_id="push",
-            model=file,
-            **{
-                name: dag.param(name) for name in _release_params()
-            },  # a native template would turn "2024" into a number
-        )
+        # A template would turn a parameter such as "2024_06" into a number.
+        given: dict[str, Any] = {name: dag.param(name) for name in _release_params()}
+        push = PushModelOperator(task_id="push", model=file, **given)
         pushed: Any = push.output
         validate = ValidateModelOperator(task_id="validate", model=file, version=pushed["version_id"])
         load = StartCanaryOperator(task_id="load", model=file, version=pushed["version_id"])

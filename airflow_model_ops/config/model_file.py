@@ -15,7 +15,6 @@ from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.policy import OnDeadline, ReleasePolicy, Step, Validation
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
 
-
 _SCHEDULE = re.compile(r"(?:@[a-z]+|\S+(?: +\S+){4,5})\Z")
 
 

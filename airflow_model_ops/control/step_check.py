@@ -16,12 +16,14 @@ from typing import Any
 from airflow_model_ops.control.heads import Head, read_head
 from airflow_model_ops.control.leases import HANDOVER_SECONDS
 from airflow_model_ops.control.model_control import ModelControl
+from airflow_model_ops.core import transitions
 from airflow_model_ops.core.checks import Arm, Evidence, Summary, Verdict, assess, combine
-from airflow_model_ops.core.errors import InvalidState, ModelOpsError
+from airflow_model_ops.core.errors import InvalidState, ModelOpsError, PreEmpted
 from airflow_model_ops.core.log import FactKind
-from airflow_model_ops.core.policy import ReleasePolicy, Step, StepMove, next_move
+from airflow_model_ops.core.policy import ACTING, ReleasePolicy, Step, StepMove, next_move
 from airflow_model_ops.core.ports import MetricSource
 from airflow_model_ops.core.state import Fence, ServingState
+from airflow_model_ops.core.transitions import Decision
 from airflow_model_ops.core.versioning import Version
 
 WAY_BACK_SECONDS = 30.0
@@ -107,6 +109,14 @@ class _Series:
             raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release") from error
 
 
+def abandon(control: ModelControl, *, fence: Fence, reason: str) -> str:
+    """Abort a release because nobody will watch it any longer; return what that changed. Asks no metric source."""
+    commit = control.abort(reason=reason, fence=fence)
+    if commit.changed:
+        _apply(control)
+    return commit.reason
+
+
 class StepCheck:
     """Watches one step of one attempt."""
 
@@ -140,13 +150,6 @@ class StepCheck:
         """Seconds between two measurements."""
         return self._policy.interval_seconds
 
-    def abandon(self, reason: str) -> str:
-        """Abort the release because nobody will watch it any longer; return what that changed."""
-        commit = self._control.abort(reason=reason, fence=self._fence)
-        if commit.changed:
-            self._apply()
-        return commit.reason
-
     def look_after(self) -> StepOutcome | None:
         """Renew the lease; return an outcome if the release is no longer live. Cheap: for every few seconds.
 
@@ -155,7 +158,7 @@ class StepCheck:
         state = self._control.state
         if not state.is_live(self._fence):
             return self._pre_empted(state)
-        self._control.leases.renew(self._fence, self._version, seconds=HANDOVER_SECONDS)
+        self._renew_lease()
         return None
 
     def tick(self) -> StepOutcome | None:
@@ -164,12 +167,18 @@ class StepCheck:
         if ended is not None:
             return ended
         head = read_head(self._control.repository.log(self._control.model))
-        if head is None or head.applied_at is None:
+        series = self._series(head) if head is not None else None
+        if head is None or series is None:
             return None
         if head.state.stable is None and self._index < len(self._policy.steps) - 1:
+            if head.state.hold is not None:
+                return None
             reason = "first release: there is no stable version to share traffic with; the last step judges"
             return StepOutcome(result=StepResult.PASSED, verdict=None, reason=reason)
-        series = self._measured(self._series(head), head.state)
+        return self._judged(series, head)
+
+    def _judged(self, series: _Series, head: Head) -> StepOutcome | None:
+        series = self._measured(series, head.state)
         reference = self._keep(series)
         summary = self._assessed(series, has_stable=head.state.stable is not None)
         now = self._control.clock.now()
@@ -185,15 +194,12 @@ class StepCheck:
 
     def _act(self, move: StepMove, summary: Summary, state: ServingState, reference: str) -> StepOutcome | None:
         _log.info("step=%s verdict=%s move=%s reason=%s", self._name, summary.verdict, move, summary.reason)
-        if move is StepMove.ABORT:
+        if move is StepMove.ABORT and (state.hold is None or summary.verdict in ACTING):
             return self._abort(summary, reference)
         if state.hold is not None or move is StepMove.WAIT:
             return None
         if move is StepMove.HOLD:
-            waited = f"the {self.step.percent:g} % step found no verdict within {self._policy.deadline_seconds:g} s"
-            self._control.hold(reason=f"{waited}: {summary.verdict.value}, {summary.reason}")
-            self._apply()
-            return None
+            return self._hold(summary)
         without_proof = move is StepMove.PASS_WITHOUT_PROOF
         result = StepResult.PASSED_WITHOUT_PROOF if without_proof else StepResult.PASSED
         outcome = StepOutcome(
@@ -205,6 +211,23 @@ class StepCheck:
         self._record(outcome, summary)
         return outcome
 
+    def _hold(self, summary: Summary) -> StepOutcome | None:
+        """Wait for a person; unless the release has ended meanwhile, whose successor this hold would stop."""
+        waited = f"the {self.step.percent:g} % step found no verdict within {self._policy.deadline_seconds:g} s"
+        reason = f"{waited}: {summary.verdict.value}, {summary.reason}"
+
+        def decide(state: ServingState) -> Decision:
+            if not state.is_live(self._fence):
+                raise PreEmpted(self._pre_empted(state).reason)
+            return transitions.hold(state, actor=self._control.origin.actor, reason=reason)
+
+        try:
+            self._control.committer.commit(decide, origin=self._control.origin, release=self._fence)
+        except PreEmpted:
+            return self._pre_empted(self._control.state)
+        _apply(self._control)
+        return None
+
     def _abort(self, summary: Summary, reference: str) -> StepOutcome:
         """Take the canary out of traffic first; what is written down comes after."""
         harmed = summary.verdict is Verdict.HARM
@@ -212,18 +235,12 @@ class StepCheck:
         commit = self._control.abort(reason=reason, fence=self._fence, harmed=harmed, evidence=reference)
         if not commit.changed:
             return self._pre_empted(commit.state)
-        self._apply()
+        _apply(self._control)
         outcome = StepOutcome(
             result=StepResult.ABORTED, verdict=summary.verdict, reason=summary.reason, evidence=reference
         )
         self._record(outcome, summary)
         return outcome
-
-    def _apply(self) -> None:
-        try:
-            self._control.apply(deadline_seconds=WAY_BACK_SECONDS)
-        except ModelOpsError as error:
-            _log.error("committed and not yet applied; the watcher goes on: %s", error)
 
     def _record(self, outcome: StepOutcome, summary: Summary) -> None:
         origin = replace(
@@ -244,12 +261,16 @@ class StepCheck:
             },
         )
 
-    def _series(self, head: Head) -> _Series:
+    def _series(self, head: Head) -> _Series | None:
+        """Return what is kept so far; ``None`` before the step's share is applied for the first time.
+
+        A later head that waits, such as a person's pin while a server is down, changes no share: the judging goes on.
+        """
         content = self._control.repository.read_evidence(self._control.model, self._fence.release, self._name)
         if content is None:
-            now = self._control.clock.now()
-            started = head.applied_at if head.applied_at is not None else now
-            return _Series(started_at=started, deadline_from=started, held=head.state.hold is not None)
+            if head.applied_at is None:
+                return None
+            return _Series(started_at=head.applied_at, deadline_from=head.applied_at, held=head.state.hold is not None)
         series = _Series.from_bytes(content)
         if series.held and head.state.hold is None:
             return replace(series, held=False, deadline_from=self._control.clock.now())
@@ -260,9 +281,13 @@ class StepCheck:
         stable = self._arm_of(self._control.model, state.stable) if state.stable else None
         evidence = dict(series.evidence)
         for check in self._policy.checks:
+            self._renew_lease()  # an unreachable source may take its whole time-out for every check
             item = self._source.gather(check, model=self._control.model, canary=canary, stable=stable)
             evidence[check.name] = (*evidence.get(check.name, ()), item)[-_KEPT_INTERVALS:]
         return replace(series, evidence=evidence)
+
+    def _renew_lease(self) -> None:
+        self._control.leases.renew(self._fence, self._version, seconds=HANDOVER_SECONDS)
 
     def _keep(self, series: _Series) -> str:
         return self._control.repository.write_evidence(
@@ -279,3 +304,10 @@ class StepCheck:
         live = f"release {state.release.id!r} is live" if state.release else f"{state.stable or 'nothing'} serves"
         reason = f"release {self._fence.release!r} attempt {self._fence.attempt} was pre-empted; now {live}"
         return StepOutcome(result=StepResult.PRE_EMPTED, verdict=None, reason=reason)
+
+
+def _apply(control: ModelControl) -> None:
+    try:
+        control.apply(deadline_seconds=WAY_BACK_SECONDS)
+    except ModelOpsError as error:
+        _log.error("committed and not yet applied; the watcher goes on: %s", error)

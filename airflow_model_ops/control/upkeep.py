@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from airflow_model_ops.control.apply import FleetApplier
 from airflow_model_ops.control.commit import Committer
-from airflow_model_ops.control.heads import Head, read_heads
+from airflow_model_ops.control.heads import Head, read_head, read_heads
 from airflow_model_ops.control.leases import WORKING_SECONDS, LeaseKeeper
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.ports import Clock, Repository, Target
-from airflow_model_ops.core.state import LiveRelease
+from airflow_model_ops.core.state import ServingState
 
 GRACE_SECONDS = 4.0
 """How old an unapplied head must be before anybody but its author applies it."""
@@ -64,7 +64,7 @@ class Upkeep:
         derived = self._target.document_generations()
         unapplied, abandoned = [], []
         for model, head in sorted(heads.items()):
-            keeper = LeaseKeeper(repository=self._repository, model=model, clock=self._clock)
+            keeper = self._keeper(model)
             if head.state.release is not None and keeper.has_expired(head.state.release):
                 abandoned.append(model)
             waits = head.applied_at is None or derived.get(model) != head.generation
@@ -80,9 +80,13 @@ class Upkeep:
         done: dict[str, str] = {}
         failed: dict[str, str] = {}
         for model, head in read_heads(self._repository, fleet=self._fleet).items():
-            if head.state.release is not None:
-                self._end_if_abandoned(model, head.state.release, done)
+            try:
+                self._end_if_abandoned(model, head.state, done)
+            except ModelOpsError as error:
+                failed[model] = str(error)
         for model in self._applier.unapplied():
+            if self._is_left_to_its_author(model):
+                continue
             try:
                 applied = self._applier.apply(model, deadline_seconds=deadline_seconds)
                 done[model] = f"{done[model]}; applied" if model in done else f"generation {applied.generation} applied"
@@ -90,18 +94,16 @@ class Upkeep:
                 failed[model] = str(error)
         progress = self._applier.reconcile()
         for model, why in {**progress.pending, **{m: str(error) for m, error in progress.failed.items()}}.items():
-            failed.setdefault(model, why)
+            if not self._is_left_to_its_author(model):
+                failed.setdefault(model, why)
         return Reconciled(done=done, failed=failed)
 
-    def _end_if_abandoned(self, model: str, live: LiveRelease, done: dict[str, str]) -> None:
-        keeper = LeaseKeeper(repository=self._repository, model=model, clock=self._clock)
-        if not keeper.has_expired(live):
+    def _end_if_abandoned(self, model: str, seen: ServingState, done: dict[str, str]) -> None:
+        live, keeper = seen.release, self._keeper(model)
+        if live is None or not keeper.has_expired(live):
             return
         reason = f"release {live.id!r} attempt {live.attempt} was abandoned: nobody renewed its lease"
-        log = self._repository.log(model)
-        committer = Committer(
-            log=log, initial=read_heads(self._repository, fleet=self._fleet)[model].state, clock=self._clock
-        )
+        committer = Committer(log=self._repository.log(model), initial=seen, clock=self._clock)
         commit = committer.commit(
             lambda state: transitions.abort(state, reason=reason, fence=live.fence),
             origin=self._origin,
@@ -111,6 +113,14 @@ class Upkeep:
         if commit.changed:
             _log.warning("model=%s %s", model, commit.reason)
             done[model] = commit.reason
+
+    def _keeper(self, model: str) -> LeaseKeeper:
+        return LeaseKeeper(repository=self._repository, model=model, clock=self._clock)
+
+    def _is_left_to_its_author(self, model: str) -> bool:
+        """Whether the head waits because its author still works on it: a load may take many minutes."""
+        head = read_head(self._repository.log(model))
+        return head is not None and head.applied_at is None and self._is_worked_on(self._keeper(model), head)
 
     def _is_worked_on(self, keeper: LeaseKeeper, head: Head) -> bool:
         """Whether its author renews a working lease; a longer one was left for the next task, which applies nothing old."""

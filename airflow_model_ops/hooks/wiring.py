@@ -1,20 +1,28 @@
 """One model's controls from its YAML file and Airflow's connections: what operators, triggers and the command line share.
 
-Fetching connections and building adapters are apart, because a trigger must fetch them asynchronously.
+Fetching connections and building adapters are apart, because a trigger must fetch them asynchronously. Tests of DAGs put
+a fleet of their own in the place of all connections, with :func:`standing_in`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_model_ops.config.fleet import FleetConfig
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile
+from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.core.checks import Arm
+from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.log import Origin
+from airflow_model_ops.core.ports import Clock, MetricSource, Repository, Target
 from airflow_model_ops.core.state import ServingState
 from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.hooks.repository import repository_of
@@ -23,10 +31,9 @@ from airflow_model_ops.hooks.tf_serving import fleet_of, target_of
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
-    from airflow_model_ops.adapters.serving.tf_serving_target import TfServingTarget
     from airflow_model_ops.control.apply import FleetApplier
     from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.control.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +46,22 @@ class FleetConnections:
 
 def fetch_connections(ids: ConnectionsPart) -> FleetConnections:
     """Fetch the connections of a model's repository and fleet."""
-    return FleetConnections(
-        repository=BaseHook.get_connection(ids.repository), target=BaseHook.get_connection(ids.target)
-    )
+    return FleetConnections(repository=_fetch(ids.repository), target=_fetch(ids.target))
 
 
 async def afetch_connections(ids: ConnectionsPart) -> FleetConnections:
     """Fetch the connections inside a trigger, whose loop must not block."""
-    return FleetConnections(
-        repository=await BaseHook.aget_connection(ids.repository), target=await BaseHook.aget_connection(ids.target)
-    )
+    return FleetConnections(repository=await _afetch(ids.repository), target=await _afetch(ids.target))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """An opened repository and fleet."""
 
-    repository: PosixRepository
-    target: TfServingTarget
+    repository: Repository
+    target: Target
     config: FleetConfig
+    clock: Clock = field(default_factory=SystemClock)
 
     def control(self, model: ModelFile, *, origin: Origin) -> ModelControl:
         """Return the controls of a model on this fleet."""
@@ -70,16 +74,119 @@ class Fleet:
             target=self.target,
             initial=ServingState(fleet=self.config.fleet, keep_warm=model.keep_warm),
             origin=origin,
+            clock=self.clock,
+        )
+
+    def upkeep(self, *, origin: Origin) -> Upkeep:
+        """Return what looks after all models of this fleet."""
+        from airflow_model_ops.control.upkeep import Upkeep
+
+        return Upkeep(
+            repository=self.repository, target=self.target, fleet=self.config.fleet, clock=self.clock, origin=origin
         )
 
     def applier(self, *, origin: Origin) -> FleetApplier:
         """Return what applies the heads of all models of this fleet."""
         from airflow_model_ops.control.apply import FleetApplier
-        from airflow_model_ops.control.clock import SystemClock
 
         return FleetApplier(
-            repository=self.repository, target=self.target, fleet=self.config.fleet, clock=SystemClock(), origin=origin
+            repository=self.repository, target=self.target, fleet=self.config.fleet, clock=self.clock, origin=origin
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StandIn:
+    fleet: Fleet
+    metrics: MetricSource | None
+
+
+_stand_ins: list[_StandIn] = []
+
+
+@contextmanager
+def standing_in(fleet: Fleet, *, metrics: MetricSource | None = None) -> Iterator[None]:
+    """Let every operator, sensor and trigger of this process act on ``fleet`` and ``metrics``, whatever its connections.
+
+    For tests of DAGs, with the fakes of :mod:`airflow_model_ops.testing`.
+    """
+    _stand_ins.append(_StandIn(fleet=fleet, metrics=metrics))
+    try:
+        yield
+    finally:
+        _stand_ins.pop()
+
+
+def open_fleet_of(ids: ConnectionsPart) -> Fleet:
+    """Open the repository and the fleet of a model's connections.
+
+    :raises InvalidConfig: if a connection is missing or wrong.
+    """
+    return _stand_ins[-1].fleet if _stand_ins else open_fleet(fetch_connections(ids))
+
+
+async def aopen_fleet_of(ids: ConnectionsPart) -> Fleet:
+    """Open them inside a trigger, whose loop must not block."""
+    if _stand_ins:
+        return _stand_ins[-1].fleet
+    return await asyncio.to_thread(open_fleet, await afetch_connections(ids))
+
+
+def open_repository_of(ids: ConnectionsPart) -> Repository:
+    """Open the repository of a model's connections alone, for those who only read the log.
+
+    :raises InvalidConfig: if the connection is missing or wrong.
+    """
+    return _stand_ins[-1].fleet.repository if _stand_ins else repository_of(_fetch(ids.repository))
+
+
+async def aopen_repository_of(ids: ConnectionsPart) -> Repository:
+    """Open it inside a trigger, whose loop must not block."""
+    if _stand_ins:
+        return _stand_ins[-1].fleet.repository
+    return await asyncio.to_thread(repository_of, await _afetch(ids.repository))
+
+
+def open_source_of(ids: ConnectionsPart) -> MetricSource:
+    """Open the metric source of a model's connections.
+
+    :raises InvalidConfig: if the connection is missing or wrong.
+    """
+    from airflow_model_ops.hooks.prometheus import source_of
+
+    stand_in = _stand_in_source()
+    return source_of(_fetch(ids.metrics)) if stand_in is None else stand_in
+
+
+async def aopen_source_of(ids: ConnectionsPart) -> MetricSource:
+    """Open it inside a trigger, whose loop must not block."""
+    from airflow_model_ops.hooks.prometheus import source_of
+
+    stand_in = _stand_in_source()
+    return await asyncio.to_thread(source_of, await _afetch(ids.metrics)) if stand_in is None else stand_in
+
+
+def _stand_in_source() -> MetricSource | None:
+    return _stand_ins[-1].metrics if _stand_ins else None
+
+
+def _fetch(conn_id: str) -> Connection:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _undefined(conn_id) from None
+
+
+async def _afetch(conn_id: str) -> Connection:
+    try:
+        return await BaseHook.aget_connection(conn_id)
+    except AirflowNotFoundException:
+        raise _undefined(conn_id) from None
+
+
+def _undefined(conn_id: str) -> InvalidConfig:
+    return InvalidConfig(
+        f"connection {conn_id!r} is not defined; create it in Airflow, or name another one in the model's YAML file"
+    )
 
 
 def open_fleet(connections: FleetConnections) -> Fleet:

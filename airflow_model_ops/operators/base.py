@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_model_ops.config.model_file import ModelFile, load_model_file
-from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.errors import ModelOnHold, ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
 
@@ -26,6 +26,8 @@ TRAFFIC_RETRIES = 3
 TRAFFIC_RETRY_DELAY = timedelta(seconds=1)
 APPLY_SECONDS = 60.0
 """Longest to wait for a fleet to confirm a change for which everything is loaded already."""
+LONGEST_WAIT = timedelta(days=30)
+"""What waits for a person is not ended by Airflow's own time-out before."""
 
 
 @contextmanager
@@ -104,9 +106,9 @@ class ModelOperator(BaseOperator):
 
     def open_fleet(self) -> Fleet:
         """Open the repository and the fleet of the model's connections."""
-        from airflow_model_ops.hooks.wiring import fetch_connections, open_fleet
+        from airflow_model_ops.hooks.wiring import open_fleet_of
 
-        return open_fleet(fetch_connections(self.model_file.connections))
+        return open_fleet_of(self.model_file.connections)
 
     def control(self, context: Context, *, for_person: bool = False, request: str | None = None) -> ModelControl:
         """Return the model's controls, acting for this task."""
@@ -132,3 +134,47 @@ class TrafficOperator(ModelOperator):
         kwargs.setdefault("retries", TRAFFIC_RETRIES)
         kwargs.setdefault("retry_delay", TRAFFIC_RETRY_DELAY)
         super().__init__(**kwargs)
+
+
+class ReleaseOperator(TrafficOperator):
+    """Base of operators that act for a started release.
+
+    When a person holds the model, the task waits in the triggerer until it is resumed, and then acts.
+
+    :param release: What ``StartCanaryOperator`` returned. (templated)
+    """
+
+    template_fields: Sequence[str] = ("choose", "release")
+
+    def __init__(self, *, release: Mapping[str, Any] | Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.release = release
+
+    def execute(self, context: Context) -> Any:
+        """Act, or wait for a person's resume first."""
+        with told_to_airflow():
+            try:
+                return self.act(context)
+            except ModelOnHold as held:
+                self.log.info("model=%s waits: %s", self.model_file.model, held)
+        return self._wait_for_resume()
+
+    def execute_resumed(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Go on; if the release has ended meanwhile, the rules of the state say so."""
+        self.log.info("model=%s resumed=%s", self.model_file.model, event["resumed"])
+        return self.execute(context)
+
+    def _wait_for_resume(self) -> NoReturn:
+        from airflow_model_ops.triggers.turn import ResumeTrigger
+
+        fence = fence_of(self.release)
+        self.defer(
+            trigger=ResumeTrigger(
+                model=self.model_file.model_dump(mode="json"),
+                version=str(self.release["version"]),
+                release=fence.release,
+                attempt=fence.attempt,
+            ),
+            method_name="execute_resumed",
+            timeout=LONGEST_WAIT,
+        )

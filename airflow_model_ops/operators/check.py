@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, fence_of, origin_of
+from airflow_model_ops.operators.base import APPLY_SECONDS, LONGEST_WAIT, ReleaseOperator, fence_of, origin_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-LONGEST_STEP = timedelta(days=30)
-"""A held step waits for a person; Airflow's own time-out must not end it before."""
 
-
-class CheckMetricsOperator(TrafficOperator):
+class CheckMetricsOperator(ReleaseOperator):
     """Watch one step of the ramp until its checks decide.
 
     It waits in the triggerer. On HARM or BREACH the trigger itself aborts the release at once, and this task fails; the
@@ -29,12 +25,10 @@ class CheckMetricsOperator(TrafficOperator):
     :param step: Index of the step in ``canary.steps``, from 0.
     """
 
-    template_fields: Sequence[str] = ("release",)
     ui_color = "#fef7e0"
 
-    def __init__(self, *, release: Mapping[str, Any] | Any, step: int, **kwargs: Any) -> None:
+    def __init__(self, *, step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.release = release
         self.step = step
 
     def act(self, context: Context) -> dict[str, Any]:
@@ -44,6 +38,7 @@ class CheckMetricsOperator(TrafficOperator):
         control, fence = self.control(context), fence_of(self.release)
         version = control.naming.parse(self.release["version"])
         # A cleared check comes back after a new start at 0 %, and its shift is not cleared with it.
+        control.leases.renew(fence, version)
         commit = control.shift(fence=fence, percent=self.model_file.policy().steps[self.step].percent)
         with control.leases.working(fence, version):
             control.apply(deadline_seconds=APPLY_SECONDS)
@@ -58,7 +53,7 @@ class CheckMetricsOperator(TrafficOperator):
                 run=dict(origin_of(context).run),
             ),
             method_name="execute_complete",
-            timeout=LONGEST_STEP,
+            timeout=LONGEST_WAIT,
         )
 
     def execute_complete(

@@ -32,7 +32,14 @@ class PushModelOperator(ModelOperator):
     :param metrics: Its offline metrics, name to number. (templated)
     """
 
-    template_fields: Sequence[str] = ("saved_model", "version", "dataset_version", "hyperparameters", "metrics")
+    template_fields: Sequence[str] = (
+        "choose",
+        "saved_model",
+        "version",
+        "dataset_version",
+        "hyperparameters",
+        "metrics",
+    )
 
     def __init__(
         self,
@@ -75,7 +82,7 @@ class PushModelOperator(ModelOperator):
             source={"path": str(directory), "run": release_id(dag_id, run_id)},
             dataset_version=self.dataset_version or None,
             hyperparameters=_mapping(self.hyperparameters, "hyperparameters"),
-            metrics={name: float(value) for name, value in _mapping(self.metrics, "metrics").items()},
+            metrics=_numbers(_mapping(self.metrics, "metrics")),
         )
         return control.push(request, name=self.version or None)
 
@@ -108,3 +115,10 @@ def _mapping(value: Mapping[str, Any] | str | None, name: str) -> Mapping[str, A
     if not isinstance(value, Mapping):
         raise AirflowFailException(f"{name} is {value!r}; give a mapping, e.g. as a run parameter of type object")
     return value
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in metrics.items()}
+    except (TypeError, ValueError) as error:
+        raise AirflowFailException(f"metrics is {dict(metrics)!r}; give each a number ({error})") from error

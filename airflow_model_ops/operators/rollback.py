@@ -52,7 +52,10 @@ class RollbackModelOperator(TrafficOperator):
     def _emit(self, context: Context, commit: Commit, split: dict[str, float]) -> None:
         """Touch the stable asset if stable changed: an aborted canary leaves it as it was."""
         stable = commit.state.stable
-        if commit.former is None or stable is None or commit.former.stable == stable:
+        # A retry adopts what its first try committed, perhaps before that could tell anybody, and does not see the state
+        # before it.
+        same = commit.former.stable == stable if commit.former is not None else commit.version != stable
+        if stable is None or same:
             return
         run = context["dag_run"]
         extra: dict[str, Any] = {

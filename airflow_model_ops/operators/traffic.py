@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_model_ops.assets import model_asset
-from airflow_model_ops.core.errors import ReleaseBusy
+from airflow_model_ops.core.errors import ModelOnHold, ReleaseBusy
 from airflow_model_ops.core.state import Fence
-from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, fence_of, release_id, told_to_airflow
+from airflow_model_ops.operators.base import (
+    APPLY_SECONDS,
+    ReleaseOperator,
+    TrafficOperator,
+    fence_of,
+    release_id,
+    told_to_airflow,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,15 +33,15 @@ _WAITING_SECONDS = 60.0
 class StartCanaryOperator(TrafficOperator):
     """Load a version on every server and start its release.
 
-    While another release of the model is live, it waits in the triggerer. When its turn comes and a newer version waits
-    too, it is skipped: the newest goes next. Returns ``release``, ``attempt``, ``version`` and ``number`` for the tasks
-    that follow; they are the fence that keeps late actors of older attempts from doing anything.
+    While another release of the model is live or a person holds it, it waits in the triggerer. When its turn comes and a
+    newer version waits too, it is skipped: the newest goes next. Returns ``release``, ``attempt``, ``version`` and
+    ``number`` for the tasks that follow; they are the fence that keeps late actors of older attempts from doing anything.
 
     :param version: Name of the version. (templated)
     :param percent: Share of traffic to start with; 0 loads it and sends it nothing yet.
     """
 
-    template_fields: Sequence[str] = ("version",)
+    template_fields: Sequence[str] = ("choose", "version")
 
     def __init__(self, *, version: str, percent: float = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -47,7 +54,7 @@ class StartCanaryOperator(TrafficOperator):
         version = control.naming.parse(self.version)
         try:
             return self._start(control, fence, version)
-        except ReleaseBusy as busy:
+        except (ReleaseBusy, ModelOnHold) as busy:
             self.log.info("model=%s waits: %s", control.model, busy)
         control.leases.renew(fence, version, seconds=_WAITING_SECONDS, waiting=True)
         return self._wait(fence, version)
@@ -76,8 +83,9 @@ class StartCanaryOperator(TrafficOperator):
             return self.act(context)
 
     def _start(self, control: ModelControl, fence: Fence, version: Version) -> dict[str, str]:
-        commit = control.start_canary(version, fence=fence, percent=self.percent)
-        self.log.info("model=%s release=%s attempt=%d %s", control.model, fence.release, fence.attempt, commit.reason)
+        if not control.state.is_live(fence):  # a retry goes on with what its first try has committed
+            commit = control.start_canary(version, fence=fence, percent=self.percent)
+            self.log.info("model=%s release=%s %s", control.model, fence, commit.reason)
         with control.leases.working(fence, version):
             control.apply(deadline_seconds=self.model_file.policy().load_seconds)
         return {
@@ -95,20 +103,7 @@ class StartCanaryOperator(TrafficOperator):
         return Fence(release=release_id(run.dag_id, run.run_id), attempt=attempt)
 
 
-class _ReleaseOperator(TrafficOperator):
-    """Base of operators that act for a started release.
-
-    :param release: What ``StartCanaryOperator`` returned. (templated)
-    """
-
-    template_fields: Sequence[str] = ("release",)
-
-    def __init__(self, *, release: Mapping[str, Any] | Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.release = release
-
-
-class ShiftTrafficOperator(_ReleaseOperator):
+class ShiftTrafficOperator(ReleaseOperator):
     """Give the canary another share of the traffic.
 
     :param percent: The share, above 0 to 100; without a stable version the canary gets all of it.
@@ -130,13 +125,13 @@ class ShiftTrafficOperator(_ReleaseOperator):
         return {"version": version.name, "split": applied.split, "seconds": round(applied.seconds, 3)}
 
 
-class PromoteModelOperator(_ReleaseOperator):
+class PromoteModelOperator(ReleaseOperator):
     """Make the canary stable; emits the model's stable asset.
 
     :param proof: The evidence in a sentence. (templated)
     """
 
-    template_fields: Sequence[str] = ("release", "proof")
+    template_fields: Sequence[str] = ("choose", "release", "proof")
 
     def __init__(self, *, model: Any, proof: str | Any = "promoted by hand", **kwargs: Any) -> None:
         super().__init__(model=model, **kwargs)
@@ -160,7 +155,7 @@ class PromoteModelOperator(_ReleaseOperator):
         return {"version": version.name, "split": applied.split, "seconds": round(applied.seconds, 3)}
 
 
-class AbortReleaseOperator(_ReleaseOperator):
+class AbortReleaseOperator(ReleaseOperator):
     """End the release if it is still live: the canary gets nothing any more and stable is untouched.
 
     It does nothing for a release that has ended or whose newer attempt is live, so it may run any number of times.
@@ -168,7 +163,7 @@ class AbortReleaseOperator(_ReleaseOperator):
     :param reason: Why. (templated)
     """
 
-    template_fields: Sequence[str] = ("release", "reason")
+    template_fields: Sequence[str] = ("choose", "release", "reason")
 
     def __init__(self, *, reason: str = "a task of the release failed or was stopped", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -182,7 +177,7 @@ class AbortReleaseOperator(_ReleaseOperator):
             return {"changed": False, "reason": "the release never started"}
         commit = control.abort(reason=self.reason, fence=fence)
         self.log.info("model=%s release=%s %s", control.model, fence.release, commit.reason)
-        if commit.generation:
+        if commit.generation and control.state.release is None:  # what another release does now is not waited for
             control.apply(deadline_seconds=APPLY_SECONDS)
         return {"changed": commit.changed, "reason": commit.reason}
 
@@ -204,7 +199,9 @@ class ReleaseGuardOperator(AbortReleaseOperator):
         result = super().act(context)
         fence = fence_of(self.release)
         if not self.control(context).was_promoted(fence):
-            raise AirflowFailException(f"release {fence.release!r} ended without a promotion; the canary gets no traffic")
+            raise AirflowFailException(
+                f"release {fence.release!r} ended without a promotion; the canary gets no traffic"
+            )
         return result
 
 

@@ -56,19 +56,10 @@ class ReconcileOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Reconcile; the task fails if a model could not be brought to its head, after all others were."""
-        from airflow_model_ops.control.clock import SystemClock
-        from airflow_model_ops.control.upkeep import Upkeep
-        from airflow_model_ops.hooks.wiring import fetch_connections, open_fleet
+        from airflow_model_ops.hooks.wiring import open_fleet_of
 
         with told_to_airflow():
-            fleet = open_fleet(fetch_connections(connections_of(self.connections)))
-            upkeep = Upkeep(
-                repository=fleet.repository,
-                target=fleet.target,
-                fleet=fleet.config.fleet,
-                clock=SystemClock(),
-                origin=origin_of(context),
-            )
+            upkeep = open_fleet_of(connections_of(self.connections)).upkeep(origin=origin_of(context))
             result = upkeep.reconcile(deadline_seconds=APPLY_SECONDS)
         for model, what in result.done.items():
             self.log.info("model=%s %s", model, what)

@@ -18,7 +18,7 @@ class ValidateModelOperator(ModelOperator):
     :param version: Name of the version. (templated)
     """
 
-    template_fields: Sequence[str] = ("version",)
+    template_fields: Sequence[str] = ("choose", "version")
 
     def __init__(self, *, version: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, BaseSensorOperator, conf
+from airflow.sdk import BaseSensorOperator, conf
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_model_ops.config.model_file import CheckPart, ModelFile, load_model_file
@@ -53,12 +53,12 @@ class MetricSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 (Airflow's signature)
         """Measure once."""
+        from airflow_model_ops.hooks.wiring import open_source_of
         from airflow_model_ops.triggers.version import measure_once
 
         model = self.model_file
-        connection = BaseHook.get_connection(model.connections.metrics)
         with told_to_airflow():
-            summary = measure_once(connection, model.model, self._version(), self._check())
+            summary = measure_once(open_source_of(model.connections), model.model, self._version(), self._check())
         self.log.info("verdict=%s reason=%s", summary.verdict, summary.reason)
         return self._judge(summary.verdict, summary.reason)
 
@@ -70,8 +70,7 @@ class MetricSensor(BaseSensorOperator):
 
         return self.defer(
             trigger=MetricTrigger(
-                connection_id=self.model_file.connections.metrics,
-                model=self.model_file.model,
+                model=self.model_file.model_dump(mode="json"),
                 version=self._version(),
                 check=self._check(),
                 poll_seconds=self.poke_interval,

@@ -7,10 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook, BaseSensorOperator, conf
+from airflow.sdk import BaseSensorOperator, conf
 
 from airflow_model_ops.config.model_file import ModelFile, load_model_file
 from airflow_model_ops.core.state import STABLE
+from airflow_model_ops.operators.base import told_to_airflow
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -53,10 +54,12 @@ class ModelVersionSensor(BaseSensorOperator):
         """Look once."""
         from airflow.sdk import PokeReturnValue
 
+        from airflow_model_ops.hooks.wiring import open_repository_of
         from airflow_model_ops.triggers.version import serving_version
 
-        connection = BaseHook.get_connection(self.model_file.connections.repository)
-        found = serving_version(connection, self.model_file, self.version_label)
+        with told_to_airflow():
+            repository = open_repository_of(self.model_file.connections)
+            found = serving_version(repository, self.model_file.model, self.version_label)
         done = found is not None and (not self.version or found.name == self.version)
         return PokeReturnValue(is_done=done, xcom_value=found.to_json() if found and done else None)
 

@@ -15,12 +15,10 @@ from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
 
 if TYPE_CHECKING:
+    from airflow_model_ops.control.model_control import ModelControl
     from airflow_model_ops.control.step_check import StepCheck, StepOutcome
+    from airflow_model_ops.hooks.wiring import Fleet
 
-LOOK_SECONDS = 3.0
-"""How often the lease is renewed and the log asked whether the release is still live."""
-_FIRST_PAUSE_SECONDS = 1.0
-"""A trigger that fires right after its task deferred can make Airflow 3.3 fail the task."""
 _log = logging.getLogger(__name__)
 
 
@@ -31,6 +29,11 @@ class CanaryStepTrigger(BaseTrigger):
     fenced by release and attempt. When a user marks its task failed or success, or clears it, the release is aborted: the
     canary must not go on without anybody who watches it.
     """
+
+    look_seconds = 3.0
+    """How often the lease is renewed and the log asked whether the release is still live."""
+    first_pause_seconds = 1.0
+    """A trigger that fires right after its task deferred can make Airflow 3.3 fail the task."""
 
     def __init__(
         self, *, model: dict[str, Any], release: str, attempt: int, version: str, step: int, run: dict[str, str]
@@ -59,31 +62,31 @@ class CanaryStepTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look after the release every few seconds and measure every interval."""
-        await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+        await asyncio.sleep(self.first_pause_seconds)
         try:
-            check = await self._open()
-            outcome = await self._watch(check)
-        except ModelOpsError as error:
-            if error.retryable:
-                raise
+            outcome = await self._watch()
+        except ModelOpsError as error:  # one that asking again cannot mend
             yield TriggerEvent({"error": str(error)})
             return
         yield TriggerEvent(outcome.to_json())
 
     async def on_kill(self) -> None:
-        """Abort the release: a user ended or cleared the task that watched it."""
-        check = await self._open()
-        outcome = await asyncio.to_thread(check.abandon, "the task that watched the canary was ended by a user")
+        """Abort the release: a user ended or cleared the task that watched it. Needs no metrics."""
+        from airflow_model_ops.control.step_check import abandon
+
+        control = self._control(await self._open_fleet())
+        reason = "the task that watched the canary was ended by a user"
+        outcome = await asyncio.to_thread(lambda: abandon(control, fence=self._fence, reason=reason))
         _log.warning("release=%s attempt=%d %s", self.release, self.attempt, outcome)
 
-    async def _watch(self, check: StepCheck) -> StepOutcome:
+    async def _watch(self) -> StepOutcome:
         loop = asyncio.get_running_loop()
-        next_tick = loop.time()
+        next_tick, check = loop.time(), None
         while True:
             due = loop.time() >= next_tick
-            work = check.tick if due else check.look_after
             try:
-                outcome = await asyncio.to_thread(work)
+                check = check or await self._open()
+                outcome = await asyncio.to_thread(check.tick if due else check.look_after)
             except ModelOpsError as error:
                 if not error.retryable:
                     raise
@@ -92,32 +95,37 @@ class CanaryStepTrigger(BaseTrigger):
             if outcome is not None:
                 return outcome
             if due:
-                next_tick = loop.time() + check.interval_seconds
-            await asyncio.sleep(min(LOOK_SECONDS, max(0.1, next_tick - loop.time())))
+                next_tick = loop.time() + (check.interval_seconds if check else self.look_seconds)
+            await asyncio.sleep(min(self.look_seconds, max(0.1, next_tick - loop.time())))
 
     async def _open(self) -> StepCheck:
-        from airflow.sdk import BaseHook
+        from airflow_model_ops.control.step_check import StepCheck
+        from airflow_model_ops.hooks.wiring import aopen_source_of, arm_of
 
-        from airflow_model_ops.hooks.prometheus import source_of
-        from airflow_model_ops.hooks.wiring import afetch_connections, arm_of, open_fleet
+        control = self._control(await self._open_fleet())
+        return StepCheck(
+            control=control,
+            source=await aopen_source_of(self._model_file.connections),
+            policy=self._model_file.policy(),
+            step_index=self.step,
+            fence=self._fence,
+            version=control.naming.parse(self.version),
+            arm_of=arm_of,
+        )
 
-        model = ModelFile.model_validate(self.model)
-        connections = await afetch_connections(model.connections)
-        metrics = await BaseHook.aget_connection(model.connections.metrics)
+    async def _open_fleet(self) -> Fleet:
+        from airflow_model_ops.hooks.wiring import aopen_fleet_of
 
-        def build() -> StepCheck:
-            from airflow_model_ops.control.step_check import StepCheck
+        return await aopen_fleet_of(self._model_file.connections)
 
-            actor = Actor(kind=ActorKind.AUTOMATION, name=self.run_place.get("dag_id", "trigger"))
-            control = open_fleet(connections).control(model, origin=Origin(actor=actor, run=self.run_place))
-            return StepCheck(
-                control=control,
-                source=source_of(metrics),
-                policy=model.policy(),
-                step_index=self.step,
-                fence=Fence(release=self.release, attempt=self.attempt),
-                version=control.naming.parse(self.version),
-                arm_of=arm_of,
-            )
+    def _control(self, fleet: Fleet) -> ModelControl:
+        actor = Actor(kind=ActorKind.AUTOMATION, name=self.run_place.get("dag_id", "trigger"))
+        return fleet.control(self._model_file, origin=Origin(actor=actor, run=self.run_place))
 
-        return await asyncio.to_thread(build)
+    @property
+    def _model_file(self) -> ModelFile:
+        return ModelFile.model_validate(self.model)
+
+    @property
+    def _fence(self) -> Fence:
+        return Fence(release=self.release, attempt=self.attempt)

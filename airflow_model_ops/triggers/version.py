@@ -14,6 +14,7 @@ from airflow_model_ops.core.checks import Summary, Verdict, assess, combine
 from airflow_model_ops.core.errors import ModelOpsError
 
 if TYPE_CHECKING:
+    from airflow_model_ops.core.ports import MetricSource, Repository
     from airflow_model_ops.core.versioning import Version
 
 _log = logging.getLogger(__name__)
@@ -43,25 +44,30 @@ class VersionServesTrigger(BaseTrigger):
         return "airflow_model_ops.triggers.version.VersionServesTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Poll the log."""
-        from airflow.sdk import BaseHook
+        """Poll the log; a repository that cannot be reached is asked again."""
+        from airflow_model_ops.hooks.wiring import aopen_repository_of
 
         model = ModelFile.model_validate(self.model)
-        connection = await BaseHook.aget_connection(model.connections.repository)
         while True:
             await asyncio.sleep(self.poll_seconds)
-            found = await asyncio.to_thread(serving_version, connection, model, self.label)
+            try:
+                repository = await aopen_repository_of(model.connections)
+                found = await asyncio.to_thread(serving_version, repository, model.model, self.label)
+            except ModelOpsError as error:
+                if not error.retryable:
+                    raise
+                _log.warning("model=%s looks again: %s", model.model, error)
+                continue
             if found is not None and self.version in (None, found.name):
                 yield TriggerEvent(found.to_json())
                 return
 
 
-def serving_version(connection: Any, model: ModelFile, label: str) -> Version | None:
+def serving_version(repository: Repository, model: str, label: str) -> Version | None:
     """Return the version that serves under a label, if the head is applied."""
     from airflow_model_ops.control.heads import read_head
-    from airflow_model_ops.hooks.repository import repository_of
 
-    head = read_head(repository_of(connection).log(model.model))
+    head = read_head(repository.log(model))
     if head is None or head.applied_at is None:
         return None
     return head.state.labels.get(label)
@@ -74,10 +80,9 @@ class MetricTrigger(BaseTrigger):
     """
 
     def __init__(
-        self, *, connection_id: str, model: str, version: dict[str, str], check: dict[str, Any], poll_seconds: float
+        self, *, model: dict[str, Any], version: dict[str, str], check: dict[str, Any], poll_seconds: float
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.connection_id = connection_id
         self.model = model
         self.version = version
         self.check = check
@@ -86,7 +91,6 @@ class MetricTrigger(BaseTrigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again elsewhere."""
         kwargs = {
-            "connection_id": self.connection_id,
             "model": self.model,
             "version": self.version,
             "check": self.check,
@@ -96,13 +100,14 @@ class MetricTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask until there is an answer."""
-        from airflow.sdk import BaseHook
+        from airflow_model_ops.hooks.wiring import aopen_source_of
 
-        connection = await BaseHook.aget_connection(self.connection_id)
+        model = ModelFile.model_validate(self.model)
         while True:
             await asyncio.sleep(self.poll_seconds)
             try:
-                summary = await asyncio.to_thread(measure_once, connection, self.model, self.version, self.check)
+                source = await aopen_source_of(model.connections)
+                summary = await asyncio.to_thread(measure_once, source, model.model, self.version, self.check)
             except ModelOpsError as error:
                 yield TriggerEvent({"error": str(error)})
                 return
@@ -112,13 +117,12 @@ class MetricTrigger(BaseTrigger):
                 return
 
 
-def measure_once(connection: Any, model: str, version: dict[str, str], check: dict[str, Any]) -> Summary:
+def measure_once(source: MetricSource, model: str, version: dict[str, str], check: dict[str, Any]) -> Summary:
     """Measure and assess a check of one version once, by its absolute limits."""
     from airflow_model_ops.core.versioning import Version
-    from airflow_model_ops.hooks.prometheus import source_of
     from airflow_model_ops.hooks.wiring import arm_of
 
     question = CheckPart.model_validate({**check, "consecutive": 1}).to_check()
     arm = arm_of(model, Version.from_json(version))
-    evidence = source_of(connection).gather(question, model=model, canary=arm, stable=None)
+    evidence = source.gather(question, model=model, canary=arm, stable=None)
     return combine([assess(question, [evidence], has_stable=False, subject=version["name"])])

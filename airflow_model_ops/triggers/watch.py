@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_model_ops.config.model_file import ConnectionsPart
@@ -14,9 +15,8 @@ from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind
 
-if TYPE_CHECKING:
-    from airflow_model_ops.control.upkeep import Upkeep
-
+LONGEST_PAUSE_SECONDS = 300.0
+"""Longest between two runs for the same models: a server that is down all day must not start thousands of runs."""
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +26,8 @@ class NeglectedModelsTrigger(BaseEventTrigger):
     :param repository: Connection id of the repository.
     :param target: Connection id of the fleet.
     :param poll_seconds: How often the logs are read.
-    :param again_seconds: How long to wait before it fires again for the same models, while the first run works on them.
+    :param again_seconds: How long to wait before it fires again for the same models, while the first run works on them;
+        twice as long each time.
     """
 
     def __init__(self, *, repository: str, target: str, poll_seconds: float = 2.0, again_seconds: float = 15.0) -> None:
@@ -72,37 +73,40 @@ class NeglectedModelsTrigger(BaseEventTrigger):
 async def _neglected(
     *, repository: str, target: str, poll_seconds: float, again_seconds: float
 ) -> AsyncIterator[dict[str, Any]]:
-    from airflow_model_ops.hooks.wiring import afetch_connections
+    from airflow_model_ops.hooks.wiring import aopen_fleet_of
 
     ids = ConnectionsPart(repository=repository, target=target)
+    origin = Origin(actor=Actor(kind=ActorKind.AUTOMATION, name="watcher"))
+    pause = _Pause(again_seconds=again_seconds)
     loop = asyncio.get_running_loop()
-    told: dict[tuple[str, ...], float] = {}
     while True:
+        # After a restart of the triggerer, the triggers that look after releases come back with this one: let them first.
+        await asyncio.sleep(poll_seconds)
         try:
-            connections = await afetch_connections(ids)
-            upkeep = await asyncio.to_thread(_open, connections)
+            upkeep = (await aopen_fleet_of(ids)).upkeep(origin=origin)
             while True:
                 found = await asyncio.to_thread(upkeep.neglected)
-                if found.models and loop.time() - told.get(found.models, -again_seconds) >= again_seconds:
-                    told = {found.models: loop.time()}
+                if pause.is_over(found.models, now=loop.time()):
                     yield {"unapplied": list(found.unapplied), "abandoned": list(found.abandoned)}
                 await asyncio.sleep(poll_seconds)
-        except (ModelOpsError, OSError) as error:
+        except (ModelOpsError, OSError, AirflowException, AirflowRuntimeError) as error:
             # The watcher must outlive what it watches: it says what is wrong and looks again.
             _log.warning("cannot look after fleet %r now: %s", target, error)
-            await asyncio.sleep(poll_seconds)
 
 
-def _open(connections: Any) -> Upkeep:
-    from airflow_model_ops.control.clock import SystemClock
-    from airflow_model_ops.control.upkeep import Upkeep
-    from airflow_model_ops.hooks.wiring import open_fleet
+class _Pause:
+    """How long to leave the same models to the run that was started for them: longer each time that it could not help."""
 
-    fleet = open_fleet(connections)
-    return Upkeep(
-        repository=fleet.repository,
-        target=fleet.target,
-        fleet=fleet.config.fleet,
-        clock=SystemClock(),
-        origin=Origin(actor=Actor(kind=ActorKind.AUTOMATION, name="watcher")),
-    )
+    def __init__(self, *, again_seconds: float) -> None:
+        self._first = again_seconds
+        self._models: tuple[str, ...] = ()
+        self._until, self._length = 0.0, again_seconds
+
+    def is_over(self, models: tuple[str, ...], *, now: float) -> bool:
+        if models != self._models:
+            self._models, self._length, self._until = models, self._first, now
+        if not models or now < self._until:
+            return False
+        self._until = now + self._length
+        self._length = min(2 * self._length, max(self._first, LONGEST_PAUSE_SECONDS))
+        return True

@@ -6,6 +6,13 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.airflow.release_story import Story
 
 _HOME = tempfile.mkdtemp(prefix="airflow-home-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -19,3 +26,12 @@ os.environ.update(
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
     }
 )
+
+
+@pytest.fixture
+def story() -> Iterator[Story]:
+    """A fleet in memory that takes the place of all connections."""
+    from tests.airflow.release_story import on_stage
+
+    with on_stage() as stage:
+        yield stage
