@@ -12,12 +12,13 @@ import pytest
 
 from airflow_model_ops.adapters.serving.tf_serving_client import ModelServiceClient
 from airflow_model_ops.adapters.serving.tf_serving_config import ServedModel, parse_model_server_config
-from airflow_model_ops.adapters.serving.tf_serving_inventory import foreign_names
-from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument
+from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument, foreign_names
 from airflow_model_ops.adapters.serving.tf_serving_servers import ADOPTED_MARK, SERVING_DOCUMENT, STARTUP_CONFIG
 from airflow_model_ops.control.heads import read_head
+from airflow_model_ops.core.errors import NotApplied
+from airflow_model_ops.core.state import Fence
 from tests.adapters.envoy_rig import eventually
-from tests.adapters.serving_rig import FLEET, Fleet, serving_fleet
+from tests.adapters.serving_rig import FLEET, Fleet, serving_fleet, version
 from tests.airflow.command_line import Answer, CommandLine
 
 pytestmark = pytest.mark.integration
@@ -253,6 +254,18 @@ def test_a_killed_adoption_is_finished_by_the_next(live: LiveFleet, monkeypatch:
         asked = asking.asked
         assert eventually(lambda: asking.asked > asked + 20)
     assert asking.wrong == []
+
+
+def test_a_foreign_model_that_is_released_without_adoption_stops_only_itself(live: LiveFleet) -> None:
+    """Listing it twice would make every server refuse every list, and with it the rollback of all other models."""
+    live.adopt()
+    live.fleet.push(5, model="faces")
+    live.fleet.control("faces").start_canary(version(5), fence=Fence(release="r5", attempt=1))
+    with pytest.raises(NotApplied, match="not available"):
+        live.fleet.apply("faces", seconds=0.3)
+    live.fleet.release(1)
+    assert live.fleet.split() == {version(1).number: 100.0}
+    assert live.fleet.available("faces") == [{6, 7}, {6, 7}]
 
 
 def test_only_the_chosen_models_are_taken_over(live: LiveFleet) -> None:

@@ -79,7 +79,7 @@ class TfServingAdoption:
         text = model_server_config_text(bare, with_labels=False, foreign=document.foreign)
         self._store.write(SERVING_DOCUMENT, document.to_bytes())
         self._store.write(STARTUP_CONFIG, text.encode())
-        return inventory.foreign_names(document)
+        return planning.foreign_names(document)
 
     def mark_adopted(self, note: Mapping[str, Any]) -> None:
         """Mark the fleet as adopted; the note says when and by whom."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,12 +110,7 @@ def adopted_document(
     for name, entry in sorted(entries.items()):
         if name not in models:
             foreign.model_config_list.config.add().CopyFrom(entry)
-    return ServingDocument(models=models, foreign=text_format.MessageToString(foreign))
-
-
-def foreign_names(document: ServingDocument) -> tuple[str, ...]:
-    """Return the models that a list sends along for others."""
-    return tuple(model.name for model in configured_models(document.foreign))
+    return replace(former, models=models, foreign=text_format.MessageToString(foreign))
 
 
 def numbered_directories(base_path: Path) -> dict[int, Path]:

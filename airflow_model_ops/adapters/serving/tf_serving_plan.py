@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from airflow_model_ops.adapters.serving.envoy_documents import Endpoint, ModelRoute
 from airflow_model_ops.adapters.serving.tf_serving_client import LoadState, VersionStatus
-from airflow_model_ops.adapters.serving.tf_serving_config import ServedModel
+from airflow_model_ops.adapters.serving.tf_serving_config import ServedModel, parse_model_server_config
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.ports import FleetPlan, ModelPlan
 from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE
@@ -83,10 +83,21 @@ class ServingDocument:
             ) from error
 
 
+def foreign_names(document: ServingDocument) -> tuple[str, ...]:
+    """Return the models that a list sends along for others."""
+    return tuple(sorted(entry.name for entry in parse_model_server_config(document.foreign).model_config_list.config))
+
+
 def extended(document: ServingDocument, plan: FleetPlan) -> ServingDocument:
-    """Return the document with every version that a head needs warm added, labels as they were."""
+    """Return the document with every version that a head needs warm added, labels as they were.
+
+    A foreign model that somebody released without adopting it is not listed twice, which would stop the whole fleet.
+    """
     models = dict(document.models)
+    foreign = foreign_names(document)
     for model, model_plan in plan.models.items():
+        if model in foreign:
+            continue
         old = models.get(model, Listed(versions=()))
         needed = {version.number for version in model_plan.state.warm}
         versions = tuple(sorted(needed.union(old.versions)))
