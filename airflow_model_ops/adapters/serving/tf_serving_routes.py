@@ -115,8 +115,12 @@ class FleetRoutes:
         )
         self._store.write(_CLUSTERS_COPY, content)
         self._router.write_clusters(content)
+        self.wait_clusters(wait_for, urgent=urgent)
+
+    def wait_clusters(self, names: Collection[str], *, urgent: bool = False) -> None:
+        """Wait until clusters on disk are active in every router; ``urgent`` as in :meth:`write_clusters`."""
         try:
-            self._router.wait_clusters_active(wait_for, deadline_seconds=self._confirm_seconds)
+            self._router.wait_clusters_active(names, deadline_seconds=self._confirm_seconds)
         except RouterUnreachable as error:
             if not urgent:
                 raise

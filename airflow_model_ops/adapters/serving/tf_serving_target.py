@@ -149,23 +149,31 @@ class TfServingTarget:
             for model in sorted(models - ready)
             if (route := planning.interim_route(one_pass.plan.models[model], routes.get(model))) is not None
         ]
-        if ready:
-            self._widen_clusters(one_pass, ready)
-            waits = before(ready) if before is not None else {}
-            one_pass.pending |= waits
-            ready -= waits.keys()
         if not ready and not interim:
             return
+        widened, needed = self._widened(one_pass, ready)
+        # A way back to what has its cluster already shifts first; that document then gets the new generation only.
+        shift_first = before is None and widened == self._routes.clusters()
+        if not shift_first:
+            self._write_clusters(one_pass, widened, ready=ready, wait_for=needed)
+        elif needed:
+            self._routes.wait_clusters(needed, urgent=True)
+        waits = before(ready) if before is not None and ready else {}
+        one_pass.pending |= waits
+        ready -= waits.keys()
         routes |= {route.model: route for route in interim}
         routes |= {model: planning.route_of(one_pass.plan.models[model]) for model in ready}
-        self._routes.write_routes(routes.values())
+        if ready or interim:
+            self._routes.write_routes(routes.values())
+        if shift_first and ready:
+            self._write_clusters(one_pass, widened, ready=ready, wait_for=())
         for model in ready:
             one_pass.applied[model] = {str(number): percent for number, percent in routes[model].split}
 
-    def _widen_clusters(self, one_pass: _Pass, ready: set[str]) -> None:
-        """Write the present clusters plus one for every available version of the ready models."""
+    def _widened(self, one_pass: _Pass, ready: Collection[str]) -> tuple[dict[str, ClusterSpec], set[str]]:
+        """Return the present clusters plus one for every available version of the ready models, and those they need."""
         clusters = self._routes.clusters()
-        wait_for = set()
+        needed = set()
         for model in ready:
             plan = one_pass.plan.models[model]
             for version in plan.state.warm:
@@ -173,14 +181,18 @@ class TfServingTarget:
                 if spec is not None:
                     clusters[spec.name] = spec
                     if version.number in planning.needed_numbers(plan):
-                        wait_for.add(spec.name)
-        generations = self._routes.cluster_generations()
-        generations |= {model: one_pass.plan.models[model].generation for model in ready}
+                        needed.add(spec.name)
+        return clusters, needed
+
+    def _write_clusters(
+        self, one_pass: _Pass, clusters: Mapping[str, ClusterSpec], *, ready: Collection[str], wait_for: Collection[str]
+    ) -> None:
+        plans = [one_pass.plan.models[model] for model in ready]
         self._routes.write_clusters(
             clusters.values(),
-            generations=generations,
+            generations=self._routes.cluster_generations() | {plan.model: plan.generation for plan in plans},
             wait_for=wait_for,
-            urgent=all(one_pass.plan.models[model].urgent for model in ready),
+            urgent=all(plan.urgent for plan in plans),
         )
 
     def _narrow_clusters(self, one_pass: _Pass) -> None:
