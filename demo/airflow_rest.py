@@ -214,9 +214,12 @@ class AirflowRest:
         return self.request("GET", path, params={"deserialize": True})["value"]
 
 
-def wait_until(found: Callable[[], T | None], *, timeout: float, otherwise: Callable[[], str]) -> T:
+def wait_until(
+    found: Callable[[], T | None], *, timeout: float, otherwise: Callable[[], str], every: float = _POLL_SECONDS
+) -> T:
     """Poll until ``found`` returns something true, and return it.
 
+    :param every: seconds between two looks.
     :raises AirflowRestError: after ``timeout`` seconds, with the sentence that ``otherwise`` gives.
     """
     deadline = time.monotonic() + timeout
@@ -226,7 +229,7 @@ def wait_until(found: Callable[[], T | None], *, timeout: float, otherwise: Call
             return value
         if time.monotonic() > deadline:
             raise AirflowRestError(otherwise())
-        time.sleep(_POLL_SECONDS)
+        time.sleep(every)
 
 
 def _checked(answer: requests.Response) -> Any:

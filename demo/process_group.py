@@ -109,6 +109,14 @@ class Watchdog:
         self._process.stdin.flush()
 
 
+def end_descendants() -> None:
+    """Kill what this process has started and not stopped: nothing, unless a signal came in the middle of a start."""
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=5)
+
+
 def _session(leader: int) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _session_id(process.pid) == leader]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,10 +50,14 @@ class StackSettings:
 
 
 class Stack:
-    """Starts all parts on entry and stops them on exit, whatever happens in between."""
+    """Starts all parts on entry and stops them on exit, whatever happens in between.
 
-    def __init__(self, settings: StackSettings) -> None:
+    :param tell: Called with a short sentence whenever a part is up.
+    """
+
+    def __init__(self, settings: StackSettings, *, tell: Callable[[str], None] | None = None) -> None:
         self._settings = settings
+        self._tell = tell or _say_nothing
         self._exits = ExitStack()
         self.work = settings.work.resolve()
         self.repository = self.work / "models"
@@ -115,8 +120,11 @@ class Stack:
         self.envoy = self._exits.enter_context(
             EnvoyProcess(config_dir=self._envoy_dir, work_dir=self.work / "envoy", settings=settings)
         )
+        self._watch(self.envoy.pid)
         traffic_port = self._start_traffic()
+        self._tell(f"Envoy and its traffic are up: {self._settings.rate:g} requests per second")
         self._ports = [self._wait_for_ports(path) for path in waiting]
+        self._tell(f"{len(waiting)} model servers are up, with nothing to serve yet")
         jobs = [
             ScrapeJob(name="envoy", targets=(_address(self.envoy.admin_url),), path="/stats/prometheus"),
             ScrapeJob(name="clients", targets=(f"127.0.0.1:{traffic_port}",)),
@@ -127,6 +135,8 @@ class Stack:
             ),
         ]
         self.prometheus = self._exits.enter_context(PrometheusProcess(jobs, work_dir=self.work / "prometheus"))
+        self._watch(self.prometheus.pid)
+        self._tell("Prometheus is up")
         self.airflow = self._exits.enter_context(
             AirflowRig(
                 self.work / "airflow",
@@ -135,6 +145,7 @@ class Stack:
                 env={"AIRFLOW__MODEL_OPS__MODELS_DIR": str(self._settings.models_dir), **self._settings.airflow_env},
             )
         )
+        self._tell("Airflow is up: API server, scheduler, DAG processor and triggerer")
 
     def _start_server(self, index: int) -> Path:
         name = f"model-server-{index + 1}"
@@ -174,9 +185,17 @@ class Stack:
     def _run(self, name: str, command: list[str]) -> ProcessGroup:
         env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "", "NO_PROXY": "127.0.0.1"}
         group = ProcessGroup.start(command, env=env, cwd=ROOT, log=self.work / "logs" / f"{name}.log")
-        self._watchdog.watch(group.pid)
+        self._watch(group.pid)
         self._exits.callback(ProcessGroup.stop_all, [group])
         return group
+
+    def _watch(self, pid: int | None) -> None:
+        if pid is not None:
+            self._watchdog.watch(pid)
+
+
+def _say_nothing(_: str) -> None:
+    """Leave out the progress: tests have their own."""
 
 
 def _address(url: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 HEADINGS = ("version", "verdict", "why", "recovery", "sent", "failed")
-WHY_CHARS = 48
+WHY_CHARS = 40
 _GAP = "  "
 _NOTHING = "-"
 
@@ -16,8 +17,8 @@ _NOTHING = "-"
 class ReleaseRow:
     """One line of the table.
 
-    :param version: The version that was released, or rolled back to.
-    :param verdict: What became of it: `promoted`, `rolled back`, ...
+    :param version: The version that was released, or rolled back to. A newline in it goes on in the next line.
+    :param verdict: What became of it: `promoted`, `rolled back`, ...; newlines as above.
     :param why: The reason, a sentence; wrapped over several lines if long.
     :param recovery_seconds: From the first bad evidence to the last answer by the bad version; `None` where nothing had
         to recover.
@@ -49,11 +50,12 @@ def format_table(rows: Sequence[ReleaseRow]) -> str:
 
 
 def _block(row: ReleaseRow) -> list[tuple[str, ...]]:
-    """Return the row's cells, with further lines where its reason is long."""
-    why, *more = textwrap.wrap(row.why, width=WHY_CHARS) or [_NOTHING]
+    """Return the row's cells, with further lines where a text is long."""
+    why = textwrap.wrap(row.why, width=WHY_CHARS) or [_NOTHING]
     recovery = _NOTHING if row.recovery_seconds is None else f"{row.recovery_seconds:.1f} s"
-    first = (row.version, row.verdict, why, recovery, _count(row.sent), _count(row.failed))
-    return [first, *(("", "", line, "", "", "") for line in more)]
+    texts = zip_longest(row.version.split("\n"), row.verdict.split("\n"), why, fillvalue="")
+    first, *more = [tuple(line) for line in texts]
+    return [(*first, recovery, _count(row.sent), _count(row.failed)), *((*line, "", "", "") for line in more)]
 
 
 def _count(number: int) -> str:

@@ -151,7 +151,10 @@ class PrometheusProcess:
             "--log.level=warn",
         ]
         with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # In a session of its own: a Ctrl-C at the terminal is for whoever started it, who then stops things in order.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
 
     def _becomes_ready(self, *, deadline: float) -> bool:
         """Wait until it is ready; ``False`` if it ended instead."""
