@@ -12,4 +12,4 @@ _RAMP = CanaryPart(steps=(StepPart(percent=30, bake=1200),), interval=1, deadlin
 _DIGITS = usable_models()["digits"].model_copy(update={"canary": _RAMP})
 
 patient = build_release_dag(_DIGITS, dag_id="patient_release_digits")
-hurried = build_release_dag(_DIGITS, dag_id="hurried_release_digits", dagrun_timeout=timedelta(seconds=70))
+hurried = build_release_dag(_DIGITS, dag_id="hurried_release_digits", dagrun_timeout=timedelta(seconds=45))

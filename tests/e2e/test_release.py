@@ -7,7 +7,7 @@ import pytest
 from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.core.state import Actor, ActorKind
-from tests.e2e.story import GOLDEN, HOUSEKEEPING, MODEL, RELEASE, Run, Story
+from tests.e2e.story import GOLDEN, HOUSEKEEPING, MODEL, Run, Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
