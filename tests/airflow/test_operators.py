@@ -19,6 +19,7 @@ from airflow_model_ops.operators.rollback import PinGoldenOperator, RollbackMode
 from airflow_model_ops.operators.traffic import (
     AbortReleaseOperator,
     PromoteModelOperator,
+    ReleaseGuardOperator,
     ShiftTrafficOperator,
     StartCanaryOperator,
 )
@@ -367,6 +368,31 @@ class TestAbort:
 
         assert not task.outlets
         assert not context["outlet_events"]
+
+
+class TestGuard:
+    def guard(self, story: Story, release: Any) -> ReleaseGuardOperator:
+        return ReleaseGuardOperator(task_id="release_guard", model=story.model, release=release)
+
+    def test_it_ends_a_release_that_is_still_live_and_fails(self, story: Story) -> None:
+        story.serve(1)
+        release = story.start(2)
+
+        with pytest.raises(AirflowFailException, match="without a promotion"):
+            self.guard(story, release).execute(context_of())
+
+        assert story.split == {1: 100}
+
+    def test_it_is_content_with_a_promotion_also_when_that_was_rolled_back_since(self, story: Story) -> None:
+        story.serve(1)
+        release = story.start(2)
+        promote(story, release).execute(context_of())
+        assert not self.guard(story, release).execute(context_of())["changed"]
+        assert story.split == {2: 100}
+
+        rollback(story).execute(context_of())
+        assert not self.guard(story, release).execute(context_of())["changed"]
+        assert story.split == {1: 100}
 
 
 class TestRollback:
