@@ -65,7 +65,14 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
     (models / "digits.yaml").write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(_HERE / "guarded_releases.py", dags)
-    return StackSettings(work=work / "stack", models_dir=models, images=trained / "live.npz", dags_folder=dags)
+    return StackSettings(
+        work=work / "stack",
+        models_dir=models,
+        images=trained / "live.npz",
+        dags_folder=dags,
+        # Airflow's own value: the provider must not need a scheduler that notices a killed worker within seconds.
+        airflow_env={"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300"},
+    )
 
 
 def begin(stack: Stack, *, trained: Path) -> Story:

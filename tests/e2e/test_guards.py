@@ -13,7 +13,7 @@ from datetime import datetime
 import pytest
 
 from airflow_model_ops.core.log import Entry
-from tests.e2e.story import CHECK, HURRIED, LOAD, RECOVERY_SECONDS, Run, Story
+from tests.e2e.story import CHECK, HURRIED, LOAD, RECOVERY_SECONDS, WATCH, Run, Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -99,17 +99,23 @@ def test_a_triggerer_that_is_killed_and_started_again_goes_on_watching(story: St
         assert run.tasks[CHECK] == "deferred"
 
 
-def test_a_worker_that_is_killed_while_it_loads_is_made_good_without_a_person(story: Story) -> None:
+def test_what_a_killed_worker_had_committed_is_applied_and_then_taken_back_by_the_watcher(story: Story) -> None:
+    """Airflow itself would notice the death after five minutes."""
     with stable_is_untouched(story):
         run, mark = story.hasty_release(), story.newest
         with story.busy_fleet():
             story.until(lambda: _started(story, run), what="the start is committed")
             since = story.kill_worker_of(run, LOAD)
         assert made_good(story, since=since, after=mark) < RECOVERY_SECONDS, story.retold(after=mark)
-        run.reaches(CHECK, "deferred", "upstream_failed")
+        story.serves_only_stable(since=since, after=mark)
+        first, *_, last = (entry for entry in story.entries(after=mark) if entry.name in {"applied", "abort"})
+        assert first.origin.run["dag_id"] == last.origin.run["dag_id"] == WATCH
+        assert any("was abandoned" in entry.reason for entry in story.entries(after=mark))
+        assert run.row(LOAD)["state"] == "running", "Airflow has not noticed"
+        story.rest.mark_run(run.dag_id, run.run_id, state="failed")
 
 
-def test_the_watcher_finishes_what_a_killed_scheduler_s_worker_had_committed(story: Story) -> None:
+def test_a_release_goes_on_when_the_scheduler_and_its_workers_were_killed_and_started_again(story: Story) -> None:
     with stable_is_untouched(story):
         run, mark = story.hasty_release(), story.newest
         with story.busy_fleet():
