@@ -12,7 +12,7 @@ from airflow_model_ops.core.state import ServingState
 from demo.outcomes import Outcome
 from demo.record import Record
 
-BACK_WITHIN_SECONDS = 60.0
+BACK_WITHIN_SECONDS = 30.0
 """Longest from the first bad answer of a canary, or from a person's request, to the last answer by that version."""
 SENT_SHARE = 0.95
 SLOW_MS = 50.0
@@ -87,7 +87,7 @@ def _sent_away(
         found="" if held else f"run {outcome.run_state}, {outcome.verdict}, {outcome.action}: {outcome.why}",
     )
     yield _back_in_time(
-        outcome, text=f"{outcome.name} answered nobody {BACK_WITHIN_SECONDS:g} s after its first bad answer"
+        outcome, text=f"the last answer by {outcome.name} came within {BACK_WITHIN_SECONDS:g} s of its first bad one"
     )
 
 
@@ -123,7 +123,9 @@ def _taken_back(back: Outcome, *, golden: Outcome, left: Outcome) -> Iterator[Ex
         held=held,
         found="" if held else f"run {back.run_state}, stable {back.version}: {back.why}",
     )
-    yield _back_in_time(back, text=f"{left.name} answered nobody {BACK_WITHIN_SECONDS:g} s after the request")
+    yield _back_in_time(
+        back, text=f"the last answer by {left.name} came within {BACK_WITHIN_SECONDS:g} s of the request"
+    )
 
 
 def _traffic(account: Mapping[str, Any], *, last: Outcome) -> Iterator[Expectation]:
