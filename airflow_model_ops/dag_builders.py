@@ -34,8 +34,6 @@ START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC
 TAG = "model-ops"
 _WAITING_RUNS = 16
 """How many releases of one model may wait for their turn at once."""
-_RECORD: dict[str, Any] = {"trigger_rule": TriggerRule.ALL_DONE, "retries": 2, "retry_delay": timedelta(seconds=5)}
-"""Records are written after the fact, whatever it was; ML Metadata may be down for a while."""
 
 
 def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = None, **dag_kwargs: Any) -> DAG:
@@ -81,7 +79,7 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
             task_id="release_guard", model=file, release=load.output, reason="the run ended before the promotion"
         )
         cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
-        record = RecordLineageOperator(task_id="record", model=file, **_RECORD)
+        record = _record(model=file)
         last >> promote >> [abort, cleanup]
         [promote, abort] >> record  # cleanup is the leaf that makes a run fail whose release was not promoted
         guard.as_teardown(setups=load, on_failure_fail_dagrun=True)
@@ -127,7 +125,7 @@ def build_rollback_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_
             target="{{ params.target }}",
             reason="{{ params.reason }}",
         )
-        back >> RecordLineageOperator(task_id="record", model=models, choose="{{ params.model }}", **_RECORD)
+        back >> _record(model=models, choose="{{ params.model }}")
     return dag
 
 
@@ -152,7 +150,7 @@ def build_golden_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_pi
         pin = PinGoldenOperator(
             task_id="pin", model=models, choose="{{ params.model }}", version="{{ params.version or '' }}"
         )
-        pin >> RecordLineageOperator(task_id="record", model=models, choose="{{ params.model }}", **_RECORD)
+        pin >> _record(model=models, choose="{{ params.model }}")
     return dag
 
 
@@ -179,7 +177,7 @@ def build_housekeeping_dag(
         for name, file in sorted(models.items()):
             with TaskGroup(group_id=name.replace(".", "__"), group_display_name=name):
                 cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
-                cleanup >> RecordLineageOperator(task_id="record", model=file, **_RECORD)
+                cleanup >> _record(model=file)
     return dag
 
 
@@ -210,6 +208,7 @@ def build_watch_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_wat
         schedule=AssetAny(*watched) if watched else None,
         start_date=START,
         catchup=False,
+        is_paused_upon_creation=False,  # it is one of the four guards of every way back
         max_active_runs=1,
         tags=[TAG],
         **dag_kwargs,
@@ -233,6 +232,17 @@ def _ramp(file: ModelFile, load: StartCanaryOperator) -> CheckMetricsOperator:
         before >> group
         before = group
     return check
+
+
+def _record(**kwargs: Any) -> RecordLineageOperator:
+    """Return the task that writes the records after the fact, whatever it was.
+
+    As a teardown it does not decide how the run ends: a rollback that failed is shown as failed although its record was
+    written, and one that worked as a success although ML Metadata is down.
+    """
+    record = RecordLineageOperator(task_id="record", retries=2, retry_delay=timedelta(seconds=5), **kwargs)
+    record.as_teardown()
+    return record
 
 
 def _release_params() -> dict[str, Param]:
