@@ -80,8 +80,8 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
         )
         cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
         record = _record(model=file)
-        last >> promote >> [abort, cleanup]
-        [promote, abort] >> record  # cleanup is the leaf that makes a run fail whose release was not promoted
+        last >> promote >> [abort, cleanup]  # cleanup is the leaf that makes a run fail whose release was not promoted
+        [promote, abort] >> record
         guard.as_teardown(setups=load, on_failure_fail_dagrun=True)
         promote >> guard
     return dag
@@ -98,6 +98,7 @@ def build_rollback_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_
         description="Take a model back to its previous or golden version, or to one you name.",
         schedule=None,
         start_date=START,
+        is_paused_upon_creation=False,  # nobody should have to switch it on at 3 a.m.
         catchup=False,
         max_active_runs=_WAITING_RUNS,
         params={
@@ -137,6 +138,7 @@ def build_golden_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_pi
         description="Pin the known-good version of a model.",
         schedule=None,
         start_date=START,
+        is_paused_upon_creation=False,  # nobody should have to switch it on at 3 a.m.
         catchup=False,
         params={
             "model": Param(names[0] if len(names) == 1 else None, type="string", enum=names, title="Model"),
