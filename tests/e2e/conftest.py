@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import string
 import subprocess
@@ -76,8 +77,12 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
 
 
 def begin(stack: Stack, *, trained: Path) -> Story:
-    """Let the scheduler run the DAGs."""
+    """Keep the connections where people keep them, in Airflow's database; let the scheduler run the DAGs."""
     rest = stack.airflow.rest
+    for connection_id, fields in stack.connections.items():
+        extra = json.dumps(fields.get("extra", {}))
+        body = {**fields, "extra": extra, "connection_id": connection_id.replace("_default", "_kept")}
+        rest.request("POST", "connections", json=body)
     for dag in (RELEASE, PATIENT, HURRIED, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
         rest.wait_for_dag(dag, timeout=120)
         rest.unpause(dag)

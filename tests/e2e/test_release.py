@@ -103,7 +103,6 @@ def test_a_person_rolls_back_to_the_previous_and_then_to_the_golden_version_over
     story: Story, first_release: Run, promoted: Run, harmed: Run
 ) -> None:
     first, second = (run.returned("push")["version"] for run in (first_release, promoted))
-    story.trigger(GOLDEN, {"model": MODEL, "version": second}).ends("success")
     mark = story.newest
     for target, expected in (("previous", first), ("golden", second)):
         reason = f"customers complain, back to {target}"
@@ -116,6 +115,7 @@ def test_a_person_rolls_back_to_the_previous_and_then_to_the_golden_version_over
         assert returned["version"] == expected
         story.clients_see_only(next(iter(returned["split"])))
         assert _asset_event(story, run)["version"] == expected
+        story.trigger(GOLDEN, {"model": MODEL, "version": second}).ends("success")
 
 
 def test_old_versions_are_retired_and_the_ledger_holds_each_log_entry_once(
