@@ -16,6 +16,11 @@ chmod 0755 /model-ops/repository /model-ops/envoy
 # As Airflow's user: what root wrote, Airflow could not replace later.
 as_airflow() { setpriv --reuid airflow --regid 0 --clear-groups env HOME=/home/airflow "$@"; }
 
+# TF Serving does not start without the file; an empty list serves nothing until the first release.
+as_airflow mkdir -p /model-ops/repository/_fleets/default
+list=/model-ops/repository/_fleets/default/models.config
+as_airflow bash -c "[ -e $list ] || printf 'model_config_list {\n}\n' > $list"
+
 as_airflow /entrypoint airflow db migrate
 as_airflow /entrypoint python - <<'PYTHON'
 from pathlib import Path
