@@ -58,7 +58,7 @@ class Story:
                 self._plain(where_to_look(stack))
                 held = self._release_and_report(stack, training.out)
                 if stay:
-                    self._stay()
+                    self._stay(stack)
         self.held = self._last_account(self._work / "stack" / "traffic.json") and held
 
     def _release_and_report(self, stack: Stack, trained: Path) -> bool:
@@ -83,7 +83,6 @@ class Story:
         expected = expectations(scenario.outcomes, record=record, account=account, golden_run=golden_run)
         outcomes = list(scenario.outcomes.values())
         self._plain(report(outcomes, account=account, expected=expected, seconds=tell.seconds))
-        self._plain(where_to_look(stack))
         return all(expectation.held for expectation in expected)
 
     def _write_model_file(self, trained: Path) -> Path:
@@ -93,7 +92,8 @@ class Story:
         (directory / f"{MODEL}.yaml").write_text(text, encoding="utf-8")
         return directory
 
-    def _stay(self) -> None:
+    def _stay(self, stack: Stack) -> None:
+        self._plain(where_to_look(stack))
         self._tell.plain("\nEverything goes on serving. Ctrl-C stops it all.")
         try:
             signal.pause()
