@@ -13,7 +13,7 @@ from datetime import datetime
 import pytest
 
 from airflow_model_ops.core.log import Entry
-from tests.e2e.story import CHECK, HURRIED, LOAD, RECOVERY_SECONDS, WATCH, Run, Story
+from tests.e2e.story import CHECK, HURRIED, LOAD, RECOVERY_SECONDS, SHIFT, WATCH, Run, Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -70,7 +70,7 @@ def test_marking_the_run_failed_takes_the_canary_back_and_the_run_stays_failed(s
 def test_a_run_that_times_out_takes_its_canary_back(story: Story) -> None:
     with stable_is_untouched(story):
         run, mark = story.hasty_release(dag=HURRIED), story.newest
-        story.until(lambda: _started(story, run), what="the canary starts before the run times out")
+        story.until(lambda: _has(story, run, "start_canary"), what="the canary starts before the run times out")
         run.ends("failed")
         assert "ended" in taken_back(story, since=run.ended_at, after=mark)
 
@@ -99,19 +99,26 @@ def test_a_triggerer_that_is_killed_and_started_again_goes_on_watching(story: St
         assert run.tasks[CHECK] == "deferred"
 
 
-def test_what_a_killed_worker_had_committed_is_applied_and_then_taken_back_by_the_watcher(story: Story) -> None:
+@pytest.mark.parametrize(
+    ("task", "committed"), [(SHIFT, "shift"), pytest.param(LOAD, "start_canary", marks=pytest.mark.slow)]
+)
+def test_what_a_killed_worker_had_committed_is_applied_and_then_taken_back_by_the_watcher(
+    story: Story, task: str, committed: str
+) -> None:
     """Airflow itself would notice the death after five minutes."""
     with stable_is_untouched(story):
         run, mark = story.hasty_release(), story.newest
+        if task == SHIFT:
+            made_good(story, since=time.time(), after=mark)  # the load
+            mark = story.newest
         with story.busy_fleet():
-            story.until(lambda: _started(story, run), what="the start is committed")
-            since = story.kill_worker_of(run, LOAD)
-        assert made_good(story, since=since, after=mark) < RECOVERY_SECONDS, story.retold(after=mark)
-        story.serves_only_stable(since=since, after=mark)
+            story.until(lambda: _has(story, run, committed), what=f"{committed} is committed")
+            since = story.kill_worker_of(run, task)
+        assert story.serves_only_stable(since=since, after=mark) < RECOVERY_SECONDS, story.retold(after=mark)
         first, *_, last = (entry for entry in story.entries(after=mark) if entry.name in {"applied", "abort"})
         assert first.origin.run["dag_id"] == last.origin.run["dag_id"] == WATCH
         assert any("was abandoned" in entry.reason for entry in story.entries(after=mark))
-        assert run.row(LOAD)["state"] == "running", "Airflow has not noticed"
+        assert run.row(task)["state"] == "running", "Airflow has not noticed"
         story.rest.mark_run(run.dag_id, run.run_id, state="failed")
 
 
@@ -119,7 +126,7 @@ def test_a_release_goes_on_when_the_scheduler_and_its_workers_were_killed_and_st
     with stable_is_untouched(story):
         run, mark = story.hasty_release(), story.newest
         with story.busy_fleet():
-            story.until(lambda: _started(story, run), what="the start is committed")
+            story.until(lambda: _has(story, run, "start_canary"), what="the start is committed")
             since = story.kill_component("scheduler")
         story.restart_component("scheduler")
         assert made_good(story, since=since, after=mark) < RECOVERY_SECONDS, story.retold(after=mark)
@@ -166,8 +173,7 @@ def _lease(story: Story, run: Run) -> float:
     )
 
 
-def _started(story: Story, run: Run) -> bool:
-    return any(
-        entry.name == "start_canary" and entry.release and entry.release.release == run.release_id
-        for entry in story.entries()
-    )
+def _has(story: Story, run: Run, action: str) -> bool:
+    """Whether a transition of the run's release is in the log."""
+    fences = [entry.release for entry in story.entries() if entry.name == action]
+    return any(fence is not None and fence.release == run.release_id for fence in fences)
