@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.control.step_check import StepOutcome
     from airflow_model_ops.hooks.wiring import Fleet
 
 TRAFFIC_RETRIES = 3
@@ -139,7 +140,8 @@ class TrafficOperator(ModelOperator):
 class ReleaseOperator(TrafficOperator):
     """Base of operators that act for a started release.
 
-    When a person holds the model, the task waits in the triggerer until it is resumed, and then acts.
+    When a person holds the model, the task waits in the triggerer until it is resumed, and then acts. A canary that gets
+    traffic meanwhile is watched by the checks of its step as before: a hold stops its rise, not its way back.
 
     :param release: What ``StartCanaryOperator`` returned. (templated)
     """
@@ -157,17 +159,37 @@ class ReleaseOperator(TrafficOperator):
                 return self.act(context)
             except ModelOnHold as held:
                 self.log.info("model=%s waits: %s", self.model_file.model, held)
-        return self._wait_for_resume()
+        return self._wait_for_resume(context)
+
+    def execute_watched(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Go on when the step is safe and nobody holds; fail with the trigger's words if the release ended."""
+        check_outcome(event)
+        return self.execute(context)
 
     def execute_resumed(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on; if the release has ended meanwhile, the rules of the state say so."""
         self.log.info("model=%s resumed=%s", self.model_file.model, event["resumed"])
         return self.execute(context)
 
-    def _wait_for_resume(self) -> NoReturn:
+    def _wait_for_resume(self, context: Context) -> NoReturn:
+        from airflow_model_ops.triggers.canary import CanaryStepTrigger
         from airflow_model_ops.triggers.turn import ResumeTrigger
 
         fence = fence_of(self.release)
+        step = self._step_with_traffic(context)
+        if step is not None:
+            self.defer(
+                trigger=CanaryStepTrigger(
+                    model=self.model_file.model_dump(mode="json"),
+                    version=str(self.release["version"]),
+                    release=fence.release,
+                    attempt=fence.attempt,
+                    step=step,
+                    run=dict(origin_of(context).run),
+                ),
+                method_name="execute_watched",
+                timeout=LONGEST_WAIT,
+            )
         self.defer(
             trigger=ResumeTrigger(
                 model=self.model_file.model_dump(mode="json"),
@@ -178,3 +200,29 @@ class ReleaseOperator(TrafficOperator):
             method_name="execute_resumed",
             timeout=LONGEST_WAIT,
         )
+
+    def _step_with_traffic(self, context: Context) -> int | None:
+        """Return the index of the step whose share the canary gets now; ``None`` if it gets none or no step's."""
+        with told_to_airflow():
+            state, steps = self.control(context).state, self.model_file.policy().steps
+        if state.canary is None or state.canary.percent == 0:
+            return None
+        if state.stable is None:  # a first release gets everything at once, and its last step judges
+            return len(steps) - 1
+        return next((index for index, step in enumerate(steps) if step.percent == state.canary.percent), None)
+
+
+def check_outcome(event: Mapping[str, Any]) -> StepOutcome:
+    """Return how a watched step ended, from its trigger's event.
+
+    :raises AirflowFailException: in the trigger's words, if the release ended with it.
+    """
+    from airflow_model_ops.control.step_check import StepOutcome, StepResult
+
+    if "error" in event:
+        raise AirflowFailException(event["error"])
+    outcome = StepOutcome.from_json(event)
+    if outcome.result in {StepResult.ABORTED, StepResult.PRE_EMPTED}:
+        verdict = f"{outcome.verdict.value}: " if outcome.verdict else ""
+        raise AirflowFailException(f"{verdict}{outcome.reason}")
+    return outcome

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
-
-from airflow_model_ops.operators.base import APPLY_SECONDS, LONGEST_WAIT, ReleaseOperator, fence_of, origin_of
+from airflow_model_ops.operators.base import (
+    APPLY_SECONDS,
+    LONGEST_WAIT,
+    ReleaseOperator,
+    check_outcome,
+    fence_of,
+    origin_of,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -62,15 +67,8 @@ class CheckMetricsOperator(ReleaseOperator):
         event: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return what the trigger decided, or fail with its words."""
-        from airflow_model_ops.control.step_check import StepOutcome, StepResult
-
-        if "error" in event:
-            raise AirflowFailException(event["error"])
-        outcome = StepOutcome.from_json(event)
+        outcome = check_outcome(event)
         self.log.info(
             "step=%d result=%s verdict=%s reason=%s", self.step, outcome.result, outcome.verdict, outcome.reason
         )
-        if outcome.result in {StepResult.ABORTED, StepResult.PRE_EMPTED}:
-            verdict = f"{outcome.verdict.value}: " if outcome.verdict else ""
-            raise AirflowFailException(f"{verdict}{outcome.reason}")
         return outcome.to_json()

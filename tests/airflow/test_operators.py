@@ -52,6 +52,9 @@ def rollback(story: Story, target: str = "previous") -> RollbackModelOperator:
     return RollbackModelOperator(task_id="rollback", model=story.model, target=target, reason="it smells")
 
 
+SAFE_EVENT = {"result": "passed", "verdict": "SAFE", "reason": "fine", "evidence": "evidence/r/x"}
+
+
 class TestErrors:
     def test_an_error_that_no_retry_mends_fails_the_task_at_once(self, story: Story) -> None:
         story.serve(1)
@@ -267,12 +270,44 @@ class TestShiftAndPromote:
 
         with pytest.raises(TaskDeferred) as waiting:
             make(story, release).execute(context_of())
-        assert waiting.value.method_name == "execute_resumed"
+        assert waiting.value.method_name == "execute_watched"
         assert story.split == {1: 90, 2: 10}
 
         story.control(PERSON).resume(reason="fine")
-        make(story, release).execute_resumed(context_of(), {"resumed": True})
+        make(story, release).execute_watched(context_of(), SAFE_EVENT)
         assert story.split[2] > 10
+
+    @pytest.mark.parametrize("make", [shift, promote])
+    def test_a_held_canary_with_traffic_is_watched_by_its_step_and_may_still_be_taken_back(
+        self, story: Story, make: Callable[[Story, Any], ShiftTrafficOperator]
+    ) -> None:
+        """A hold stops the rise, never the way back; nobody must be on trial without a judge."""
+        story.serve(1)
+        release = story.start(2)
+        story.control(PERSON).hold(reason="audit")
+
+        with pytest.raises(TaskDeferred) as waiting:
+            make(story, release).execute(context_of())
+        path, kwargs = waiting.value.trigger.serialize()
+        assert path.endswith("CanaryStepTrigger")
+        assert (kwargs["release"], kwargs["step"]) == ("r", 0)
+
+        harm = {"result": "aborted", "verdict": "HARM", "reason": "errors 9 %", "evidence": "e"}
+        with pytest.raises(AirflowFailException, match="HARM: errors 9 %"):
+            make(story, release).execute_watched(context_of(), harm)
+
+    def test_a_held_canary_without_traffic_waits_for_the_resume_alone(self, story: Story) -> None:
+        story.serve(1)
+        release = story.start(2, percent=0)
+        story.control(PERSON).hold(reason="audit")
+
+        with pytest.raises(TaskDeferred) as waiting:
+            shift(story, release).execute(context_of())
+        assert waiting.value.method_name == "execute_resumed"
+
+        story.control(PERSON).resume(reason="fine")
+        shift(story, release).execute_resumed(context_of(), {"resumed": True})
+        assert story.split[2] >= 10
 
 
 class TestCheck:
