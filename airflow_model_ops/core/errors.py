@@ -31,6 +31,12 @@ class InvalidConfig(ModelOpsError, ValueError):
         self.mistakes = tuple(mistakes)
 
 
+class ConnectionUnavailable(ModelOpsError):
+    """Airflow gave no such connection: nobody defined it, or Airflow could not be asked. A retry helps in the latter case."""
+
+    retryable = True
+
+
 class InvalidState(ModelOpsError, ValueError):
     """A serving state or a log entry contradicts itself or cannot be read. A retry does not help."""
 

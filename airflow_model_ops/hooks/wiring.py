@@ -20,7 +20,7 @@ from airflow_model_ops.config.fleet import FleetConfig
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile
 from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.core.checks import Arm
-from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.errors import ConnectionUnavailable
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.ports import Clock, MetricSource, Repository, Target
 from airflow_model_ops.core.state import ServingState
@@ -45,7 +45,10 @@ class FleetConnections:
 
 
 def fetch_connections(ids: ConnectionsPart) -> FleetConnections:
-    """Fetch the connections of a model's repository and fleet."""
+    """Fetch the connections of a model's repository and fleet.
+
+    :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
+    """
     return FleetConnections(repository=_fetch(ids.repository), target=_fetch(ids.target))
 
 
@@ -119,7 +122,8 @@ def standing_in(fleet: Fleet, *, metrics: MetricSource | None = None) -> Iterato
 def open_fleet_of(ids: ConnectionsPart) -> Fleet:
     """Open the repository and the fleet of a model's connections.
 
-    :raises InvalidConfig: if a connection is missing or wrong.
+    :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
+    :raises InvalidConfig: if a connection is wrong.
     """
     return _stand_ins[-1].fleet if _stand_ins else open_fleet(fetch_connections(ids))
 
@@ -134,7 +138,8 @@ async def aopen_fleet_of(ids: ConnectionsPart) -> Fleet:
 def open_repository_of(ids: ConnectionsPart) -> Repository:
     """Open the repository of a model's connections alone, for those who only read the log.
 
-    :raises InvalidConfig: if the connection is missing or wrong.
+    :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
+    :raises InvalidConfig: if the connection is wrong.
     """
     return _stand_ins[-1].fleet.repository if _stand_ins else repository_of(_fetch(ids.repository))
 
@@ -149,7 +154,8 @@ async def aopen_repository_of(ids: ConnectionsPart) -> Repository:
 def open_source_of(ids: ConnectionsPart) -> MetricSource:
     """Open the metric source of a model's connections.
 
-    :raises InvalidConfig: if the connection is missing or wrong.
+    :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
+    :raises InvalidConfig: if the connection is wrong.
     """
     from airflow_model_ops.hooks.prometheus import source_of
 
@@ -173,19 +179,21 @@ def _fetch(conn_id: str) -> Connection:
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise _undefined(conn_id) from None
+        raise _unavailable(conn_id) from None
 
 
 async def _afetch(conn_id: str) -> Connection:
     try:
         return await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException:
-        raise _undefined(conn_id) from None
+        raise _unavailable(conn_id) from None
 
 
-def _undefined(conn_id: str) -> InvalidConfig:
-    return InvalidConfig(
-        f"connection {conn_id!r} is not defined; create it in Airflow, or name another one in the model's YAML file"
+def _unavailable(conn_id: str) -> ConnectionUnavailable:
+    """Airflow tells a connection that nobody defined and an API server in trouble with the same words."""
+    return ConnectionUnavailable(
+        f"connection {conn_id!r} is not defined, or Airflow's API server did not answer; create it in Airflow, or name "
+        "another one in the model's YAML file; if it is there, look at the API server's log"
     )
 
 
