@@ -9,7 +9,7 @@ round once more before it lets go of the lock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_model_ops.control.commit import Committer, seconds_of
 from airflow_model_ops.control.heads import Head, applied_fact, fleet_plan, read_head, read_heads
@@ -143,8 +143,7 @@ class FleetApplier:
             progress = self._target.apply(plan, focus=frozenset(waiting | ({model} if model else set())))
             now = read_heads(self._repository, fleet=self._fleet)
             moved = _moved(heads, now)
-            for name in progress.applied.keys() - moved:
-                self._record(name, heads[name], progress)
+            progress = self._recorded(progress, {name: head for name, head in heads.items() if name not in moved})
             if not moved:
                 return heads, progress
             heads = now
@@ -163,6 +162,17 @@ class FleetApplier:
 
     def _plan(self, heads: dict[str, Head]) -> FleetPlan:
         return fleet_plan(heads, fleet=self._fleet, now=self._clock.now())
+
+    def _recorded(self, progress: Progress, heads: Mapping[str, Head]) -> Progress:
+        """Append the facts; a model whose log cannot be written stays pending and stops no other."""
+        unwritten: dict[str, str] = {}
+        for name in progress.applied.keys() & heads.keys():
+            try:
+                self._record(name, heads[name], progress)
+            except (ModelOpsError, OSError) as error:
+                unwritten[name] = f"it serves, which could not be recorded: {error}"
+        applied = {name: split for name, split in progress.applied.items() if name not in unwritten}
+        return replace(progress, applied=applied, pending={**progress.pending, **unwritten})
 
     def _record(self, model: str, head: Head, progress: Progress) -> None:
         self._repository.refresh_links(model, head.state)

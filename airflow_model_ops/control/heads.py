@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_model_ops.control.commit import head_state, seconds_of
-from airflow_model_ops.core.errors import InvalidState
+from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import FleetPlan, Log, ModelPlan, Repository
 from airflow_model_ops.core.state import ServingState
@@ -70,17 +70,21 @@ def read_head(log: Log) -> Head | None:
     )
 
 
-def read_heads(repository: Repository, *, fleet: str) -> dict[str, Head]:
+def read_heads(repository: Repository, *, fleet: str, unread: dict[str, str] | None = None) -> dict[str, Head]:
     """Return the heads of all models that a fleet serves, by model name.
 
     A model whose log cannot be read is left out, which leaves what it serves as it is: the others must go on.
+
+    :param unread: Is given those models, of this fleet or another, with the reason.
     """
     heads: dict[str, Head] = {}
     for model in repository.models():
         try:
             head = read_head(repository.log(model))
-        except InvalidState as error:
+        except (ModelOpsError, OSError) as error:
             _log.error("model %r of fleet %r is left as it serves: %s", model, fleet, error)
+            if unread is not None:
+                unread[model] = str(error)
             continue
         if head is not None and head.state.fleet == fleet:
             heads[model] = head

@@ -65,11 +65,14 @@ class Upkeep:
         unapplied, abandoned = [], []
         for model, head in sorted(heads.items()):
             keeper = self._keeper(model)
-            if head.state.release is not None and keeper.has_expired(head.state.release):
-                abandoned.append(model)
-            waits = head.applied_at is None or derived.get(model) != head.generation
-            if waits and head.age_seconds(now) > GRACE_SECONDS and not self._is_worked_on(keeper, head):
-                unapplied.append(model)
+            try:
+                if head.state.release is not None and keeper.has_expired(head.state.release):
+                    abandoned.append(model)
+                waits = head.applied_at is None or derived.get(model) != head.generation
+                if waits and head.age_seconds(now) > GRACE_SECONDS and not self._is_worked_on(keeper, head):
+                    unapplied.append(model)
+            except (ModelOpsError, OSError) as error:
+                _log.error("cannot look after model %r of fleet %r now: %s", model, self._fleet, error)
         return Neglected(unapplied=tuple(unapplied), abandoned=tuple(abandoned))
 
     def reconcile(self, *, deadline_seconds: float) -> Reconciled:
@@ -79,10 +82,10 @@ class Upkeep:
         """
         done: dict[str, str] = {}
         failed: dict[str, str] = {}
-        for model, head in read_heads(self._repository, fleet=self._fleet).items():
+        for model, head in read_heads(self._repository, fleet=self._fleet, unread=failed).items():
             try:
                 self._end_if_abandoned(model, head.state, done)
-            except ModelOpsError as error:
+            except (ModelOpsError, OSError) as error:
                 failed[model] = str(error)
         for model in self._applier.unapplied():
             if self._is_left_to_its_author(model):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_model_ops.control.leases import WORKING_SECONDS
 from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.control.upkeep import GRACE_SECONDS, Neglected, Upkeep
-from airflow_model_ops.core.errors import CommitConflict
+from airflow_model_ops.core.errors import CommitConflict, RepositoryUnavailable
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.versioning import Scheme, Version, VersionNaming
@@ -209,3 +211,43 @@ class TestReconcile:
 
         assert result.failed == {}
         assert fleet.clock.now() - before < 1
+
+
+class TestOneModelsFilesThatCannotBeRead:
+    def test_a_log_is_reported_and_stops_no_other_model(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        fleet.control("b").rollback(reason="killed here")
+        monkeypatch.setattr(fleet.repository.log("a"), "last", away)
+
+        assert fleet.neglected_after(10) == Neglected(unapplied=("b",))
+        result = fleet.upkeep.reconcile(deadline_seconds=5)
+
+        assert fleet.split("b") == {1: 100}
+        assert result.failed == {"a": "the file server does not answer"}
+
+    def test_a_lease_is_reported_and_stops_no_other_model(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        fleet.start("a")
+        fleet.control("b").rollback(reason="killed here")
+        real = fleet.repository.leases
+        monkeypatch.setattr(fleet.repository, "leases", lambda model: away() if model == "a" else real(model))
+
+        assert fleet.neglected_after(10) == Neglected(unapplied=("b",))
+        result = fleet.upkeep.reconcile(deadline_seconds=5)
+
+        assert fleet.split("b") == {1: 100}
+        assert result.failed == {"a": "the file server does not answer"}
+
+    def test_a_log_that_cannot_be_written_stops_no_other_model(
+        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for model in ("a", "b"):
+            fleet.control(model).rollback(reason="killed here")
+        monkeypatch.setattr(fleet.repository.log("a"), "put_if_absent", away)
+
+        result = fleet.upkeep.reconcile(deadline_seconds=1)
+
+        assert fleet.split("b") == {1: 100}
+        assert (set(result.done), set(result.failed)) == ({"b"}, {"a"})
+
+
+def away(*_: object) -> Any:
+    raise RepositoryUnavailable("the file server does not answer")
