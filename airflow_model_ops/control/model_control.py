@@ -17,6 +17,7 @@ from airflow_model_ops.control.leases import LeaseKeeper
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import (
     ModelOpsError,
+    PreEmpted,
     TransitionRefused,
     VersionAltered,
     VersionExists,
@@ -134,8 +135,10 @@ class ModelControl:
 
         :raises VersionNotFound: if the repository does not hold its files.
         :raises ServerUnreachable: or RouterUnreachable, before anything is committed.
+        :raises PreEmpted: if this attempt or a newer one of the release started before and has ended since.
         :raises TransitionRefused: if the rules forbid it.
         """
+        self._require_not_ended(fence)
         self.repository.path(self.model, version)
         self.target.check()
         started = LiveRelease(
@@ -162,7 +165,16 @@ class ModelControl:
         return self._commit(lambda state: transitions.shift(state, fence=fence, percent=percent), fence=fence)
 
     def promote(self, version: Version, *, fence: Fence, proof: str, evidence: str | None = None) -> Commit:
-        """Make the canary stable; servers and routers must answer first."""
+        """Make the canary stable; servers and routers must answer first, unless an earlier try has done it."""
+        if self.was_promoted(fence):
+            state, generation = self.committer.head()
+            return Commit(
+                state=state,
+                generation=generation,
+                reason=f"{version} was promoted by an earlier try",
+                changed=False,
+                version=version,
+            )
         self.target.check()
         commit = self._commit(
             lambda state: transitions.promote(state, fence=fence, version=version, proof=proof),
@@ -274,6 +286,22 @@ class ModelControl:
         self, decide: Callable[[ServingState], Decision], *, fence: Fence | None, evidence: str | None = None
     ) -> Commit:
         return self.committer.commit(decide, origin=self.origin, release=fence, evidence=evidence)
+
+    def _require_not_ended(self, fence: Fence) -> None:
+        """The state remembers only the release that ended last; a retry may come after the next one has ended, too."""
+        if self.state.is_live(fence):
+            return
+        entry = self.committer.log.last()
+        for _ in range(REQUEST_LOOKBACK):
+            if entry is None:
+                return
+            started = entry.release if entry.action is Action.START_CANARY else None
+            if started and started.release == fence.release and started.attempt >= fence.attempt:
+                raise PreEmpted(
+                    f"pre-empted: release {fence.release!r} attempt {started.attempt} started before and is no longer "
+                    "live; clear its task to start a new attempt"
+                )
+            entry = self.committer.log.read(entry.sequence - 1)
 
     def _named_target(self, state: ServingState, to: str | None) -> Version | None:
         if to is None or to == "previous":

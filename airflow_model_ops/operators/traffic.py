@@ -144,9 +144,12 @@ class PromoteModelOperator(ReleaseOperator):
         version = control.naming.parse(self.release["version"])
         commit = control.promote(version, fence=fence, proof=_sentence(self.proof))
         self.log.info("model=%s release=%s %s", control.model, fence.release, commit.reason)
-        applied = control.apply(deadline_seconds=APPLY_SECONDS)
+        # A late retry may find the next release, whose load the fleet's apply waits for, or a way back.
+        seconds = APPLY_SECONDS if commit.changed else max(APPLY_SECONDS, self.model_file.policy().load_seconds)
+        applied = control.apply(deadline_seconds=seconds)
+        stable = commit.state.stable or version
         extra: dict[str, Any] = {
-            "version": version.name,
+            "version": stable.name,
             "split": applied.split,
             "reason": commit.reason,
             "run": fence.release,

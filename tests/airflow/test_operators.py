@@ -247,6 +247,21 @@ class TestShiftAndPromote:
 
         assert story.names.count("promote") == 2  # one of version 1, one of version 2
 
+    def test_a_promotion_whose_worker_died_after_the_commit_is_finished_though_the_next_release_started(
+        self, story: Story
+    ) -> None:
+        story.serve(1)
+        release = story.start(2)
+        fence = Fence(release=release["release"], attempt=1)
+        story.control().promote(story.v(2), fence=fence, proof="it was good")
+        story.start(3, percent=0, release="next")
+        context = context_of(try_number=2)
+
+        promote(story, release).execute(context)
+
+        assert context["outlet_events"][model_asset(DIGITS)].extra["version"] == "digits-v2.0.0"
+        assert story.split == {2: 100}
+
     @pytest.mark.parametrize("make", [shift, promote])
     def test_a_late_one_fails_at_once_and_changes_nothing(
         self, story: Story, make: Callable[[Story, Any], ShiftTrafficOperator]

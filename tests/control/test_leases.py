@@ -10,7 +10,7 @@ import pytest
 
 from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.control.leases import HANDOVER_SECONDS, WORKING_SECONDS, LeaseKeeper
-from airflow_model_ops.core.errors import ModelOnHold, ReleaseBusy, RepositoryUnavailable
+from airflow_model_ops.core.errors import ModelOnHold, PreEmpted, ReleaseBusy, RepositoryUnavailable
 from airflow_model_ops.core.ports import Lease, Repository
 from airflow_model_ops.core.state import Fence, LiveRelease
 from tests.adapters.envoy_rig import eventually
@@ -140,6 +140,20 @@ def test_an_abandoned_release_gives_way_to_the_next_one(fleet: MemoryFleet) -> N
         control.start_canary(version(2), fence=Fence(release="r2", attempt=1))
     fleet.clock.sleep(WORKING_SECONDS + 1)
     assert control.start_canary(version(2), fence=Fence(release="r2", attempt=1)).state.release is not None
+
+
+def test_a_late_retry_does_not_start_an_ended_release_again_though_another_one_has_ended_since(
+    fleet: MemoryFleet,
+) -> None:
+    control = fleet.control()
+    for major in (1, 2):
+        fence = Fence(release=f"r{major}", attempt=1)
+        control.start_canary(version(major), fence=fence)
+        control.abort(reason="a person's wish", fence=fence)
+    with pytest.raises(PreEmpted, match="'r1' attempt 1 started before"):
+        control.start_canary(version(1), fence=Fence(release="r1", attempt=1))
+    assert fleet.repository.leases("digits") == ()
+    assert control.start_canary(version(1), fence=FENCE).state.is_live(FENCE)
 
 
 def test_a_refused_start_leaves_no_lease_and_a_refused_retry_keeps_that_of_its_live_release(
