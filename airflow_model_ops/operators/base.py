@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from airflow_model_ops.config.model_file import ModelFile, load_model_file
-from airflow_model_ops.core.errors import ModelOnHold, ModelOpsError
+from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_for_way_back, load_model_file
+from airflow_model_ops.core.errors import InvalidConfig, ModelOnHold, ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
 
@@ -60,6 +60,15 @@ def release_id(dag_id: str, run_id: str) -> str:
     return f"{dag_id}/{run_id}"
 
 
+def attempt_of(context: Context, *, retries: int | None) -> int:
+    """Return which attempt a task runs for: a person's clear starts a new one, an automatic retry does not.
+
+    Source of the rule: Airflow adds the tries made so far to ``max_tries`` when it clears a task, and leaves it alone when
+    it retries.
+    """
+    return int(context["ti"].max_tries - (retries or 0) + 1)
+
+
 def fence_of(release: Mapping[str, Any]) -> Fence:
     """Return the fence that ``StartCanaryOperator`` handed on by XCom.
 
@@ -86,7 +95,11 @@ class ModelOperator(BaseOperator):
     ui_color = "#e8f0fe"
 
     def __init__(
-        self, *, model: ModelFile | Mapping[str, ModelFile] | str | Path, choose: str | None = None, **kwargs: Any
+        self,
+        *,
+        model: ModelIdentity | Mapping[str, ModelIdentity] | str | Path,
+        choose: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
@@ -94,8 +107,20 @@ class ModelOperator(BaseOperator):
 
     @property
     def model_file(self) -> ModelFile:
-        """The loaded file of the model."""
-        if isinstance(self.model, ModelFile):
+        """The loaded file of the model, which must be right as a whole."""
+        if isinstance(self.model, (str, Path)):
+            return load_model_file(self.model)
+        file = self.identity
+        if not isinstance(file, ModelFile):
+            raise InvalidConfig(
+                f"the YAML file of model {file.model!r} has a mistake, so it can only be taken back; mend the file"
+            )
+        return file
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What a way back needs of it, whatever else is wrong there."""
+        if isinstance(self.model, ModelIdentity):
             return self.model
         if isinstance(self.model, Mapping):
             if self.choose is None or self.choose not in self.model:
@@ -103,18 +128,18 @@ class ModelOperator(BaseOperator):
                     f"no model {self.choose!r} is configured; choose one of {sorted(self.model)}"
                 )
             return self.model[self.choose]
-        return load_model_file(self.model)
+        return load_for_way_back(self.model)
 
     def open_fleet(self) -> Fleet:
         """Open the repository and the fleet of the model's connections."""
         from airflow_model_ops.hooks.wiring import open_fleet_of
 
-        return open_fleet_of(self.model_file.connections)
+        return open_fleet_of(self.identity.connections)
 
     def control(self, context: Context, *, for_person: bool = False, request: str | None = None) -> ModelControl:
         """Return the model's controls, acting for this task."""
         origin = origin_of(context, for_person=for_person, request=request)
-        return self.open_fleet().control(self.model_file, origin=origin)
+        return self.open_fleet().control(self.identity, origin=origin)
 
     def execute(self, context: Context) -> Any:
         """Do the operator's work; an error that no retry can mend fails the task without retries."""

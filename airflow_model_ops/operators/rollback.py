@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
-from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, TrafficOperator, release_id
+from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, TrafficOperator, attempt_of, release_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +18,7 @@ class RollbackModelOperator(TrafficOperator):
     """Take the model back, pre-empting any release. Needs the repository and the fleet only.
 
     A live canary is ended first; otherwise ``previous`` goes to the newest earlier stable version that is usable, else to
-    golden. A retry does not go back a second time.
+    golden. A retry does not go back a second time; a cleared task is a new wish and does.
 
     :param target: ``previous``, ``golden``, or a version's name. (templated)
     :param reason: Why; it is kept in the log. (templated)
@@ -36,11 +36,12 @@ class RollbackModelOperator(TrafficOperator):
     def act(self, context: Context) -> dict[str, Any]:
         """Roll back and wait until every router has confirmed it."""
         run, ti = context["dag_run"], context["ti"]
-        request = f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}"
+        attempt = attempt_of(context, retries=self.retries)
+        request = f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}/{attempt}"
         control = self.control(context, for_person=True, request=request)
         commit = control.rollback(reason=self.reason, to=self.target)
         self.log.info("model=%s %s", control.model, commit.reason)
-        applied = control.apply(deadline_seconds=max(APPLY_SECONDS, self.model_file.policy().load_seconds))
+        applied = control.apply(deadline_seconds=max(APPLY_SECONDS, self.identity.load_seconds))
         self._emit(context, commit, applied.split)
         return {
             "version": commit.state.stable.name if commit.state.stable else None,
@@ -64,7 +65,7 @@ class RollbackModelOperator(TrafficOperator):
             "reason": commit.reason,
             "run": release_id(run.dag_id, run.run_id),
         }
-        context["outlet_events"][ROLLBACK_ALIAS].add(model_asset(self.model_file.model), extra=extra)
+        context["outlet_events"][ROLLBACK_ALIAS].add(model_asset(self.identity.model), extra=extra)
 
 
 class PinGoldenOperator(ModelOperator):
@@ -85,5 +86,5 @@ class PinGoldenOperator(ModelOperator):
         version = control.naming.parse(self.version) if self.version else control.require_stable()
         commit = control.pin_golden(version)
         self.log.info("model=%s %s", control.model, commit.reason)
-        control.apply(deadline_seconds=max(APPLY_SECONDS, self.model_file.policy().load_seconds))
+        control.apply(deadline_seconds=max(APPLY_SECONDS, self.identity.load_seconds))
         return {"version": version.name, "reason": commit.reason}

@@ -15,6 +15,7 @@ from airflow_model_ops.operators.base import (
     APPLY_SECONDS,
     ReleaseOperator,
     TrafficOperator,
+    attempt_of,
     fence_of,
     release_id,
     told_to_airflow,
@@ -97,10 +98,8 @@ class StartCanaryOperator(TrafficOperator):
 
     def _fence(self, context: Context) -> Fence:
         run = context["dag_run"]
-        # A clear starts a new attempt, an automatic retry does not: else a retry would undo a person's abort. Airflow adds
-        # the tries made so far to max_tries when it clears a task, and leaves it alone when it retries.
-        attempt = context["ti"].max_tries - (self.retries or 0) + 1
-        return Fence(release=release_id(run.dag_id, run.run_id), attempt=attempt)
+        # A retry belongs to the same attempt: else it would undo a person's abort.
+        return Fence(release=release_id(run.dag_id, run.run_id), attempt=attempt_of(context, retries=self.retries))
 
 
 class ShiftTrafficOperator(ReleaseOperator):
@@ -175,7 +174,7 @@ class AbortReleaseOperator(ReleaseOperator):
     def act(self, context: Context) -> dict[str, Any]:
         """Abort; when the release never started there is nothing to do."""
         control = self.control(context)
-        fence = fence_of(self.release) if self.release else self._own_release(context, control)
+        fence = self._fence(context, control)
         if fence is None:
             return {"changed": False, "reason": "the release never started"}
         commit = control.abort(reason=self.reason, fence=fence)
@@ -184,8 +183,10 @@ class AbortReleaseOperator(ReleaseOperator):
             control.apply(deadline_seconds=APPLY_SECONDS)
         return {"changed": commit.changed, "reason": commit.reason}
 
-    def _own_release(self, context: Context, control: ModelControl) -> Fence | None:
-        """The start may have been committed and its task killed before it could hand on its fence."""
+    def _fence(self, context: Context, control: ModelControl) -> Fence | None:
+        """Return the fence; the start may have been committed and its task killed before it could hand it on."""
+        if self.release:
+            return fence_of(self.release)
         run = context["dag_run"]
         live = control.state.release
         return live.fence if live and live.id == release_id(run.dag_id, run.run_id) else None
@@ -199,8 +200,12 @@ class ReleaseGuardOperator(AbortReleaseOperator):
 
     def act(self, context: Context) -> dict[str, Any]:
         """Abort, then tell Airflow how the release ended."""
+        fence = self._fence(context, self.control(context))
         result = super().act(context)
-        fence = fence_of(self.release)
+        if fence is None:
+            raise AirflowFailException(
+                "the release never handed on its fence: its load failed or was killed; nothing of it is live, see the load's log"
+            )
         if not self.control(context).was_promoted(fence):
             raise AirflowFailException(
                 f"release {fence.release!r} ended without a promotion; the canary gets no traffic"

@@ -433,6 +433,21 @@ class TestGuard:
 
         assert story.split == {1: 100}
 
+    def test_after_a_killed_load_it_ends_the_runs_own_release_and_fails(self, story: Story) -> None:
+        story.serve(1)
+        story.start(2, release="model_release_digits/manual__1")
+
+        with pytest.raises(AirflowFailException, match="without a promotion"):
+            self.guard(story, None).execute(context_of())
+
+        assert story.split == {1: 100}
+
+    def test_without_a_release_it_says_that_the_load_never_handed_one_on(self, story: Story) -> None:
+        story.serve(1)
+
+        with pytest.raises(AirflowFailException, match="never handed on its fence: its load failed or was killed"):
+            self.guard(story, None).execute(context_of())
+
     def test_it_is_content_with_a_promotion_also_when_that_was_rolled_back_since(self, story: Story) -> None:
         story.serve(1)
         release = story.start(2)
@@ -467,13 +482,21 @@ class TestRollback:
         assert story.split == {2: 100}
         assert not context["outlet_events"][ROLLBACK_ALIAS].added
 
-    def test_a_retry_or_a_clear_does_not_go_back_a_second_time(self, story: Story) -> None:
+    def test_a_retry_does_not_go_back_a_second_time(self, story: Story) -> None:
         story.serve(1, 2, 3)
 
         rollback(story).execute(context_of())
         again = rollback(story).execute(context_of(try_number=2))
 
         assert (again["version"], story.split) == ("digits-v2.0.0", {2: 100})
+
+    def test_a_cleared_task_goes_back_once_more(self, story: Story) -> None:
+        story.serve(1, 2, 3)
+
+        rollback(story).execute(context_of())
+        again = rollback(story).execute(context_of(try_number=2, max_tries=4))
+
+        assert (again["version"], story.split) == ("digits-v1.0.0", {1: 100})
 
     def test_another_run_goes_back_once_more(self, story: Story) -> None:
         story.serve(1, 2, 3)
@@ -487,7 +510,7 @@ class TestRollback:
         story.serve(1, 2)
         run = context_of()["dag_run"]
         lost = rollback(story).control(
-            context_of(task_id="rollback"), for_person=True, request=f"{run.dag_id}/{run.run_id}/rollback"
+            context_of(task_id="rollback"), for_person=True, request=f"{run.dag_id}/{run.run_id}/rollback/1"
         )
         lost.rollback(reason="it smells")
         context = context_of(task_id="rollback", try_number=2)
