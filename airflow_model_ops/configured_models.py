@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airflow.sdk import conf
 
-from airflow_model_ops.config.model_file import ModelFile, load_model_file, load_model_files
+from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_model_files, load_ways_back
 from airflow_model_ops.core.errors import InvalidConfig
 
 _log = logging.getLogger(__name__)
@@ -33,25 +33,27 @@ def models_dir() -> Path:
 
 
 def usable_models() -> dict[str, ModelFile]:
-    """Return every model whose file is right, by name.
+    """Return every model whose file is right, by name: those that may be released.
 
-    A mistake in one model's file must not take away the rollback of another model: files with mistakes are left out here
+    A mistake in one model's file must not take away the releases of another model: files with mistakes are left out here
     and reported by :func:`check_models`, which a DAG file of its own calls.
     """
+    return {name: model for name, model in models_for_ways_back().items() if isinstance(model, ModelFile)}
+
+
+def models_for_ways_back() -> dict[str, ModelIdentity]:
+    """Return every model whose file says which model it is and where it is, by name: those that may be taken back.
+
+    A mistake elsewhere in a model's file must not take away its own way back either.
+    """
     try:
-        files = sorted([*models_dir().glob("*.yaml"), *models_dir().glob("*.yml")])
+        found = load_ways_back(models_dir())
     except InvalidConfig as error:
         _log.warning("%s", error)
         return {}
-    models: dict[str, ModelFile] = {}
-    for path in files:
-        try:
-            model = load_model_file(path)
-        except InvalidConfig as error:
-            _log.warning("left out: %s", error)
-            continue
-        models.setdefault(model.model, model)
-    return models
+    for _, mistake in found.mistakes:
+        _log.warning("%s", mistake)
+    return found.models
 
 
 def check_models() -> dict[str, ModelFile]:

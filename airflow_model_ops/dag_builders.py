@@ -15,7 +15,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset, AssetAny, AssetWatcher, Param, TaskGroup, TriggerRule
 
 from airflow_model_ops.callbacks import AbortReleaseOfRun
-from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile, load_model_file
+from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile, ModelIdentity, load_model_file
 from airflow_model_ops.operators.check import CheckMetricsOperator
 from airflow_model_ops.operators.push import PushModelOperator
 from airflow_model_ops.operators.rollback import PinGoldenOperator, RollbackModelOperator
@@ -32,6 +32,10 @@ from airflow_model_ops.triggers.watch import NeglectedModelsTrigger
 
 START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC)
 TAG = "model-ops"
+_WATCH_SECONDS = 10.0
+"""How long a run of the watch goes on with a model that does not follow: a newer finding must not wait for it."""
+_WATCH_RUNS = 4
+"""How many runs of the watch one fleet that cannot be mended may have at once, as the watcher's pauses and retries fall."""
 _WAITING_RUNS = 16
 """How many releases of one model may wait for their turn at once."""
 
@@ -87,10 +91,12 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
     return dag
 
 
-def build_rollback_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_rollback", **dag_kwargs: Any) -> DAG:
+def build_rollback_dag(
+    models: Mapping[str, ModelIdentity], *, dag_id: str = "model_rollback", **dag_kwargs: Any
+) -> DAG:
     """Return the DAG that takes a model back: pick the model and the target, say why, trigger; also by REST.
 
-    :param models: The models by name, as ``load_model_files`` returns them.
+    :param models: The models by name, as ``load_model_files`` or ``load_ways_back`` returns them.
     """
     names = sorted(models)
     with DAG(
@@ -130,7 +136,9 @@ def build_rollback_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_
     return dag
 
 
-def build_golden_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_pin_golden", **dag_kwargs: Any) -> DAG:
+def build_golden_dag(
+    models: Mapping[str, ModelIdentity], *, dag_id: str = "model_pin_golden", **dag_kwargs: Any
+) -> DAG:
     """Return the DAG that pins a model's known-good version."""
     names = sorted(models)
     with DAG(
@@ -157,13 +165,16 @@ def build_golden_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_pi
 
 
 def build_housekeeping_dag(
-    models: Mapping[str, ModelFile],
+    models: Mapping[str, ModelIdentity],
     *,
     dag_id: str = "model_housekeeping",
     schedule: str | None = "@hourly",
     **dag_kwargs: Any,
 ) -> DAG:
-    """Return the DAG that mends drift, retires old versions and brings the ledger up to date, for all models."""
+    """Return the DAG that mends drift, retires old versions and brings the ledger up to date, for all models.
+
+    A model whose YAML file has a mistake keeps its old versions until that is mended.
+    """
     with DAG(
         dag_id=dag_id,
         description="Reconcile every fleet, retire old versions, record what is missing in ML Metadata.",
@@ -178,12 +189,13 @@ def build_housekeeping_dag(
             ReconcileOperator(task_id=f"reconcile_{fleet}", connections=connections)
         for name, file in sorted(models.items()):
             with TaskGroup(group_id=name.replace(".", "__"), group_display_name=name):
-                cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
-                cleanup >> _record(model=file)
+                record = _record(model=file)
+                if isinstance(file, ModelFile):
+                    CleanupVersionsOperator(task_id="cleanup", model=file) >> record
     return dag
 
 
-def build_watch_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_watch", **dag_kwargs: Any) -> DAG:
+def build_watch_dag(models: Mapping[str, ModelIdentity], *, dag_id: str = "model_watch", **dag_kwargs: Any) -> DAG:
     """Return the DAG that finishes what a killed worker left: started by an event, not by a clock.
 
     A stream in the triggerer reads the logs of all models every two seconds; a head that nobody applies or a release that
@@ -211,13 +223,17 @@ def build_watch_dag(models: Mapping[str, ModelFile], *, dag_id: str = "model_wat
         start_date=START,
         catchup=False,
         is_paused_upon_creation=False,  # it is one of the four guards of every way back
-        max_active_runs=1,
+        max_active_runs=_WATCH_RUNS * max(1, len(fleets)),  # a run for one fleet must not wait for another fleet's
         tags=[TAG],
         **dag_kwargs,
     ) as dag:
         for fleet, ids in fleets.items():
             ReconcileOperator(
-                task_id=f"reconcile_{fleet}", connections=ids, retries=3, retry_delay=timedelta(seconds=2)
+                task_id=f"reconcile_{fleet}",
+                connections=ids,
+                apply_seconds=_WATCH_SECONDS,
+                retries=3,
+                retry_delay=timedelta(seconds=2),
             )
     return dag
 
@@ -267,7 +283,7 @@ def _release_params() -> dict[str, Param]:
     }
 
 
-def _fleets(models: Mapping[str, ModelFile]) -> dict[str, ConnectionsPart]:
+def _fleets(models: Mapping[str, ModelIdentity]) -> dict[str, ConnectionsPart]:
     """Return the connections of each fleet once, by a name that a task id may hold: its connection's, as far as possible."""
     found = {(file.connections.target, file.connections.repository): file.connections for file in models.values()}
     targets = [target for target, _ in found]

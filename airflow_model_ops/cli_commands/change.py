@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
-from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, usable_files
+from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, ways_back
 from airflow_model_ops.cli_commands.show import named
 from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.control.upkeep import Upkeep
@@ -86,7 +86,7 @@ def lift(args: Namespace) -> Outcome:
 @command
 def reconcile(args: Namespace) -> Outcome:
     """Finish what was left unfinished on every fleet."""
-    fleets = sorted({(file.connections.repository, file.connections.target) for file in usable_files(args).values()})
+    fleets = sorted({(file.connections.repository, file.connections.target) for file in ways_back(args).values()})
     rows, failed = [], []
     for repository, target in fleets:
         fleet = fleet_of(repository=repository, target=target)
@@ -118,7 +118,7 @@ def _change(args: Namespace, act: Callable[[ModelControl], Commit]) -> Outcome:
     """Commit, apply, and fail if the fleet does not follow in time."""
     started = time.monotonic()
     file, control = opened(args)
-    longest = args.wait if args.wait is not None else max(_APPLY_SECONDS, file.policy().load_seconds)
+    longest = args.wait if args.wait is not None else max(_APPLY_SECONDS, file.load_seconds)
     commit = act(control)
     try:
         applied = control.apply(deadline_seconds=longest)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from airflow_model_ops.cli_commands.output import Outcome, print_outcome
-from airflow_model_ops.config.model_file import ModelFile, load_model_file
+from airflow_model_ops.config.model_file import ModelIdentity, load_ways_back
 from airflow_model_ops.configured_models import models_dir
 from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
 from airflow_model_ops.core.log import Origin
@@ -95,43 +95,31 @@ def directory_of(args: Namespace) -> Path:
     return Path(args.models_dir)
 
 
-def usable_files(args: Namespace) -> dict[str, ModelFile]:
-    """Return the YAML files of all models by name; one with a mistake is named and left out."""
-    files: dict[str, ModelFile] = {}
-    for path in _paths(directory_of(args)):
-        try:
-            file = load_model_file(path)
-        except InvalidConfig as error:
-            complain(f"left out: {error}")
-            continue
-        files.setdefault(file.model, file)
-    return files
+def ways_back(args: Namespace) -> dict[str, ModelIdentity]:
+    """Return all models with a YAML file by name, as far as their ways back need them; every mistake is told."""
+    found = load_ways_back(directory_of(args))
+    for _, mistake in found.mistakes:
+        complain(mistake)
+    return found.models
 
 
-def model_file(args: Namespace) -> ModelFile:
-    """Return the YAML file of the model that a command names; a mistake in another model's file does not matter.
+def way_back(args: Namespace) -> ModelIdentity:
+    """Return the model that a command names, as far as its way back needs its YAML file; its mistakes are told.
 
-    :raises InvalidConfig: if no file describes the model, or more than one does.
+    :raises InvalidConfig: if no file describes the model.
     """
     directory = directory_of(args)
-    found, mistakes, names = [], [], []
-    for path in _paths(directory):
-        try:
-            file = load_model_file(path)
-        except InvalidConfig as error:
-            mistakes.append(str(error))
-            continue
-        names.append(file.model)
-        if file.model == args.model:
-            found.append(file)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InvalidConfig(f"model {args.model!r} is described by {len(found)} files in {str(directory)!r}; keep one")
-    known = f"it has {', '.join(sorted(names))}" if names else "it has no usable file"
-    raise InvalidConfig(
-        "; ".join([f"no file in {str(directory)!r} describes model {args.model!r}: {known}", *mistakes])
-    )
+    found = load_ways_back(directory)
+    if args.model not in found.models:
+        known = f"it has {', '.join(sorted(found.models))}" if found.models else "it has no usable file"
+        mistakes = [mistake for _, mistake in found.mistakes]
+        raise InvalidConfig(
+            "; ".join([f"no file in {str(directory)!r} describes model {args.model!r}: {known}", *mistakes])
+        )
+    for model, mistake in found.mistakes:
+        if model == args.model:
+            complain(f"goes on, but correct this: {mistake}")
+    return found.models[args.model]
 
 
 def fleet_of(*, repository: str, target: str) -> Fleet:
@@ -139,9 +127,9 @@ def fleet_of(*, repository: str, target: str) -> Fleet:
     return open_fleet(FleetConnections(repository=connection(repository), target=connection(target)))
 
 
-def opened(args: Namespace) -> tuple[ModelFile, ModelControl]:
-    """Return the YAML file and the controls of the model that a command names."""
-    file = model_file(args)
+def opened(args: Namespace) -> tuple[ModelIdentity, ModelControl]:
+    """Return what its YAML file says of the model that a command names, and its controls."""
+    file = way_back(args)
     fleet = fleet_of(repository=file.connections.repository, target=file.connections.target)
     return file, fleet.control(file, origin=person())
 
@@ -153,7 +141,3 @@ def _user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user without an entry
         return f"uid {os.getuid()}"
-
-
-def _paths(directory: Path) -> list[Path]:
-    return sorted([*directory.glob("*.yaml"), *directory.glob("*.yml")])

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
-from airflow_model_ops.cli_commands.session import command, connection, model_file, opened, usable_files
+from airflow_model_ops.cli_commands.session import command, connection, opened, way_back, ways_back
 from airflow_model_ops.control.heads import Head, read_head
 from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
 from airflow_model_ops.core.log import Entry
@@ -26,7 +26,7 @@ _APPLIED, _CHANGING = "applied", "changing"
 @command
 def models(args: Namespace) -> Outcome:
     """List the models with a YAML file and those that only the repositories know."""
-    files = usable_files(args)
+    files = ways_back(args)
     ids = sorted({file.connections.repository for file in files.values()})
     repositories = {conn_id: repository_of(connection(conn_id)) for conn_id in ids}
     rows = [
@@ -56,7 +56,7 @@ def history(args: Namespace) -> Outcome:
     if args.ledger:
         rows = _ledger_rows(args)
     else:
-        repository = repository_of(connection(model_file(args).connections.repository))
+        repository = repository_of(connection(way_back(args).connections.repository))
         rows = [_entry_row(entry) for entry in islice(_newest_first(repository.log(args.model)), args.limit)]
     return Outcome(rows=rows)
 
@@ -155,7 +155,7 @@ def _ledger_rows(args: Namespace) -> list[dict[str, Any]]:
     from airflow_model_ops.adapters.lineage.queries import LedgerQueries
     from airflow_model_ops.hooks.mlmd import ledger_settings_of
 
-    conn_id = model_file(args).connections.ledger
+    conn_id = way_back(args).connections.ledger
     if conn_id is None:
         raise InvalidConfig(
             f"model {args.model!r} has no ledger; set connections.ledger in its YAML, or leave out --ledger"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,34 +131,53 @@ class ConnectionsPart(_Part):
     ledger: str | None = "mlmd_default"
 
 
-class ModelFile(_Part):
-    """The whole file."""
+class ModelIdentity(BaseModel):
+    """The part of the file that a model's way back needs; see :func:`load_for_way_back`."""
+
+    model_config = ConfigDict(frozen=True)
 
     model: str
-    target: Literal["tf_serving"] = "tf_serving"
     connections: ConnectionsPart = ConnectionsPart()
     versions: VersionsPart = VersionsPart()
-    source: SourcePart | None = None
-    validation: ValidationPart = ValidationPart()
-    canary: CanaryPart = CanaryPart()
-    checks: tuple[CheckPart, ...]
-    retention: RetentionPart = RetentionPart()
     keep_warm: int = Field(default=1, ge=0)
-    tags: tuple[str, ...] = ()
 
     @field_validator("model")
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         return check_model_name(value)
 
+    @property
+    def load_seconds(self) -> float:
+        """Longest a version may take to load on every server."""
+        return CanaryPart().load_timeout
+
+    def naming(self) -> VersionNaming:
+        """Return how versions are named."""
+        return VersionNaming(scheme=self.versions.scheme, prefix=self.versions.prefix)
+
+
+class ModelFile(ModelIdentity):
+    """The whole file, which a release needs."""
+
+    model_config = _Part.model_config
+
+    target: Literal["tf_serving"] = "tf_serving"
+    source: SourcePart | None = None
+    validation: ValidationPart = ValidationPart()
+    canary: CanaryPart = CanaryPart()
+    checks: tuple[CheckPart, ...]
+    retention: RetentionPart = RetentionPart()
+    tags: tuple[str, ...] = ()
+
     @model_validator(mode="after")
     def _is_a_policy(self) -> ModelFile:
         self.policy()
         return self
 
-    def naming(self) -> VersionNaming:
-        """Return how versions are named."""
-        return VersionNaming(scheme=self.versions.scheme, prefix=self.versions.prefix)
+    @property
+    def load_seconds(self) -> float:
+        """Longest a version may take to load on every server."""
+        return self.canary.load_timeout
 
     def policy(self) -> ReleasePolicy:
         """Return core's form of the file.
@@ -180,7 +201,7 @@ class ModelFile(_Part):
             ),
             keep_last=self.retention.keep_last,
             keep_warm=self.keep_warm,
-            load_seconds=canary.load_timeout,
+            load_seconds=self.load_seconds,
         )
 
 
@@ -204,7 +225,7 @@ def load_model_files(directory: Path | str) -> dict[str, ModelFile]:
     """
     models: dict[str, tuple[ModelFile, Path]] = {}
     mistakes = []
-    for path in sorted([*Path(directory).glob("*.yaml"), *Path(directory).glob("*.yml")]):
+    for path in _paths(directory):
         try:
             model = load_model_file(path)
         except InvalidConfig as error:
@@ -220,9 +241,71 @@ def load_model_files(directory: Path | str) -> dict[str, ModelFile]:
     return {name: model for name, (model, _) in models.items()}
 
 
+def load_for_way_back(path: Path | str) -> ModelIdentity:
+    """Read the YAML file of a model as far as its way back needs it.
+
+    Returns the whole :class:`ModelFile` if that is right; else, whatever is wrong with its checks or its canary, the
+    :class:`ModelIdentity`: a mistake in how a model is released must not take away its way back.
+
+    :raises InvalidConfig: with every mistake, if the mistakes leave open which model it is or where it is.
+    """
+    source = read_yaml(Path(path))
+    try:
+        return _validated(source)
+    except InvalidConfig:
+        if _may_be_misspelt(source):
+            raise
+        return source.validate(ModelIdentity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaysBack:
+    """The models of a directory, as far as their ways back need them.
+
+    :param models: By name. Of two files for one model the first counts, and one without mistakes before one with them.
+    :param mistakes: What is wrong in any file, with its place, each after the model it is about; ``None``: of no known one.
+    """
+
+    models: dict[str, ModelIdentity]
+    mistakes: tuple[tuple[str | None, str], ...]
+
+
+def load_ways_back(directory: Path | str) -> WaysBack:
+    """Read every ``*.yaml`` and ``*.yml`` file of a directory as :func:`load_for_way_back` does; a mistake raises nothing."""
+    found: list[tuple[Path, ModelIdentity]] = []
+    mistakes: list[tuple[str | None, str]] = []
+    for path in _paths(directory):
+        name = None
+        try:
+            model = load_for_way_back(path)
+            name = model.model
+            found.append((path, model))
+            if not isinstance(model, ModelFile):
+                load_model_file(path)  # tells what is wrong with it
+        except InvalidConfig as error:
+            mistakes.append((name, str(error)))
+    used: dict[str, tuple[Path, ModelIdentity]] = {}
+    for path, model in sorted(found, key=lambda each: not isinstance(each[1], ModelFile)):
+        first, _ = used.setdefault(model.model, (path, model))
+        if first != path:
+            twice = f"{path}:1: model {model.model!r} is described by {first} too, which is used; keep one file"
+            mistakes.append((model.model, twice))
+    return WaysBack(models={name: model for name, (_, model) in used.items()}, mistakes=tuple(mistakes))
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of the file, for editors."""
     return ModelFile.model_json_schema()
+
+
+def _may_be_misspelt(source: YamlSource) -> bool:
+    """Whether an unknown key may be meant for the identity, whose default would then be another fleet's or scheme's."""
+    unknown = [str(key) for key in source.data if key not in ModelFile.model_fields]
+    return any(get_close_matches(key, ModelIdentity.model_fields) for key in unknown)
+
+
+def _paths(directory: Path | str) -> list[Path]:
+    return sorted([*Path(directory).glob("*.yaml"), *Path(directory).glob("*.yml")])
 
 
 def _validated(source: YamlSource) -> ModelFile:

@@ -17,7 +17,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_model_ops.config.fleet import FleetConfig
-from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile
+from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
 from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.core.checks import Arm
 from airflow_model_ops.core.errors import ConnectionUnavailable
@@ -66,7 +66,7 @@ class Fleet:
     config: FleetConfig
     clock: Clock = field(default_factory=SystemClock)
 
-    def control(self, model: ModelFile, *, origin: Origin) -> ModelControl:
+    def control(self, model: ModelIdentity, *, origin: Origin) -> ModelControl:
         """Return the controls of a model on this fleet."""
         from airflow_model_ops.control.model_control import ModelControl
 

@@ -46,13 +46,21 @@ class ReconcileOperator(BaseOperator):
     """Finish what a killed worker left, end releases that nobody looks after, and mend drift, for all models of a fleet.
 
     :param connections: Connection ids of the repository and the fleet.
+    :param apply_seconds: How long to go on with models that do not follow yet, for all together.
     """
 
     ui_color = "#e6f4ea"
 
-    def __init__(self, *, connections: ConnectionsPart | Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        connections: ConnectionsPart | Mapping[str, Any] | None = None,
+        apply_seconds: float = APPLY_SECONDS,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.connections = connections
+        self.apply_seconds = apply_seconds
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Reconcile; the task fails if a model could not be brought to its head, after all others were."""
@@ -60,7 +68,7 @@ class ReconcileOperator(BaseOperator):
 
         with told_to_airflow():
             upkeep = open_fleet_of(connections_of(self.connections)).upkeep(origin=origin_of(context))
-            result = upkeep.reconcile(deadline_seconds=APPLY_SECONDS)
+            result = upkeep.reconcile(deadline_seconds=self.apply_seconds)
         for model, what in result.done.items():
             self.log.info("model=%s %s", model, what)
         if result.failed:
@@ -78,7 +86,7 @@ class RecordLineageOperator(ModelOperator):
         """Catch up and return how many entries were recorded."""
         from airflow_model_ops.hooks.mlmd import MlmdHook
 
-        ledger_id = self.model_file.connections.ledger
+        ledger_id = self.identity.connections.ledger
         if ledger_id is None:
             return {"recorded": 0}
         control = self.control(context)

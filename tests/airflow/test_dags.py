@@ -101,9 +101,21 @@ class TestBundle:
 
         assert {"model_release_digits", "model_release_letters", "model_rollback"} <= set(bag.dags)
         assert "model_release_broken" not in bag.dags
+        for way_back in ("model_rollback", "model_pin_golden"):
+            assert bag.dags[way_back].params.get_param("model").schema["enum"] == ["broken", "digits", "letters"]
+        assert "broken.record" in bag.dags["model_housekeeping"].task_ids
+        assert "broken.cleanup" not in bag.dags["model_housekeeping"].task_ids
         told = mistakes(bag)
         assert set(told) == {"model_files.py"}
         assert f"{models_dir}/broken.yaml:3: checks.0.kind: " in told["model_files.py"]
+
+    def test_a_mistake_in_the_only_models_file_leaves_its_way_back_and_the_watcher(self, models_dir: Path) -> None:
+        (models_dir / "digits.yaml").write_text("model: digits\nchecks:\n  - {name: errors, kind: error_rat, max: 1}\n")
+
+        bag = read_bundle()
+
+        assert sorted(bag.dags) == ["model_housekeeping", "model_pin_golden", "model_rollback", "model_watch"]
+        assert "reconcile_tf_serving_default" in bag.dags["model_watch"].task_ids
 
     @pytest.mark.parametrize("text", ["", "model: [", "model: x\x00", "a: &a [*a]", "- 1", "model: 2023-02-31"])
     def test_no_mistake_in_a_file_breaks_the_dags_of_the_others(self, models_dir: Path, text: str) -> None:
@@ -365,6 +377,19 @@ class TestHousekeepingAndWatch:
             ("model_repository_default", "fleet_eu"),
             ("model_repository_default", "fleet_us"),
         ]
+
+    def test_a_fleet_that_cannot_be_mended_takes_no_run_of_the_watch_from_another(self) -> None:
+        dag = build_watch_dag({"a": model("a"), "c": model("c", target="fleet_us")})
+
+        again, paused = 0.0, 15.0  # when the watcher fires for what stays as it is, later each time
+        fired = []
+        while again < 600:
+            fired.append(again)
+            again, paused = again + paused, 2 * paused
+        task = dag.get_task("reconcile_fleet_eu")
+        lasts = (task.retries + 1) * (task.apply_seconds + task.retry_delay.total_seconds())
+        active = max(sum(start <= at < start + lasts for start in fired) for at in fired)
+        assert active * 2 <= dag.max_active_runs
 
     def test_the_upkeep_of_one_model_does_not_wait_for_anothers(self) -> None:
         dag = build_housekeeping_dag(models("digits", "letters"))

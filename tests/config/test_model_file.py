@@ -8,7 +8,15 @@ import jsonschema
 import pytest
 import yaml
 
-from airflow_model_ops.config.model_file import json_schema, load_model_file, load_model_files, parse_model_file
+from airflow_model_ops.config.model_file import (
+    ModelFile,
+    json_schema,
+    load_for_way_back,
+    load_model_file,
+    load_model_files,
+    load_ways_back,
+    parse_model_file,
+)
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.policy import OnDeadline
 
@@ -133,9 +141,9 @@ def test_all_mistakes_are_told_at_once_each_with_its_line() -> None:
     )
 
     assert told == [
+        "digits.yaml:11: keep_warm: Input should be greater than or equal to 0 (given: -1)",
         "digits.yaml:10: canary.steps.1.percent: is missing; add it",
         "digits.yaml:6: checks.0.max: Input should be a valid number, unable to parse string as a number (given: 'five')",
-        "digits.yaml:11: keep_warm: Input should be greater than or equal to 0 (given: -1)",
         "digits.yaml:2: chekcs: unknown key; check its spelling and indentation",
     ]
 
@@ -283,6 +291,82 @@ def test_the_files_of_a_directory_are_found_by_model(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("model: [")
 
     assert sorted(load_model_files(tmp_path)) == ["digits", "letters"]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "checks: [{name: errors, kind: error_rat, max: 0.05}]",
+        "checks: [{name: errors, kind: error_rate, mx: 0.05}]",
+        "chekcs: []",
+        "canary: {steps: [{percent: 0}]}",
+        "source: {schedule: daily}",
+        "",
+    ],
+)
+def test_a_mistake_in_how_a_model_is_released_leaves_what_its_way_back_needs(tmp_path: Path, mistake: str) -> None:
+    path = tmp_path / "digits.yaml"
+    path.write_text(
+        f"model: digits\nconnections: {{target: eu}}\nversions: {{scheme: semantic, prefix: d}}\nkeep_warm: 2\n{mistake}"
+    )
+    with pytest.raises(InvalidConfig):
+        load_model_file(path)
+
+    back = load_for_way_back(path)
+
+    assert not isinstance(back, ModelFile)
+    assert (back.model, back.connections.target, back.keep_warm) == ("digits", "eu", 2)
+    assert back.naming().parse("d-v1.0.0").number == 100_000_000
+    assert back.load_seconds == 600
+
+
+def test_a_right_file_gives_its_way_back_all_that_it_says(tmp_path: Path) -> None:
+    (tmp_path / "segmentation.yaml").write_text(FULL)
+
+    back = load_for_way_back(tmp_path / "segmentation.yaml")
+
+    assert back == parse_model_file(FULL)
+    assert back.load_seconds == 1200
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "connections: {targt: eu}",
+        "conections: {target: eu}",
+        "version: {scheme: semantic}",
+        "versions: {scheme: semver}",
+    ],
+)
+def test_a_mistake_that_may_lead_to_another_fleet_or_other_names_is_never_guessed_away(
+    tmp_path: Path, mistake: str
+) -> None:
+    path = tmp_path / "digits.yaml"
+    path.write_text(f"{SMALL}{mistake}\n")
+
+    with pytest.raises(InvalidConfig, match=r"digits\.yaml:4: "):
+        load_for_way_back(path)
+
+
+def test_the_ways_back_of_a_directory_are_those_of_every_file_that_names_its_model(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("model: digits\nchecks: [{name: errors}]\nconnections: {target: old}\n")
+    (tmp_path / "b.yaml").write_text(SMALL)
+    (tmp_path / "c.yaml").write_text(SMALL)
+    (tmp_path / "d.yaml").write_text("model: letters\n")
+    (tmp_path / "e.yaml").write_text("model: [")
+
+    back = load_ways_back(tmp_path)
+
+    assert sorted(back.models) == ["digits", "letters"]
+    assert back.models["digits"] == parse_model_file(SMALL), "what releases use is what the way back uses"
+    assert [(model, text.split(": ")[0]) for model, text in back.mistakes] == [
+        ("digits", f"{tmp_path}/a.yaml:2"),
+        ("letters", f"{tmp_path}/d.yaml:1"),
+        (None, f"{tmp_path}/e.yaml:1"),
+        ("digits", f"{tmp_path}/c.yaml:1"),
+        ("digits", f"{tmp_path}/a.yaml:1"),
+    ]
+    assert f"is described by {tmp_path}/b.yaml too, which is used" in back.mistakes[-1][1]
 
 
 def test_the_json_schema_accepts_what_the_reader_accepts_and_refuses_what_it_refuses() -> None:
