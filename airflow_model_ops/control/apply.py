@@ -8,7 +8,7 @@ round once more before it lets go of the lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from airflow_model_ops.control.commit import Committer, seconds_of
@@ -68,7 +68,7 @@ class FleetApplier:
             if not full and (done := self._finished(model)) is not None:
                 return done  # perhaps by another worker, while this one waited for the lock
             try:
-                heads, progress = self._locked_pass(model, full=full)
+                heads, progress = self._locked_pass(frozenset({model}), full=full, wait_seconds=_TURN_SECONDS)
             except ModelOpsError as error:
                 if not error.retryable:
                     raise
@@ -87,18 +87,38 @@ class FleetApplier:
                 raise NotApplied(f"fleet {self._fleet!r} does not serve the head of {model!r} yet: {why}")
             self._clock.sleep(_PAUSE_SECONDS)
 
-    def reconcile(self) -> Progress:
-        """Make one full pass over all models of the fleet, checking also what the log says is applied already."""
-        _, progress = self._locked_pass(None, full=True)
-        return progress
+    def reconcile(self, *, deadline_seconds: float = 0.0, leave: Collection[str] = ()) -> Progress:
+        """Make one full pass over all models of the fleet, checking also what the log says is applied already.
 
-    def unapplied(self) -> tuple[str, ...]:
+        Until ``deadline_seconds`` more passes follow, each for all models that wait: none waits for another.
+
+        :param leave: Models that need not be waited for.
+        """
+        deadline = self._clock.now() + deadline_seconds
+        progress, full, waiting = Progress(applied={}), True, frozenset[str]()
+        while True:
+            try:
+                _, latest = self._locked_pass(waiting, full=full, wait_seconds=_LOCK_WAIT_SECONDS)
+            except ModelOpsError as error:
+                if not error.retryable or self._clock.now() >= deadline:
+                    raise
+                full = full or isinstance(error, _LockLost)
+            else:
+                progress, full = _later(progress, latest), False
+                waiting = frozenset(progress.pending.keys() - progress.failed.keys() - set(leave))
+                if not waiting or self._clock.now() >= deadline:
+                    return progress
+            self._clock.sleep(_PAUSE_SECONDS)
+
+    def unapplied(self, heads: Mapping[str, Head] | None = None) -> tuple[str, ...]:
         """Return the models whose head is not applied, or whose present documents come from another generation.
 
-        The second case is a stale write by a worker that died before it could mend it.
+        The second case is a stale write by a worker that died before it could mend it. Reads files only.
+
+        :param heads: The heads of the fleet, if they have been read already.
         """
         derived = self._target.document_generations()
-        heads = read_heads(self._repository, fleet=self._fleet)
+        heads = read_heads(self._repository, fleet=self._fleet) if heads is None else heads
         return tuple(
             model
             for model, head in sorted(heads.items())
@@ -128,19 +148,21 @@ class FleetApplier:
                 return listed
             self._clock.sleep(_PAUSE_SECONDS)
 
-    def _locked_pass(self, model: str | None, *, full: bool) -> tuple[dict[str, Head], Progress]:
-        with self._store.lock(wait_seconds=_TURN_SECONDS if model else _LOCK_WAIT_SECONDS):
+    def _locked_pass(
+        self, models: frozenset[str], *, full: bool, wait_seconds: float
+    ) -> tuple[dict[str, Head], Progress]:
+        with self._store.lock(wait_seconds=wait_seconds):
             try:
-                return self._passes(model, full=full)
+                return self._passes(models, full=full)
             except FleetBusy as error:
                 raise _LockLost(str(error)) from error
 
-    def _passes(self, model: str | None, *, full: bool) -> tuple[dict[str, Head], Progress]:
+    def _passes(self, models: frozenset[str], *, full: bool) -> tuple[dict[str, Head], Progress]:
         heads = read_heads(self._repository, fleet=self._fleet)
         for _ in range(_PASSES_UNDER_LOCK):
             plan = self._plan(heads)
-            waiting = {name for name, head in heads.items() if full or head.applied is None}
-            progress = self._target.apply(plan, focus=frozenset(waiting | ({model} if model else set())))
+            waiting = frozenset(name for name, head in heads.items() if full or head.applied is None)
+            progress = self._target.apply(plan, focus=models | waiting)
             now = read_heads(self._repository, fleet=self._fleet)
             moved = _moved(heads, now)
             progress = self._recorded(progress, {name: head for name, head in heads.items() if name not in moved})
@@ -208,6 +230,16 @@ class FleetApplier:
 def _application(model: str, head: Head, *, split: Mapping[str, float], at: float) -> Applied:
     seconds = max(0.0, at - seconds_of(head.entry.at))
     return Applied(model=model, generation=head.generation, split=dict(split), seconds=seconds)
+
+
+def _later(before: Progress, latest: Progress) -> Progress:
+    """Return what is known after a further pass, which looked closely only at the models that waited."""
+    pending = {name: why for name, why in before.pending.items() if name not in {*latest.applied, *latest.failed}}
+    return Progress(
+        applied={**before.applied, **latest.applied},
+        pending={**pending, **latest.pending},
+        failed={**before.failed, **latest.failed},
+    )
 
 
 def _moved(planned: Mapping[str, Head], now: Mapping[str, Head]) -> frozenset[str]:

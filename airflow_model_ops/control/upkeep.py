@@ -61,15 +61,15 @@ class Upkeep:
         """
         now = self._clock.now()
         heads = read_heads(self._repository, fleet=self._fleet)
-        derived = self._target.document_generations()
+        waiting = self._applier.unapplied(heads)
         unapplied, abandoned = [], []
         for model, head in sorted(heads.items()):
             keeper = self._keeper(model)
             try:
                 if head.state.release is not None and keeper.has_expired(head.state.release):
                     abandoned.append(model)
-                waits = head.applied_at is None or derived.get(model) != head.generation
-                if waits and head.age_seconds(now) > GRACE_SECONDS and not self._is_worked_on(keeper, head):
+                waits = model in waiting and head.age_seconds(now) > GRACE_SECONDS
+                if waits and not self._is_worked_on(keeper, head):
                     unapplied.append(model)
             except (ModelOpsError, OSError) as error:
                 _log.error("cannot look after model %r of fleet %r now: %s", model, self._fleet, error)
@@ -78,7 +78,9 @@ class Upkeep:
     def reconcile(self, *, deadline_seconds: float) -> Reconciled:
         """Abort abandoned releases, apply every head, and compare with what really serves.
 
-        One model that cannot be mended does not keep the others from it.
+        One model that cannot be mended does not keep the others from it, nor delays them.
+
+        :param deadline_seconds: How long to go on, for all models together.
         """
         done: dict[str, str] = {}
         failed: dict[str, str] = {}
@@ -87,16 +89,15 @@ class Upkeep:
                 self._end_if_abandoned(model, head.state, done)
             except (ModelOpsError, OSError) as error:
                 failed[model] = str(error)
-        for model in self._applier.unapplied():
-            if self._is_left_to_its_author(model):
-                continue
-            try:
-                applied = self._applier.apply(model, deadline_seconds=deadline_seconds)
-                done[model] = f"{done[model]}; applied" if model in done else f"generation {applied.generation} applied"
-            except ModelOpsError as error:
-                failed[model] = str(error)
-        progress = self._applier.reconcile()
-        for model, why in {**progress.pending, **{m: str(error) for m, error in progress.failed.items()}}.items():
+        heads = read_heads(self._repository, fleet=self._fleet)
+        waiting = self._applier.unapplied(heads)
+        progress = self._applier.reconcile(
+            deadline_seconds=deadline_seconds, leave={model for model in waiting if self._is_left_to_its_author(model)}
+        )
+        unfinished = {**progress.pending, **{model: str(error) for model, error in progress.failed.items()}}
+        for model in set(waiting) & progress.applied.keys() - unfinished.keys():
+            done[model] = f"{done[model]}; applied" if model in done else f"generation {heads[model].generation} applied"
+        for model, why in unfinished.items():
             if not self._is_left_to_its_author(model):
                 failed.setdefault(model, why)
         return Reconciled(done=done, failed=failed)
@@ -122,8 +123,12 @@ class Upkeep:
 
     def _is_left_to_its_author(self, model: str) -> bool:
         """Whether the head waits because its author still works on it: a load may take many minutes."""
-        head = read_head(self._repository.log(model))
-        return head is not None and head.applied_at is None and self._is_worked_on(self._keeper(model), head)
+        try:
+            head = read_head(self._repository.log(model))
+            return head is not None and head.applied_at is None and self._is_worked_on(self._keeper(model), head)
+        except (ModelOpsError, OSError) as error:
+            _log.error("cannot tell whether anybody works on model %r: %s", model, error)
+            return False
 
     def _is_worked_on(self, keeper: LeaseKeeper, head: Head) -> bool:
         """Whether its author renews a working lease; a longer one was left for the next task, which applies nothing old."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_model_ops.control.commit import seconds_of
 from airflow_model_ops.control.leases import WORKING_SECONDS
 from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.control.upkeep import GRACE_SECONDS, Neglected, Upkeep
@@ -211,6 +212,40 @@ class TestReconcile:
 
         assert result.failed == {}
         assert fleet.clock.now() - before < 1
+
+
+class TestModelsThatGetStuck:
+    def stick(self, fleet: Fleet, *models: str) -> None:
+        fleet.target.load_passes = 10**6
+        for model in models:
+            fleet.control(model).start_canary(v(3), fence=LIVE, percent=10)
+            fleet.control(model).leases.renew(LIVE, v(3), seconds=300)  # between two tasks
+
+    def test_they_share_one_deadline(self, fleet: Fleet) -> None:
+        self.stick(fleet, "a", "b")
+        before = fleet.clock.now()
+
+        assert set(fleet.upkeep.reconcile(deadline_seconds=10).failed) == {"a", "b"}
+        assert fleet.clock.now() - before < 11
+
+    def test_a_way_back_that_is_committed_meanwhile_does_not_wait_for_them(
+        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.stick(fleet, "a")
+        committed: list[float] = []
+        sleep = fleet.clock.sleep
+
+        def sleep_and_go_back(seconds: float) -> None:
+            sleep(seconds)
+            if not committed:
+                committed.append(fleet.clock.now())
+                fleet.control("b").rollback(reason="its author is killed here")
+
+        monkeypatch.setattr(fleet.clock, "sleep", sleep_and_go_back)
+        fleet.upkeep.reconcile(deadline_seconds=60)
+
+        (applied,) = [e for e in fleet.repository.log("b").entries() if e.name == "applied" and e.sequence > 6]
+        assert seconds_of(applied.at) - committed[0] < 1
 
 
 class TestOneModelsFilesThatCannotBeRead:
