@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_model_ops.core.errors import CommitConflict, InvalidState
+from airflow_model_ops.core.errors import CommitConflict, InvalidConfig, InvalidState
 from airflow_model_ops.core.log import Entry, EntryKind, FactKind, Origin, fact, transition
 from airflow_model_ops.core.ports import Clock, Log
 from airflow_model_ops.core.state import Fence, ServingState
-from airflow_model_ops.core.transitions import Decision
+from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Version
 
 MOST_TRIES = 100
@@ -84,6 +84,8 @@ class Committer:
         tries of one wish run at once, the wish is granted once.
 
         :raises TransitionRefused: whenever ``decide`` does; nothing is appended then.
+        :raises InvalidConfig: if another fleet serves the model; only an abort, which that fleet's watcher applies, is
+            committed nevertheless.
         :raises CommitConflict: if other writers won :data:`MOST_TRIES` times.
         """
         write_id = uuid.uuid4().hex
@@ -95,6 +97,8 @@ class Committer:
                 return _adopted(earlier, state=state, generation=generation)
             searched = last.sequence if last else 0
             decision = decide(state)
+            if decision.action is not Action.ABORT:
+                self._require_own_fleet(state)
             if not decision.changed:
                 return Commit(
                     state=state,
@@ -163,6 +167,14 @@ class Committer:
         if last is None or last.generation == 0:
             return self._initial, 0, last
         return head_state(self.log, last), last.generation, last
+
+    def _require_own_fleet(self, state: ServingState) -> None:
+        ours = self._initial.fleet
+        if state.fleet != ours:
+            raise InvalidConfig(
+                f"fleet {state.fleet!r} serves the model, but its connections.target is a connection of fleet {ours!r}; "
+                f"nothing was changed: name the connection of fleet {state.fleet!r}, or give the model another name"
+            )
 
     def _find_request(
         self, request: str | None, *, last: Entry | None, after: int, kind: EntryKind, name: str | None = None

@@ -36,7 +36,8 @@ _SAME_SECOND_TRIES = 60
 class ModelControl:
     """The controls of one model.
 
-    :param initial: The state of a model without a log: its fleet and how many earlier versions stay loaded.
+    :param initial: The state of a model without a log: its fleet and how many earlier versions stay loaded. The latter is
+        taken over by the next release, too, since its YAML file may have changed.
     :param origin: Who acts, in which run.
     """
 
@@ -57,6 +58,7 @@ class ModelControl:
         self.target = target
         self.origin = origin
         self.clock = clock or SystemClock()
+        self._keep_warm = initial.keep_warm
         self.committer = Committer(log=repository.log(model), initial=initial, clock=self.clock)
         self.leases = LeaseKeeper(repository=repository, model=model, clock=self.clock)
         self.applier = FleetApplier(
@@ -149,7 +151,9 @@ class ModelControl:
             live = state.release
             release = replace(started, started_at=live.started_at) if live and live.fence == fence else started
             expired = live is not None and self.leases.has_expired(live)
-            return transitions.start_canary(state, release=release, percent=percent, lease_expired=expired)
+            return transitions.start_canary(
+                state, release=release, percent=percent, lease_expired=expired, keep_warm=self._keep_warm
+            )
 
         self.leases.renew(fence, version)
         try:

@@ -62,10 +62,14 @@ class Golden:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Who stopped the automation from shifting and promoting, and why."""
+    """Who stopped the automation from shifting and promoting, and why.
+
+    :param by_person: Whether a person did. The automation's own hold waits for a person and ends with its release.
+    """
 
     by: str
     reason: str
+    by_person: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +180,7 @@ class ServingState:
             "left": _versions_json(self.left),
             "quarantined": _versions_json(self.quarantined),
             "retired": _versions_json(self.retired),
-            "hold": {"by": self.hold.by, "reason": self.hold.reason} if self.hold else None,
+            "hold": _hold_json(self.hold),
             "release": _release_json(self.release),
             "ended": {"release": self.ended.release, "attempt": self.ended.attempt} if self.ended else None,
             "keep_warm": self.keep_warm,
@@ -201,7 +205,7 @@ class ServingState:
                 left=_versions(data["left"]),
                 quarantined=_versions(data["quarantined"]),
                 retired=_versions(data["retired"]),
-                hold=hold and Hold(by=hold["by"], reason=hold["reason"]),
+                hold=_hold(hold) if hold else None,
                 release=release and LiveRelease(**{**release, "version": Version.from_json(release["version"])}),
                 ended=ended and Fence(**ended),
                 keep_warm=data["keep_warm"],
@@ -246,6 +250,16 @@ def _versions_json(versions: Iterable[Version]) -> list[dict[str, str]]:
 
 def _versions(data: list[dict[str, Any]]) -> tuple[Version, ...]:
     return tuple(Version.from_json(item) for item in data)
+
+
+def _hold_json(hold: Hold | None) -> dict[str, Any] | None:
+    return {"by": hold.by, "reason": hold.reason, "by_person": hold.by_person} if hold else None
+
+
+def _hold(data: dict[str, Any]) -> Hold:
+    # The first states that were stored say who holds, but not whether that is a person.
+    told = data["by"].startswith(f"{ActorKind.PERSON.value} ")
+    return Hold(by=data["by"], reason=data["reason"], by_person=data.get("by_person", told))
 
 
 def _release_json(release: LiveRelease | None) -> dict[str, Any] | None:

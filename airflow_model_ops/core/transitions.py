@@ -44,9 +44,6 @@ class Action(StrEnum):
 URGENT = frozenset({Action.ABORT, Action.ROLLBACK, Action.QUARANTINE})
 """Ways back: they are applied even when a server or the metrics cannot be reached."""
 
-INSISTENT = URGENT | {Action.HOLD}
-"""Who loses the race for the next log entry with one of these decides again until it wins."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -64,11 +61,19 @@ class Decision:
 
 
 def start_canary(
-    state: ServingState, *, release: LiveRelease, percent: float = 0, lease_expired: bool = False
+    state: ServingState,
+    *,
+    release: LiveRelease,
+    percent: float = 0,
+    lease_expired: bool = False,
+    keep_warm: int | None = None,
 ) -> Decision:
     """Put a version on trial: loaded, labelled and given ``percent`` of the traffic (0: none yet).
 
+    A hold of the automation ends with the attempt it belongs to; only a person's stops the next one.
+
     :param lease_expired: Whether the lease of the live release has run out, which makes it an abandoned one.
+    :param keep_warm: How many earlier stable versions stay loaded from now on; ``None``: as many as before.
     :raises ReleaseBusy: if another release is live.
     :raises ModelOnHold: if a person holds the model.
     :raises PreEmpted: if a newer attempt of the same release is live, or this one has ended: a late retry starts nothing.
@@ -82,6 +87,7 @@ def start_canary(
         raise ReleaseBusy(
             f"release {live.id!r} of version {live.version} is live; wait for it to end or abort it, then start {version}"
         )
+    state = _unheld(state) if live and live.fence != release.fence else state
     _require_no_hold(state, f"start the canary {version}")
     canary = Canary(version=version, percent=_ramp(state, percent, zero_allowed=True))
     if live and live.fence == release.fence and state.canary == canary:
@@ -92,7 +98,10 @@ def start_canary(
     if live and live.id != release.id:
         reason += f"; release {live.id!r} was abandoned: its lease had run out"
     started = replace(
-        _without_release(state) if live and live.id != release.id else state, canary=canary, release=release
+        _without_release(state) if live and live.id != release.id else state,
+        canary=canary,
+        release=release,
+        keep_warm=state.keep_warm if keep_warm is None else keep_warm,
     )
     return _changed(Action.START_CANARY, started, reason, version)
 
@@ -246,10 +255,13 @@ def lift(state: ServingState, *, version: Version, actor: Actor, reason: str) ->
 
 
 def hold(state: ServingState, *, actor: Actor, reason: str) -> Decision:
-    """Stop shifts and promotions until ``resume``; abort and rollback stay possible."""
-    if state.hold:
+    """Stop shifts and promotions until ``resume``; abort and rollback stay possible.
+
+    A person's hold takes the place of the automation's, which would end with its release.
+    """
+    if state.hold and (state.hold.by_person or not actor.is_person):
         return _unchanged(Action.HOLD, state, f"already held by {state.hold.by}: {state.hold.reason}")
-    held = replace(state, hold=Hold(by=str(actor), reason=reason))
+    held = replace(state, hold=Hold(by=str(actor), reason=reason, by_person=actor.is_person))
     return _changed(Action.HOLD, held, f"held by {actor}: {reason}")
 
 
@@ -285,7 +297,7 @@ def retire(
         state,
         retired=retired,
         earlier=_without(state.earlier, *gone),
-        left=_without(state.left, *gone),  # a quarantine stays: the same name may be pushed again
+        left=_without(state.left, *gone),
     )
     what = f"{_names(sorted(gone))} retired: {reason}" if gone else f"forgets {_names(sorted(forget))}: files are gone"
     return _changed(Action.RETIRE, after, what)
@@ -415,8 +427,14 @@ def _is_over(fence: Fence, state: ServingState) -> bool:
 
 
 def _without_release(state: ServingState) -> ServingState:
-    """Return the state without canary and live release; it remembers which release ended."""
-    return replace(state, canary=None, release=None, ended=state.release.fence if state.release else state.ended)
+    """Return the state without canary, live release and its hold; it remembers which release ended."""
+    ended = state.release.fence if state.release else state.ended
+    return replace(_unheld(state), canary=None, release=None, ended=ended)
+
+
+def _unheld(state: ServingState) -> ServingState:
+    """Return the state without the automation's hold; a person's stays until a person resumes."""
+    return state if state.hold and state.hold.by_person else replace(state, hold=None)
 
 
 def _ramp(state: ServingState, percent: float, *, zero_allowed: bool) -> float:

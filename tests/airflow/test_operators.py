@@ -170,6 +170,14 @@ class TestStart:
 
         assert again["attempt"] == "2"
 
+    def test_it_takes_over_keep_warm_from_the_models_file(self, story: Story) -> None:
+        story.serve(1)
+        story.model = story.model.model_copy(update={"keep_warm": 3})
+
+        start(story, story.v(2).name).execute(context_of())
+
+        assert story.control().state.keep_warm == 3
+
     def test_a_retry_after_a_persons_abort_does_not_start_it_again(self, story: Story) -> None:
         story.serve(1)
         start(story, story.v(2).name).execute(context_of())

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_model_ops.control.commit import MOST_TRIES, Committer
 from airflow_model_ops.core import transitions
-from airflow_model_ops.core.errors import CommitConflict, NoRollbackTarget, PreEmpted
+from airflow_model_ops.core.errors import CommitConflict, InvalidConfig, NoRollbackTarget, PreEmpted
 from airflow_model_ops.core.log import Entry, FactKind, Origin, check_chain
 from airflow_model_ops.core.state import Actor, ActorKind, Canary, Fence, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import Action, Decision
@@ -30,6 +30,7 @@ promote_4 = partial(transitions.promote, fence=FENCE, version=V4, proof="it is g
 abort_4 = partial(transitions.abort, fence=FENCE, reason="it harms")
 back_to_2 = partial(transitions.rollback, actor=ADA, reason="wrong digits", to=V2)
 back = partial(transitions.rollback, actor=ADA, reason="wrong digits")
+pin_2 = partial(transitions.pin_golden, actor=ADA, version=V2)
 hold = partial(transitions.hold, actor=ADA, reason="audit")
 
 
@@ -60,6 +61,23 @@ def test_a_commit_appends_one_chained_entry_and_says_what_was_before(log: Memory
     assert (first.changed, first.generation, second.generation, two.evidence) == (True, 1, 2, "evidence/r4/1.json")
     assert second.former == first.state
     assert ours.head() == (second.state, 2)
+
+
+@pytest.mark.parametrize("decide", [shift_to_50, promote_4, back_to_2, pin_2])
+def test_a_model_that_another_fleet_serves_is_changed_by_nobody(
+    decide: Callable[[ServingState], Decision], log: MemoryLog, clock: StoryClock
+) -> None:
+    committer(log, clock).commit(partial(transitions.shift, fence=FENCE, percent=20), origin=ORIGIN)
+    astray = committer(log, clock, initial=ServingState(fleet="other"))
+    with pytest.raises(InvalidConfig, match=r"fleet 'main' serves the model, but .* of fleet 'other'; nothing was"):
+        astray.commit(decide, origin=ORIGIN)
+    assert len(log.stored) == 1
+
+
+def test_a_guard_ends_a_canary_though_its_file_names_another_fleet_now(log: MemoryLog, clock: StoryClock) -> None:
+    committer(log, clock).commit(shift_to_50, origin=ORIGIN)
+    astray = committer(log, clock, initial=ServingState(fleet="other"))
+    assert astray.commit(abort_4, origin=ORIGIN).state.canary is None
 
 
 def test_asking_for_what_holds_already_appends_nothing(log: MemoryLog, clock: StoryClock) -> None:

@@ -62,7 +62,7 @@ class Model:
         self.left: list[Version] = []
         self.quarantined: set[Version] = set()
         self.retired: set[Version] = set()
-        self.held = False
+        self.held: Actor | None = None
         self.live: Fence | None = None
         self.last_ended: Fence | None = None
         self.just_left: Version | None = None
@@ -75,8 +75,12 @@ class Model:
 
     def end_release(self) -> None:
         self.last_ended = self.live or self.last_ended
+        self.drop_the_automations_hold()
         self.live = self.canary = None
         self.percent = 0.0
+
+    def drop_the_automations_hold(self) -> None:
+        self.held = PERSON if self.held is PERSON else None
 
     def is_over(self, fence: Fence) -> bool:
         """Whether a newer attempt runs, or this or a newer one was the last to end."""
@@ -216,7 +220,7 @@ class ReleaseMachine(RuleBasedStateMachine):
             self.refuse("start", TransitionRefused, call)
         elif other and not expired:
             self.refuse("start", ReleaseBusy, call)
-        elif model.held:
+        elif model.held is PERSON or (model.held and model.live in {None, fence}):
             self.refuse("start", ModelOnHold, call)
         else:
             share = 100.0 if percent and model.stable is None else percent
@@ -224,6 +228,7 @@ class ReleaseMachine(RuleBasedStateMachine):
             decision = call()
             if other:
                 model.end_release()
+            model.drop_the_automations_hold()
             model.live, model.canary, model.percent = fence, version, share
             self.accept("start", decision, changes=not same)
 
@@ -425,7 +430,8 @@ class ReleaseMachine(RuleBasedStateMachine):
 
     @rule(actor=actors)
     def hold(self, actor: Actor) -> None:
-        changes, self.model.held = not self.model.held, True
+        changes = self.model.held is None or (self.model.held is AUTOMATION and actor is PERSON)
+        self.model.held = actor if changes else self.model.held
         self.accept("hold", hold(self.state, actor=actor, reason="wait"), changes=changes)
 
     @precondition(lambda self: self.model.held)
@@ -434,7 +440,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         if actor is AUTOMATION:
             self.refuse("resume", TransitionRefused, lambda: resume(self.state, actor=actor, reason="go"))
             return
-        changes, self.model.held = self.model.held, False
+        changes, self.model.held = self.model.held is not None, None
         self.accept("resume", resume(self.state, actor=actor, reason="go"), changes=changes)
 
     @rule(chosen=few_versions)
@@ -483,7 +489,7 @@ class ReleaseMachine(RuleBasedStateMachine):
         assert bool(state.golden and state.golden.by_person) == model.pinned_by_person
         assert (list(state.earlier), list(state.left)) == (model.way_back, model.left)
         assert (set(state.quarantined), set(state.retired)) == (model.quarantined, model.retired)
-        assert bool(state.hold) == model.held
+        assert (state.hold and state.hold.by_person) == (model.held and model.held is PERSON)
         assert (state.release.fence if state.release else None) == model.live
 
     @invariant()

@@ -41,7 +41,7 @@ FULL = ServingState(
     left=(version(5),),
     quarantined=(version(6),),
     retired=(version(7),),
-    hold=Hold(by="person ada", reason="exam week — \N{SNOWMAN}"),
+    hold=Hold(by="person ada", reason="exam week — \N{SNOWMAN}", by_person=True),
     release=LiveRelease(id="r4", attempt=2, version=version(4), started_at="2023-06-01T12:00:00+00:00"),
     ended=Fence(release="r5", attempt=1),
     keep_warm=1,
@@ -78,6 +78,13 @@ class TestLabelsAndWarmth:
     def test_promoted_are_all_that_ever_were_stable(self, v: V) -> None:
         assert FULL.promoted == (v(1), v(2), v(3), v(5))
         assert ServingState(fleet="main").promoted == ()
+
+
+@pytest.mark.parametrize(("by", "by_person"), [("person ada", True), ("automation model_release", False)])
+def test_a_hold_that_was_stored_before_it_said_so_is_a_persons_if_a_person_is_named(by: str, by_person: bool) -> None:
+    stored = replace(FULL, hold=Hold(by=by, reason="wait", by_person=by_person)).to_json()
+    del stored["hold"]["by_person"]
+    assert ServingState.from_json(stored).hold == Hold(by=by, reason="wait", by_person=by_person)
 
 
 class TestFences:

@@ -10,7 +10,6 @@ import pytest
 from airflow_model_ops.core.errors import InvalidState, ModelOnHold, PreEmpted, ReleaseBusy, TransitionRefused
 from airflow_model_ops.core.state import Actor, Canary, Fence, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import (
-    INSISTENT,
     URGENT,
     Action,
     abort,
@@ -70,6 +69,21 @@ class TestStart:
         assert "release 'r4' was abandoned: its lease had run out" in decision.reason
         with pytest.raises(PreEmpted):
             start_canary(decision.state, release=release(4), lease_expired=True)
+
+    def test_the_automations_hold_of_the_attempt_it_follows_does_not_stop_it(
+        self, on_trial: ServingState, release: R, automation: Actor, person: Actor
+    ) -> None:
+        held = hold(on_trial, actor=automation, reason="no verdict in time").state
+        assert start_canary(held, release=release(4, attempt=2)).state.hold is None
+        assert start_canary(held, release=release(5), lease_expired=True).state.hold is None
+        with pytest.raises(ModelOnHold):
+            start_canary(held, release=release(4))
+        with pytest.raises(ModelOnHold):
+            start_canary(hold(held, actor=person, reason="audit").state, release=release(4, attempt=2))
+
+    def test_it_takes_over_how_many_earlier_versions_stay_loaded(self, serving: ServingState, release: R) -> None:
+        assert start_canary(serving, release=release(4), keep_warm=2).state.keep_warm == 2
+        assert start_canary(serving, release=release(4)).state.keep_warm == serving.keep_warm
 
     def test_a_cleared_task_starts_a_new_attempt_that_takes_over(self, on_trial: ServingState, release: R) -> None:
         taken = start_canary(on_trial, release=release(4, attempt=2))
@@ -266,6 +280,5 @@ class TestAbort:
         assert abort(held, reason="HARM", fence=release(4).fence).state.canary is None
 
 
-def test_the_ways_back_are_urgent_and_insist_and_a_hold_insists_too() -> None:
+def test_the_ways_back_are_urgent() -> None:
     assert set(URGENT) == {Action.ABORT, Action.ROLLBACK, Action.QUARANTINE}
-    assert set(INSISTENT) == {*URGENT, Action.HOLD}

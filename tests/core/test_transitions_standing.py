@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from airflow_model_ops.core.errors import InvalidState, TransitionRefused
-from airflow_model_ops.core.state import Actor, Canary, Golden, LiveRelease, ServingState
+from airflow_model_ops.core.state import Actor, Canary, Golden, Hold, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import (
+    Decision,
     abort,
     adopt,
     hold,
@@ -18,6 +20,7 @@ from airflow_model_ops.core.transitions import (
     quarantine,
     resume,
     retire,
+    rollback,
     start_canary,
 )
 from airflow_model_ops.core.versioning import Version
@@ -127,6 +130,27 @@ class TestHold:
         assert held.reason == "held by person ada: exam week"
         again = hold(held.state, actor=automation, reason="mine")
         assert (again.changed, again.reason) == (False, "already held by person ada: exam week")
+
+    def test_a_persons_hold_takes_the_place_of_the_automations(
+        self, serving: ServingState, person: Actor, automation: Actor
+    ) -> None:
+        waits = hold(serving, actor=automation, reason="no verdict in time").state
+        held = hold(waits, actor=person, reason="exam week")
+        assert (held.changed, held.state.hold) == (True, Hold(by="person ada", reason="exam week", by_person=True))
+
+    @pytest.mark.parametrize("way_out", ["abort", "rollback", "rollback to", "quarantine"])
+    def test_the_automations_hold_ends_with_its_release_and_a_persons_stays(
+        self, *, way_out: str, serving: ServingState, release: R, person: Actor, automation: Actor, v: V
+    ) -> None:
+        ways: dict[str, Callable[[ServingState], Decision]] = {
+            "abort": partial(abort, reason="enough"),
+            "rollback": partial(rollback, actor=person, reason="enough"),
+            "rollback to": partial(rollback, actor=person, reason="enough", to=v(2)),
+            "quarantine": partial(quarantine, version=v(4), reason="enough"),
+        }
+        on_trial = start_canary(serving, release=release(4), percent=50).state
+        assert ways[way_out](hold(on_trial, actor=automation, reason="late").state).state.hold is None
+        assert ways[way_out](hold(on_trial, actor=person, reason="audit").state).state.hold is not None
 
     def test_only_a_person_resumes(self, serving: ServingState, person: Actor, automation: Actor) -> None:
         held = hold(serving, actor=person, reason="exam week").state
