@@ -24,10 +24,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neglected:
-    """What needs a hand on one fleet: models whose head is not applied, and whose release is abandoned."""
+    """What needs a hand on one fleet: models whose head is not applied, and whose release is abandoned.
+
+    :param heads: Each of them with the generation of its head: a newer one is another finding.
+    """
 
     unapplied: tuple[str, ...] = ()
     abandoned: tuple[str, ...] = ()
+    heads: frozenset[tuple[str, int]] = field(default=frozenset(), compare=False)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -73,7 +77,11 @@ class Upkeep:
                     unapplied.append(model)
             except (ModelOpsError, OSError) as error:
                 _log.error("cannot look after model %r of fleet %r now: %s", model, self._fleet, error)
-        return Neglected(unapplied=tuple(unapplied), abandoned=tuple(abandoned))
+        return Neglected(
+            unapplied=tuple(unapplied),
+            abandoned=tuple(abandoned),
+            heads=frozenset((model, heads[model].generation) for model in (*unapplied, *abandoned)),
+        )
 
     def reconcile(self, *, deadline_seconds: float) -> Reconciled:
         """Abort abandoned releases, apply every head, and compare with what really serves.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Collection, Hashable
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
@@ -16,7 +16,7 @@ from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind
 
 LONGEST_PAUSE_SECONDS = 300.0
-"""Longest between two runs for the same models: a server that is down all day must not start thousands of runs."""
+"""Longest between two runs for the same heads: a server that is down all day must not start thousands of runs."""
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +26,7 @@ class NeglectedModelsTrigger(BaseEventTrigger):
     :param repository: Connection id of the repository.
     :param target: Connection id of the fleet.
     :param poll_seconds: How often the logs are read.
-    :param again_seconds: How long to wait before it fires again for the same models, while the first run works on them;
+    :param again_seconds: How long to wait before it fires again for the same heads, while the first run works on them;
         twice as long each time.
     """
 
@@ -86,7 +86,7 @@ async def _neglected(
             upkeep = (await aopen_fleet_of(ids)).upkeep(origin=origin)
             while True:
                 found = await asyncio.to_thread(upkeep.neglected)
-                if pause.is_over(found.models, now=loop.time()):
+                if pause.is_over(found.heads, now=loop.time()):
                     yield {"unapplied": list(found.unapplied), "abandoned": list(found.abandoned)}
                 await asyncio.sleep(poll_seconds)
         except (ModelOpsError, OSError, AirflowException, AirflowRuntimeError) as error:
@@ -95,18 +95,16 @@ async def _neglected(
 
 
 class _Pause:
-    """How long to leave the same models to the run that was started for them: longer each time that it could not help."""
+    """How long to leave each head to the run that was started for it: longer each time that it could not help."""
 
     def __init__(self, *, again_seconds: float) -> None:
         self._first = again_seconds
-        self._models: tuple[str, ...] = ()
-        self._until, self._length = 0.0, again_seconds
+        self._pauses: dict[Hashable, tuple[float, float]] = {}  # until when, and how long the next one is
 
-    def is_over(self, models: tuple[str, ...], *, now: float) -> bool:
-        if models != self._models:
-            self._models, self._length, self._until = models, self._first, now
-        if not models or now < self._until:
-            return False
-        self._until = now + self._length
-        self._length = min(2 * self._length, max(self._first, LONGEST_PAUSE_SECONDS))
-        return True
+    def is_over(self, heads: Collection[Hashable], *, now: float) -> bool:
+        """Whether to fire for one of the heads; one that is no longer among them is forgotten."""
+        self._pauses = {head: self._pauses.get(head, (now, self._first)) for head in heads}
+        due = {head: length for head, (until, length) in self._pauses.items() if now >= until}
+        longest = max(self._first, LONGEST_PAUSE_SECONDS)
+        self._pauses |= {head: (now + length, min(2 * length, longest)) for head, length in due.items()}
+        return bool(due)

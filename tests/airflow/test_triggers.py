@@ -462,6 +462,23 @@ class TestWatcher:
         assert second - first >= 0.2
         assert third - second >= 0.4
 
+    def test_a_newer_head_of_the_same_model_does_not_wait_for_the_pause_of_the_former(self, story: Story) -> None:
+        self.neglect(story)
+
+        async def tell() -> float:
+            loop, fired = asyncio.get_running_loop(), 0
+            async with asyncio.timeout(ANSWER_SECONDS):
+                async for _ in watcher(again_seconds=60).run():
+                    fired += 1
+                    if fired == 2:
+                        return loop.time() - committed
+                    story.control().hold(reason="killed before it could apply, too")
+                    story.clock.advance(10)
+                    committed = loop.time()
+            raise AssertionError("it ended")
+
+        assert run(tell()) < ANSWER_SECONDS / 2
+
     def test_it_survives_a_repository_that_is_away_and_an_undefined_connection(
         self, story: Story, monkeypatch: pytest.MonkeyPatch
     ) -> None:
