@@ -104,6 +104,7 @@ def _model_plan(model: str, head: Head, now: float) -> ModelPlan:
         spare=_spared(head),
         urgent=head.urgent,
         applied=head.applied_at is not None,
+        pins=head.entry.action is Action.PIN_GOLDEN,
         settled_seconds=max(0.0, now - head.applied_at) if head.applied_at is not None else 0.0,
     )
 

@@ -206,6 +206,7 @@ class ModelPlan:
 
     :param generation: The head's generation.
     :param spare: Versions that the last two generations name; they are not unloaded.
+    :param pins: Whether the head is the pinning of its golden version, which must be loaded then.
     :param applied: Whether the log says that the head is applied.
     :param settled_seconds: Seconds since the head was applied; 0 if it is not.
     """
@@ -216,6 +217,7 @@ class ModelPlan:
     spare: tuple[Version, ...]
     urgent: bool
     applied: bool
+    pins: bool = False
     settled_seconds: float = 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,7 @@ def plan(
     urgent: bool = False,
     applied: bool = True,
     settled: float = 60,
+    pins: bool = False,
     spare: Sequence[Version] | None = None,
 ) -> ModelPlan:
     return ModelPlan(
@@ -47,6 +49,7 @@ def plan(
         urgent=urgent,
         applied=applied,
         settled_seconds=settled,
+        pins=pins,
     )
 
 
@@ -59,6 +62,7 @@ def has(*numbers: int, state: LoadState = LoadState.AVAILABLE, error: str = "") 
 
 
 STABLE_2 = ServingState(fleet="main", stable=v(2), earlier=(v(1),))
+CANARY_0 = ServingState(fleet="main", stable=v(2), earlier=(v(1),), canary=Canary(version=v(3), percent=0))
 CANARY_3 = ServingState(fleet="main", stable=v(2), earlier=(v(1),), canary=Canary(version=v(3), percent=10))
 
 names = st.sampled_from(["digits", "faces", "di.gits"])
@@ -239,9 +243,16 @@ class TestWayBack:
         assert (planning.unready(plan(STABLE_2, urgent=True), known, routed=routed) is None) is ready
 
     def test_it_waits_for_nothing_but_the_split(self) -> None:
-        golden = ServingState(fleet="main", stable=v(2), golden=Golden(version=v(1), by_person=True))
-        assert planning.unready(plan(golden, urgent=True), {A: has(N2)}, routed={N3}) is None
-        assert planning.unready(plan(golden), {A: has(N2)}, routed={N3}) is not None
+        assert planning.unready(plan(CANARY_0, urgent=True), {A: has(N2)}, routed={N3}) is None
+        assert planning.unready(plan(CANARY_0), {A: has(N2)}, routed={N3}) is not None
+
+    def test_a_golden_version_that_cannot_be_loaded_stops_nothing_but_its_own_pinning(self) -> None:
+        golden = replace(STABLE_2, golden=Golden(version=v(1), by_person=True))
+        known = {A: has(N2) | has(N1, state=LoadState.END, error="no")}
+        assert planning.unready(plan(golden), known, routed={N2}) is None
+        assert planning.failed_load(plan(golden), known) is None
+        assert planning.unready(plan(golden, pins=True), known, routed={N2}) is not None
+        assert planning.failed_load(plan(golden, pins=True), known) == (N1, A, "no")
 
     def test_while_its_version_loads_the_canary_gets_nothing_and_the_generation_stays_the_old_one(self) -> None:
         old = ModelRoute(model="digits", generation=5, split=((N3, 10), (N2, 90)))

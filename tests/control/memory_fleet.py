@@ -143,15 +143,24 @@ class MemoryRouter:
 
 @dataclass
 class MemoryServer:
-    """A TF Serving that loads and unloads at once."""
+    """A TF Serving that loads and unloads at once.
+
+    :ivar broken: Serving numbers that it cannot load.
+    """
 
     point: Point
+    broken: set[int] = field(default_factory=set)
     states: dict[str, dict[int, LoadState]] = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def status(self, model: str) -> dict[int, VersionStatus]:
         known = self.states.get(model, {})
-        return {number: VersionStatus(number=number, state=state) for number, state in known.items()}
+        return {
+            number: VersionStatus(number=number, state=LoadState.END, error_code=3)
+            if number in self.broken
+            else VersionStatus(number=number, state=state)
+            for number, state in known.items()
+        }
 
     def resolve_label(self, model: str, label: str) -> int | None:
         return self.labels.get(model, {}).get(label)

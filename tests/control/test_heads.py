@@ -11,7 +11,7 @@ from airflow_model_ops.control.apply import FleetApplier
 from airflow_model_ops.control.commit import Committer
 from airflow_model_ops.control.heads import fleet_plan, read_head, read_heads
 from airflow_model_ops.core import transitions
-from airflow_model_ops.core.errors import InvalidState, NotApplied
+from airflow_model_ops.core.errors import InvalidState, LoadFailed, NotApplied
 from airflow_model_ops.core.log import FactKind, Origin
 from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence, LiveRelease, ServingState
@@ -200,3 +200,18 @@ def test_an_applier_of_another_fleet_sees_nothing() -> None:
         origin=ORIGIN,
     )
     assert other.unapplied() == ()
+
+
+def test_a_golden_version_that_cannot_be_loaded_fails_its_pinning_alone() -> None:
+    fleet = MemoryFleet(point=lambda _: None, waits=lambda: False)
+    fence = Fence(release="r2", attempt=1)
+    control = fleet.control()
+    control.start_canary(version(2), fence=fence)
+    control.promote(version(2), fence=fence, proof="it is good")
+    control.apply(deadline_seconds=1)
+    fleet.server.broken = {version(1).number}
+    fleet.control(actor=PERSON).pin_golden(version(1))
+    with pytest.raises(LoadFailed, match="pin another version as golden"):
+        control.apply(deadline_seconds=1)
+    control.start_canary(version(3), fence=Fence(release="r3", attempt=1), percent=10)
+    assert control.apply(deadline_seconds=1).split == {str(version(3).number): 10.0, str(version(2).number): 90.0}

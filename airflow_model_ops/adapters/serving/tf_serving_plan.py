@@ -227,10 +227,15 @@ def still_held(model: str, document: ServingDocument, statuses: Statuses) -> fro
 
 
 def needed_numbers(plan: ModelPlan) -> tuple[int, ...]:
-    """Return what must be available before a head counts as applied: all that is labelled; on a way back the split."""
+    """Return what must be available before a head counts as applied: stable and canary; on a way back the split.
+
+    Golden only while it is being pinned: a last resort that cannot be loaded any longer must not stop a release.
+    """
     if plan.urgent:
         return tuple(version.number for version, _ in plan.state.split)
-    return tuple(sorted({version.number for version in plan.state.labels.values()}))
+    labels = plan.state.labels
+    needed = {version.number for label, version in labels.items() if plan.pins or label != GOLDEN}
+    return tuple(sorted(needed))
 
 
 def unready(plan: ModelPlan, statuses: Statuses, *, routed: Collection[int]) -> str | None:

@@ -247,9 +247,15 @@ class _Pass:
         failure = planning.failed_load(plan, statuses)
         if failure is not None:
             number, server, message = failure
+            golden = plan.state.golden
+            remedy = (
+                "pin another version as golden"
+                if plan.pins and golden is not None and golden.version.number == number
+                else "a version in error stays in error: mend the model and push it under a new version"
+            )
             self.failed[model] = LoadFailed(
                 f"model server {server!r} could not load version {number} of {model!r}: {message or 'it gave no reason'}; "
-                "a version in error stays in error: mend the model and push it under a new version"
+                f"{remedy}"
             )
         self.pending[model] = why
         return False
