@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -304,6 +306,22 @@ def test_an_envoy_that_is_down_is_named_after_the_others_were_confirmed(fleet: R
         with pytest.raises(RouterUnreachable, match=NOBODY):
             question()
     fleet.router.check()
+
+
+def test_a_silent_admin_interface_delays_no_write_and_no_word_of_the_others(fleet: RoutedFleet) -> None:
+    fleet.serve((1, 100))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        both = EnvoyRouter(
+            config_dir=fleet.config_dir,
+            admin_urls=[f"http://127.0.0.1:{silent.getsockname()[1]}", fleet.envoy.admin_url],
+            settings=fleet.settings,
+        )
+        began = time.monotonic()
+        with pytest.raises(RouterUnreachable):
+            both.wait_clusters_active(["digits/1"], deadline_seconds=5, urgent=True)
+        both.write_routes(routes_document([], settings=fleet.settings))
+        assert time.monotonic() - began < 3
+        assert eventually(lambda: fleet.router.observed_split() == {})
 
 
 def test_waiting_for_clusters_that_were_never_written_is_an_error_at_once(fleet: RoutedFleet) -> None:

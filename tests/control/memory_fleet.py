@@ -101,12 +101,16 @@ class MemoryStore:
 
 @dataclass
 class MemoryRouter:
-    """An Envoy that takes whatever is written last, at once."""
+    """An Envoy that takes whatever is written last, at once.
+
+    :ivar stuck: Whether it answers and does not take its clusters.
+    """
 
     point: Point
     settings: RouterSettings = field(default_factory=RouterSettings)
     clusters: bytes | None = None
     routes: bytes | None = None
+    stuck: bool = False
 
     def check(self) -> None:
         """Always there."""
@@ -128,8 +132,9 @@ class MemoryRouter:
         self.routes = document
         return True
 
-    def wait_clusters_active(self, names: Sequence[str], *, deadline_seconds: float) -> None:
-        """Active at once."""
+    def wait_clusters_active(self, names: Sequence[str], **_: Any) -> None:
+        if self.stuck:
+            raise RouterRefused("its clusters are not active")
 
     def wait_routes(self, version: str, *, deadline_seconds: float) -> None:
         if self.routes is None or document_version(self.routes) != version:

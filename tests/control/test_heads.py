@@ -215,3 +215,19 @@ def test_a_golden_version_that_cannot_be_loaded_fails_its_pinning_alone() -> Non
         control.apply(deadline_seconds=1)
     control.start_canary(version(3), fence=Fence(release="r3", attempt=1), percent=10)
     assert control.apply(deadline_seconds=1).split == {str(version(3).number): 10.0, str(version(2).number): 90.0}
+
+
+def test_a_router_that_does_not_take_its_clusters_stops_no_way_back_nor_its_record() -> None:
+    fleet = MemoryFleet(models=("digits", "faces"), point=lambda _: None, waits=lambda: False)
+    for major in (1, 2):
+        for model in ("digits", "faces"):
+            fence = Fence(release=f"r{major}", attempt=1)
+            fleet.control(model=model).start_canary(version(major), fence=fence)
+            fleet.control(model=model).promote(version(major), fence=fence, proof="it is good")
+            fleet.control(model=model).apply(deadline_seconds=1)
+    fleet.router.stuck = True
+    fleet.control(model="faces").start_canary(version(3), fence=Fence(release="r3", attempt=1), percent=10)
+    fleet.control(actor=PERSON).rollback(reason="wrong digits")
+    assert fleet.control().apply(deadline_seconds=0).split == {str(version(1).number): 100.0}
+    with pytest.raises(NotApplied, match="clusters are not active"):
+        fleet.control(model="faces").apply(deadline_seconds=0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from airflow_model_ops.adapters.serving.envoy_admin import CLUSTERS_SUBSCRIPTION, ROUTES_SUBSCRIPTION, EnvoyAdmin
 from airflow_model_ops.adapters.serving.envoy_documents import (
@@ -25,10 +27,13 @@ from airflow_model_ops.adapters.serving.envoy_files import (
 )
 from airflow_model_ops.core.errors import InvalidConfig, RouterRefused, RouterUnreachable
 
+_T = TypeVar("_T")
 _POLL_SECONDS = 0.005  # a whole rollback has 0.3 s, and a question costs an Envoy well under a millisecond
 _REFUSAL_GRACE_SECONDS = 0.2  # an Envoy may still be refusing the document before ours when we first ask
 _LOG_TAIL_BYTES = 65536
 _UNKNOWN = -1
+_QUICK_SECONDS = 0.5
+"""How long an admin interface may take to answer what a write or a way back would rather know than wait for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,9 @@ class EnvoyRouter:
         self._clusters_path = config_dir / CLUSTERS_FILE
         self._routes_path = config_dir / ROUTES_FILE
         self._admins = tuple(EnvoyAdmin(url, timeout_seconds=timeout_seconds) for url in admin_urls)
+        self._quick_admins = tuple(
+            EnvoyAdmin(url, timeout_seconds=min(timeout_seconds, _QUICK_SECONDS)) for url in admin_urls
+        )
         self._log_paths = tuple(log_paths)
         self._refused_before: dict[tuple[str, str], int] = {}
 
@@ -109,11 +117,12 @@ class EnvoyRouter:
         self._require_clusters(clusters=read_document(self._clusters_path), routes=document)
         return self._replace(self._routes_path, content=document, subscription=ROUTES_SUBSCRIPTION)
 
-    def wait_clusters_active(self, names: Iterable[str], *, deadline_seconds: float) -> None:
+    def wait_clusters_active(self, names: Iterable[str], *, deadline_seconds: float, urgent: bool = False) -> None:
         """Wait until every Envoy has taken the clusters document on disk and has each named cluster active.
 
         Active means warmed and with the endpoints of the document, so a host name that does not resolve never is.
 
+        :param urgent: Give an admin interface that is silent up after half a second.
         :raises RouterRefused: if an Envoy refused the document or is not there at the deadline.
         :raises RouterUnreachable: if an Envoy's admin interface does not answer; the others are confirmed then.
         """
@@ -136,7 +145,12 @@ class EnvoyRouter:
             lacking = [name for name in wanted if not set(endpoints[name]) <= active.get(name, set())]
             return f"clusters {lacking!r} are not active; check that their host names resolve there" if lacking else ""
 
-        self._wait_all(missing, subscription=CLUSTERS_SUBSCRIPTION, deadline_seconds=deadline_seconds)
+        self._wait_all(
+            missing,
+            subscription=CLUSTERS_SUBSCRIPTION,
+            deadline_seconds=deadline_seconds,
+            admins=self._quick_admins if urgent else self._admins,
+        )
 
     def wait_routes(self, version: str, *, deadline_seconds: float) -> None:
         """Wait until every Envoy serves the routes document with this ``version_info``.
@@ -148,6 +162,7 @@ class EnvoyRouter:
             lambda admin: _unconfirmed(admin, subscription=ROUTES_SUBSCRIPTION, version=version),
             subscription=ROUTES_SUBSCRIPTION,
             deadline_seconds=deadline_seconds,
+            admins=self._admins,
         )
 
     def observed_split(self) -> dict[str, tuple[tuple[int, float], ...]]:
@@ -184,20 +199,31 @@ class EnvoyRouter:
     def _replace(self, path: Path, *, content: bytes, subscription: str) -> bool:
         if read_document(path) == content:
             return False
-        for admin in self._admins:
-            self._refused_before[admin.url, subscription] = _refused(admin, subscription=subscription)
+        refused = _parallel(lambda admin: _refused(admin, subscription=subscription), self._quick_admins)
+        for admin, count in zip(self._quick_admins, refused, strict=True):
+            self._refused_before[admin.url, subscription] = count
         return replace_document(path, content=content)
 
-    def _wait_all(self, missing: Callable[[EnvoyAdmin], str], *, subscription: str, deadline_seconds: float) -> None:
+    def _wait_all(
+        self,
+        missing: Callable[[EnvoyAdmin], str],
+        *,
+        subscription: str,
+        deadline_seconds: float,
+        admins: Sequence[EnvoyAdmin],
+    ) -> None:
         deadline = time.monotonic() + deadline_seconds
-        unreachable: list[RouterUnreachable] = []
-        for admin in self._admins:
+
+        def trouble(admin: EnvoyAdmin) -> RouterRefused | RouterUnreachable | None:
             try:
                 self._wait_one(admin, missing=missing, subscription=subscription, deadline=deadline)
-            except RouterUnreachable as error:  # the others are confirmed before it is reported
-                unreachable.append(error)
-        if unreachable:
-            raise unreachable[0]
+            except (RouterRefused, RouterUnreachable) as error:  # the others are confirmed before it is reported
+                return error
+            return None
+
+        troubles = [error for error in _parallel(trouble, admins) if error is not None]
+        if troubles:
+            raise min(troubles, key=lambda error: isinstance(error, RouterUnreachable))  # a refusal says more
 
     def _wait_one(
         self, admin: EnvoyAdmin, *, missing: Callable[[EnvoyAdmin], str], subscription: str, deadline: float
@@ -227,6 +253,14 @@ class EnvoyRouter:
         """Envoy's own words: the newest refusals in the logs, or where to find them."""
         found = [line for path in self._log_paths for line in _refusals(path)]
         return " | ".join(dict.fromkeys(found)) or "its log says why (lines 'config update rejected' or 'failure')"
+
+
+def _parallel(work: Callable[[EnvoyAdmin], _T], admins: Sequence[EnvoyAdmin]) -> list[_T]:
+    """Do it with all at once: a silent one must not delay the word of the others."""
+    if len(admins) == 1:
+        return [work(admins[0])]
+    with ThreadPoolExecutor(max_workers=min(16, len(admins))) as pool:
+        return list(pool.map(work, admins))
 
 
 def _unconfirmed(admin: EnvoyAdmin, *, subscription: str, version: str) -> str:

@@ -19,11 +19,13 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
     split_of,
 )
 from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
-from airflow_model_ops.core.errors import RouterUnreachable
+from airflow_model_ops.core.errors import RouterRefused, RouterUnreachable
 from airflow_model_ops.core.ports import FleetStore
 
 _CLUSTERS_COPY, _ROUTES_COPY = "clusters.json", "routes.json"
 _MIXED = -1
+_URGENT_SECONDS = 1.0
+"""How long a way back waits for clusters that were in place before it."""
 _log = logging.getLogger(__name__)
 
 
@@ -108,23 +110,27 @@ class FleetRoutes:
     ) -> None:
         """Replace the clusters and wait until ``wait_for`` are active in every router.
 
-        :param urgent: Go on when a router's admin interface is silent: its files are written all the same.
+        :param urgent: Go on without the word of a router that is silent or does not take its clusters: it must not stop a
+            way back on the others.
         """
         content = clusters_document(
             clusters, settings=self._router.settings, generations=generations, fleet=self.rest.values()
         )
         self._store.write(_CLUSTERS_COPY, content)
         self._router.write_clusters(content)
-        self.wait_clusters(wait_for, urgent=urgent)
+        self._wait_clusters(wait_for, urgent=urgent, seconds=self._confirm_seconds)
 
-    def wait_clusters(self, names: Collection[str], *, urgent: bool = False) -> None:
-        """Wait until clusters on disk are active in every router; ``urgent`` as in :meth:`write_clusters`."""
+    def look_for_clusters(self, names: Collection[str]) -> None:
+        """Wait a moment until clusters that are on disk are active in every router, before a way back."""
+        self._wait_clusters(names, urgent=True, seconds=min(_URGENT_SECONDS, self._confirm_seconds))
+
+    def _wait_clusters(self, names: Collection[str], *, urgent: bool, seconds: float) -> None:
         try:
-            self._router.wait_clusters_active(names, deadline_seconds=self._confirm_seconds)
-        except RouterUnreachable as error:
+            self._router.wait_clusters_active(names, deadline_seconds=seconds, urgent=urgent)
+        except (RouterUnreachable, RouterRefused) as error:
             if not urgent:
                 raise
-            _log.warning("a router does not answer; the way back goes on without its word: %s", error)
+            _log.warning("the way back goes on without the word of a router: %s", error)
 
     def write_routes(self, routes: Iterable[ModelRoute]) -> None:
         """Replace the routes and wait until every router serves them.

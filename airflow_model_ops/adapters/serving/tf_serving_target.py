@@ -16,7 +16,7 @@ from airflow_model_ops.adapters.serving.envoy_documents import ClusterSpec, Mode
 from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument, Statuses
 from airflow_model_ops.adapters.serving.tf_serving_routes import FleetRoutes
 from airflow_model_ops.adapters.serving.tf_serving_servers import Servers, available
-from airflow_model_ops.core.errors import LoadFailed, RouterUnreachable, ServerRefused, ServerUnreachable
+from airflow_model_ops.core.errors import LoadFailed, RouterRefused, RouterUnreachable, ServerRefused, ServerUnreachable
 from airflow_model_ops.core.ports import FleetPlan, Observed, Progress
 from airflow_model_ops.core.versioning import Version
 
@@ -55,7 +55,7 @@ class TfServingTarget:
                 one_pass, watched - urgent, before=lambda ready: self._label(one_pass, document=document, ready=ready)
             )
             self._label(one_pass, document=self._servers.document(), ready=urgent & one_pass.applied.keys())
-        except (ServerRefused, ServerUnreachable, RouterUnreachable) as error:
+        except (ServerRefused, ServerUnreachable, RouterRefused, RouterUnreachable) as error:
             _log.warning("pass over fleet %s was cut short: %s", plan.fleet, error)
             one_pass.blame(str(error))
         return Progress(applied=one_pass.applied, pending=one_pass.pending, failed=one_pass.failed)
@@ -157,7 +157,7 @@ class TfServingTarget:
         if not shift_first:
             self._write_clusters(one_pass, widened, ready=ready, wait_for=needed)
         elif needed:
-            self._routes.wait_clusters(needed, urgent=True)
+            self._routes.look_for_clusters(needed)
         waits = before(ready) if before is not None and ready else {}
         one_pass.pending |= waits
         ready -= waits.keys()
