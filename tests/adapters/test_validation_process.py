@@ -258,6 +258,24 @@ def test_the_probe_is_told_what_to_do_and_sees_no_gpu(script: Script, tmp_path: 
     assert environment["TF_CPP_MIN_LOG_LEVEL"] == "2"
 
 
+def test_the_probe_sees_nothing_of_the_workers_connections_and_keys(
+    script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen.json"
+    python = script(
+        f"open({str(seen)!r}, 'w').write(json.dumps(dict(os.environ)))\n{reporting(candidate={'right': 1})}"
+    )
+    secrets = ("AIRFLOW_CONN_PROMETHEUS_DEFAULT", "AIRFLOW__CORE__FERNET_KEY", "AWS_SECRET_ACCESS_KEY")
+    for name in (*secrets, "LD_LIBRARY_PATH", "PYTHONPATH", "TF_NUM_INTRAOP_THREADS", "LC_ALL"):
+        monkeypatch.setenv(name, "C")
+
+    judged(python, stable=False)
+
+    environment = json.loads(seen.read_text())
+    assert not set(secrets) & set(environment)
+    assert {"PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "TF_NUM_INTRAOP_THREADS", "LC_ALL"} <= set(environment)
+
+
 def test_validation_imports_no_tensorflow_and_no_numpy_here() -> None:
     code = (
         "import sys, airflow_model_ops.adapters.validation.validate; print({'tensorflow', 'numpy'} & set(sys.modules))"

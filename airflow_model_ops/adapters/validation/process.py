@@ -21,6 +21,10 @@ _TAIL_BYTES = 2000
 """How much of the end of stderr a report quotes."""
 _OWN_END_SECONDS = 10.0
 """How long the probe outlives its time-out if nobody kills it, before its own alarm does."""
+_INHERITED = {*("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR"), "LD_LIBRARY_PATH", "LD_PRELOAD"}
+_INHERITED_PREFIXES = ("LC_", "PYTHON", "TF_", "XLA_", "CUDA_", "OMP_", "MKL_")
+"""What a Python with TensorFlow may need of the worker's environment; the rest holds connections and keys, and a model is
+code."""
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors stay: they are what the report quotes of a crash
     "CUDA_VISIBLE_DEVICES": "",  # a worker's GPU belongs to others, and the CPU tells as much
@@ -82,7 +86,7 @@ def _started(python: str, *, stderr: int, scratch: str) -> Iterator[subprocess.P
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             cwd=scratch,
-            env={**os.environ, **_ENVIRONMENT},
+            env=_environment(),
             start_new_session=True,
         )
     except OSError as error:
@@ -95,6 +99,13 @@ def _started(python: str, *, stderr: int, scratch: str) -> Iterator[subprocess.P
             process.wait()
         if process.stdin is not None:
             process.stdin.close()
+
+
+def _environment() -> dict[str, str]:
+    inherited = {
+        name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    return {**inherited, **_ENVIRONMENT}
 
 
 def _ending(status: int | None, *, timeout_seconds: float) -> str | None:
