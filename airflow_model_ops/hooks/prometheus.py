@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook
 
@@ -34,7 +35,7 @@ class PrometheusHook(BaseHook):
     def get_conn(self) -> PrometheusSource:
         """Return the metric source.
 
-        :raises InvalidConfig: if the connection names no URL.
+        :raises InvalidConfig: if the connection names no URL, or its time-out is no duration.
         """
         return source_of(self.get_connection(self.prometheus_conn_id))
 
@@ -53,7 +54,7 @@ def source_of(connection: Connection) -> PrometheusSource:
     extra = connection.extra_dejson
     return PrometheusSource(
         _url(connection),
-        timeout_seconds=seconds(extra.get("timeout") or 5.0),
+        timeout_seconds=_timeout_seconds(connection),
         headers=_headers(connection),
         verify=_verify(extra.get("verify")),
     )
@@ -65,7 +66,19 @@ def _url(connection: Connection) -> str:
             f"connection {connection.conn_id!r} names no host; give the URL of Prometheus, such as http://prometheus:9090"
         )
     url = connection.host if "://" in connection.host else f"http://{connection.host}"
-    return f"{url}:{connection.port}" if connection.port else url
+    try:
+        place = urlsplit(url)
+        wanted = connection.port if place.port is None else None
+    except ValueError:
+        return url  # the source says what is wrong with it
+    return place._replace(netloc=f"{place.netloc}:{wanted}").geturl() if wanted else url
+
+
+def _timeout_seconds(connection: Connection) -> float:
+    try:
+        return seconds(connection.extra_dejson.get("timeout") or 5.0)
+    except ValueError as error:
+        raise InvalidConfig(f"connection {connection.conn_id!r}: timeout: {error}") from None
 
 
 def _headers(connection: Connection) -> dict[str, str]:

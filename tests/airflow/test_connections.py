@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from airflow.sdk.execution_time.comms import ConnectionResult, ErrorResponse, Ge
 from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
 
 from airflow_model_ops.config.model_file import ConnectionsPart, parse_model_file
-from airflow_model_ops.core.errors import ConnectionUnavailable
+from airflow_model_ops.core.errors import ConnectionUnavailable, InvalidConfig
 from airflow_model_ops.hooks import wiring
 from airflow_model_ops.operators.rollback import RollbackModelOperator
 from airflow_model_ops.triggers.canary import CanaryStepTrigger
@@ -101,3 +102,37 @@ def test_a_canary_is_not_given_up_while_the_api_server_is_in_trouble(api_server:
         return given_up
 
     assert not asyncio.run(watch())
+
+
+def prometheus(host: str, *, port: int | None = None, **extra: Any) -> Any:
+    from airflow.sdk import Connection
+
+    from airflow_model_ops.hooks.prometheus import source_of
+
+    return source_of(Connection(conn_id="p", conn_type="prometheus", host=host, port=port, extra=json.dumps(extra)))
+
+
+@pytest.mark.parametrize("timeout", ["soon", "-1", True])
+def test_a_time_out_of_prometheus_that_is_no_duration_is_a_mistake_in_the_connection(timeout: Any) -> None:
+    with pytest.raises(InvalidConfig, match=r"connection 'p': timeout: .* is not a duration"):
+        prometheus("prometheus", timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "url"),
+    [
+        ("prometheus", 9090, "http://prometheus:9090"),
+        ("https://metrics.example/prometheus/", 8443, "https://metrics.example:8443/prometheus"),
+        ("metrics.example/prometheus", 9090, "http://metrics.example:9090/prometheus"),
+        ("http://prometheus:9091", 9090, "http://prometheus:9091"),
+        ("prometheus:9091", None, "http://prometheus:9091"),
+    ],
+)
+def test_the_port_of_the_form_goes_behind_the_host_and_before_the_path(host: str, port: int | None, url: str) -> None:
+    with closing(prometheus(host, port=port)._conversation()) as conversation:
+        assert conversation.name == f"Prometheus at {url}"
+
+
+def test_a_host_that_makes_no_url_is_told() -> None:
+    with pytest.raises(InvalidConfig, match="is not usable"):
+        prometheus("http://[half", port=9090)
