@@ -11,16 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
-from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, ways_back
+from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, version_of, ways_back
 from airflow_model_ops.cli_commands.show import named
-from airflow_model_ops.control.clock import SystemClock
-from airflow_model_ops.control.upkeep import Upkeep
 from airflow_model_ops.core.errors import ModelOpsError, NotApplied
 
 if TYPE_CHECKING:
     from airflow_model_ops.control.commit import Commit
     from airflow_model_ops.control.model_control import ModelControl
-    from airflow_model_ops.core.versioning import Version
 
 _APPLY_SECONDS = 60.0
 """Longest to wait for a fleet on which everything is loaded; where a version may have to be loaded, its YAML says how long."""
@@ -90,14 +87,9 @@ def reconcile(args: Namespace) -> Outcome:
     rows, failed = [], []
     for repository, target in fleets:
         fleet = fleet_of(repository=repository, target=target)
-        upkeep = Upkeep(
-            repository=fleet.repository,
-            target=fleet.target,
-            fleet=fleet.config.fleet,
-            clock=SystemClock(),
-            origin=person(),
+        result = fleet.upkeep(origin=person()).reconcile(
+            deadline_seconds=args.wait if args.wait is not None else _APPLY_SECONDS
         )
-        result = upkeep.reconcile(deadline_seconds=args.wait if args.wait is not None else _APPLY_SECONDS)
         rows += [
             {"fleet": fleet.config.fleet, "model": model, "result": what}
             for model, what in [*sorted(result.done.items()), *sorted(result.failed.items())]
@@ -109,11 +101,6 @@ def reconcile(args: Namespace) -> Outcome:
     )
 
 
-def version_of(control: ModelControl, text: str) -> Version:
-    """Return the version that a person names, by its name or its serving number."""
-    return control.naming.from_number(text) if text.isdecimal() else control.naming.parse(text)
-
-
 def _change(args: Namespace, act: Callable[[ModelControl], Commit]) -> Outcome:
     """Commit, apply, and fail if the fleet does not follow in time."""
     started = time.monotonic()
@@ -123,9 +110,11 @@ def _change(args: Namespace, act: Callable[[ModelControl], Commit]) -> Outcome:
     try:
         applied = control.apply(deadline_seconds=longest)
     except ModelOpsError as error:
+        again = "the watcher goes on, and `airflow model-ops reconcile` does it now"
+        by_hand = "the watcher cannot mend that; once you have, run `airflow model-ops reconcile`"
         raise NotApplied(
             f"committed as generation {commit.generation} ({commit.reason}), but the fleet does not follow yet: {error}; "
-            "the watcher goes on, and `airflow model-ops reconcile` does it now"
+            f"{again if error.retryable else by_hand}"
         ) from error
     return _report(args, commit, serves=shares(named(control, applied.split)), started=started)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.core.versioning import Version
 
 
 def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], None]:
@@ -132,6 +133,11 @@ def opened(args: Namespace) -> tuple[ModelIdentity, ModelControl]:
     file = way_back(args)
     fleet = fleet_of(repository=file.connections.repository, target=file.connections.target)
     return file, fleet.control(file, origin=person())
+
+
+def version_of(control: ModelControl, text: str) -> Version:
+    """Return the version that a person names, by its name or its serving number."""
+    return control.naming.from_number(text) if text.isdecimal() else control.naming.parse(text)
 
 
 def _user_name() -> str:

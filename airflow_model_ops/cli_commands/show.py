@@ -8,9 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
-from airflow_model_ops.cli_commands.session import command, connection, opened, way_back, ways_back
+from airflow_model_ops.cli_commands.session import command, connection, opened, version_of, way_back, ways_back
 from airflow_model_ops.control.heads import Head, read_head
-from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
+from airflow_model_ops.core.errors import InvalidConfig, InvalidVersionName, ModelOpsError
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Log, Observed
 from airflow_model_ops.hooks.repository import repository_of
@@ -67,15 +67,19 @@ def verify(args: Namespace) -> Outcome:
     _, control = opened(args)
     versions = control.repository.versions(control.model)
     if args.version is not None:
-        versions = (control.naming.parse(args.version),)
+        versions = (version_of(control, args.version),)
     results = [_check_log(control), *(_check_files(control, version) for version in versions)]
     wrong = ", ".join(result["checked"] for result in results if result["result"] != "ok")
     return Outcome(rows=results, failed=f"model {args.model!r} is not as it was written: {wrong}" if wrong else None)
 
 
 def _model_row(model: str, repository: PosixRepository, *, yaml: bool) -> dict[str, Any]:
-    head = read_head(repository.log(model))
+    try:
+        head, trouble = read_head(repository.log(model)), None
+    except ModelOpsError as error:
+        head, trouble = None, f"unknown: {error}"
     state = head.state if head else None
+    recorded = "none yet" if head is None else (_APPLIED if head.applied_at is not None else _CHANGING)
     return {
         "model": model,
         "yaml": "yes" if yaml else "no",
@@ -83,7 +87,7 @@ def _model_row(model: str, repository: PosixRepository, *, yaml: bool) -> dict[s
         "stable": state.stable if state else None,
         "canary": f"{state.canary.version} {state.canary.percent:g} %" if state and state.canary else None,
         "golden": state.golden.version if state and state.golden else None,
-        "traffic": "none yet" if head is None else (_APPLIED if head.applied_at is not None else _CHANGING),
+        "traffic": trouble or recorded,
         "held": "yes" if state and state.hold else "no",
     }
 
@@ -128,8 +132,15 @@ def _observed(
 
 
 def named(control: ModelControl, split: Mapping[str, float]) -> dict[str, float]:
-    """Return a split by serving numbers as one by versions' names."""
-    return {control.naming.from_number(number).name: percent for number, percent in split.items()}
+    """Return a split by serving numbers as one by versions' names; a number that belongs to none stays one, and says so."""
+    return {_name(control, number): percent for number, percent in split.items()}
+
+
+def _name(control: ModelControl, number: str) -> str:
+    try:
+        return control.naming.from_number(number).name
+    except InvalidVersionName:
+        return f"{number} (no version of this model)"
 
 
 def _newest_first(log: Log) -> Iterator[Entry]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,53 @@ class TestCommands:
 
         assert answer.status == 1
         assert f"{cli.models_dir}/digits.yaml:1: this is not YAML" in answer.err
+
+    def test_the_watcher_is_promised_only_for_what_it_can_mend(self, story: Story, cli: CommandLine) -> None:
+        story.serve(1, 2, 3)
+        story.target.broken_versions = {story.v(1).number}
+        broken = cli.run("rollback", "digits", "--to", "digits-v1.0.0", "--reason", "r")
+        story.target.broken_versions = set()
+        story.target.unavailable_servers = set(story.target.servers)
+        silent = cli.run("rollback", "digits", "--to", "digits-v1.0.0", "--reason", "r", "--wait", "0")
+
+        assert (broken.status, silent.status) == (1, 1)
+        assert "the watcher cannot mend that; once you have, run `airflow model-ops reconcile`" in broken.err
+        assert "the watcher goes on" in silent.err
+
+
+class TestLooking:
+    def test_a_share_of_a_number_that_is_no_version_is_shown_as_such(
+        self, story: Story, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        story.serve(1)
+        seen = replace(story.target.observe("digits"), split={story.v(1).number: 90.0, 10**15: 10.0})
+        monkeypatch.setattr(story.target, "observe", lambda _: seen)
+
+        shown = cli.run("status", "digits").row["observed"]
+
+        assert shown == "digits-v1.0.0 90 %, 1000000000000000 (no version of this model) 10 %"
+
+    def test_verify_takes_a_version_by_its_number_too(self, story: Story, cli: CommandLine) -> None:
+        story.serve(1, 2)
+
+        answer = cli.run("verify", "digits", str(story.v(2).number))
+
+        assert [row["checked"] for row in answer.rows] == ["log", "digits-v2.0.0"]
+
+    def test_a_log_that_cannot_be_read_hides_no_other_model(
+        self, cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        root = tmp_path / "repository"
+        log = root / "digits" / "log"
+        log.mkdir(parents=True)
+        (log / f"{1:020d}.json").write_text("{")
+        (cli.models_dir / "letters.yaml").write_text(YAML.replace("model: digits", "model: letters"))
+        connection = json.dumps({"conn_type": "model_repository", "extra": {"root": str(root)}})
+        monkeypatch.setenv("AIRFLOW_CONN_MODEL_REPOSITORY_DEFAULT", connection)
+
+        answer = cli.run("models")
+
+        assert answer.status == 0, answer.err
+        digits, letters = answer.rows
+        assert digits["traffic"].startswith("unknown: ")
+        assert letters["traffic"] == "none yet"
