@@ -60,7 +60,7 @@ class TellingSource:
         self.canary = Measurement(error="connection refused")
 
     def few(self) -> None:
-        self.canary = Measurement(value=0.01, samples=3.0, age_seconds=1.0)
+        self.canary = Measurement(value=0.01, samples=30.0, age_seconds=1.0)
 
     def gather(self, check: Check, *, model: str, canary: Arm, stable: Arm | None) -> Evidence:
         self.asked += 1

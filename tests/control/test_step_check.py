@@ -27,7 +27,7 @@ BLIND = {
     Verdict.NO_DATA: Measurement(),
     Verdict.STALE: Measurement(value=0.9, samples=10_000.0, age_seconds=3600.0),
     Verdict.PROVIDER_DOWN: Measurement(error="connection refused"),
-    Verdict.UNDECIDED: Measurement(value=0.9, samples=3.0, age_seconds=1.0),
+    Verdict.UNDECIDED: Measurement(value=0.9, samples=30.0, age_seconds=1.0),
 }
 
 

@@ -156,6 +156,9 @@ def test_a_first_release_is_judged_by_absolute_limits_only() -> None:
         (share(1, 1_000, age=None), Verdict.STALE, "no sample is recent enough to tell its age"),
         (Measurement(value=1.7, samples=500, age_seconds=1), Verdict.PROVIDER_DOWN, "1.7, which is no share"),
         (share(30, 99), Verdict.UNDECIDED, "99 samples in the last 60 s, needed 100"),
+        (share(1, 10), Verdict.UNDECIDED, "10 samples in the last 60 s, needed 100"),
+        (share(1, 9), Verdict.NO_DATA, "9 samples in the last 60 s, needed 100"),
+        (share(0, 1), Verdict.NO_DATA, "1 samples in the last 60 s, needed 100"),
     ],
 )
 def test_a_blind_interval_says_what_is_missing(blind: Measurement, verdict: Verdict, words: str) -> None:

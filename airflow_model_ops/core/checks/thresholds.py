@@ -16,6 +16,8 @@ from airflow_model_ops.core.checks.summary import Assessment
 
 NOISE_SIGMAS = 3.0
 """A share must differ from stable's by more than this many standard errors before a crossed limit counts as harm."""
+FEWEST_SAMPLES = 0.1
+"""Share of ``min_samples`` below which nothing was seen: a single request is no ground for a promotion without proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,8 @@ def _blindness_of_share(check: Check, *, value: float, samples: float | None, wh
         )
     if samples < check.min_samples:
         reason = f"{what}: {samples:,.0f} samples in the last {window}, needed {check.min_samples:,}"
-        return _Grade(verdict=Verdict.UNDECIDED, reason=reason)
+        seen = samples >= FEWEST_SAMPLES * check.min_samples
+        return _Grade(verdict=Verdict.UNDECIDED if seen else Verdict.NO_DATA, reason=reason)
     return None
 
 
