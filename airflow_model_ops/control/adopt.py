@@ -1,4 +1,4 @@
-"""Taking over a fleet that serves already: its versions get manifests, its models a first state, and nothing is unloaded.
+"""Taking over a fleet that serves already: its versions get manifests, its models a first state, and it unloads nothing.
 
 The order matters if we are killed: files first (a push is complete or invisible), then, under the fleet lock, the list of
 everything that serves, the models' first states, and last the mark that lets the fleet be applied. Files are imported
@@ -290,7 +290,10 @@ def _surplus(loaded: tuple[int, ...], labels: Mapping[str, int]) -> Iterator[str
     surplus = sorted(set(loaded) - set(labels.values()))
     if surplus:
         shown = ", ".join(str(number) for number in surplus)
-        yield f"loaded without a label: {shown}; served on until the next release has settled"
+        yield (
+            f"loaded without a label: {shown}; served on until the next cleanup of any model of the fleet (by a "
+            "release or housekeeping), which unloads it; adopt it as golden to keep it"
+        )
 
 
 def _check_imported(model: ModelAdoption, done: tuple[VersionImport, ...]) -> None:
