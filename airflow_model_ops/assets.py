@@ -13,4 +13,4 @@ def model_asset(model: str, *, label: str = STABLE) -> Asset:
 
 
 ROLLBACK_ALIAS = AssetAlias(name="model_ops_rollback", group="model-ops")
-"""The alias through which a rollback touches a model's stable asset: only when stable changed."""
+"""The alias through which a rollback, or the watcher in a killed worker's place, touches a stable asset that changed."""

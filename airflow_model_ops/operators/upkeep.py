@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
+from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
 from airflow_model_ops.config.model_file import ConnectionsPart
-from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, told_to_airflow
+from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, release_id, told_to_airflow
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_model_ops.control.heads import Head
+    from airflow_model_ops.hooks.wiring import Fleet
 
 
 class CleanupVersionsOperator(ModelOperator):
@@ -45,6 +49,8 @@ class CleanupVersionsOperator(ModelOperator):
 class ReconcileOperator(BaseOperator):
     """Finish what a killed worker left, end releases that nobody looks after, and mend drift, for all models of a fleet.
 
+    A promotion or rollback that it applied in the place of a killed worker touches the model's stable asset.
+
     :param connections: Connection ids of the repository and the fleet.
     :param apply_seconds: How long to go on with models that do not follow yet, for all together.
     """
@@ -61,20 +67,39 @@ class ReconcileOperator(BaseOperator):
         super().__init__(**kwargs)
         self.connections = connections
         self.apply_seconds = apply_seconds
+        self.outlets = [*self.outlets, ROLLBACK_ALIAS]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Reconcile; the task fails if a model could not be brought to its head, after all others were."""
         from airflow_model_ops.hooks.wiring import open_fleet_of
 
         with told_to_airflow():
-            upkeep = open_fleet_of(connections_of(self.connections)).upkeep(origin=origin_of(context))
-            result = upkeep.reconcile(deadline_seconds=self.apply_seconds)
+            fleet = open_fleet_of(connections_of(self.connections))
+            result = fleet.upkeep(origin=origin_of(context)).reconcile(deadline_seconds=self.apply_seconds)
+            self._emit(context, fleet)
         for model, what in result.done.items():
             self.log.info("model=%s %s", model, what)
         if result.failed:
             told = "; ".join(f"{model}: {why}" for model, why in sorted(result.failed.items()))
             raise AirflowException(f"not every model follows its head: {told}")
         return {"done": result.done}
+
+    def _emit(self, context: Context, fleet: Fleet) -> None:
+        """Touch the stable assets that this task, in this or an earlier try, has brought to another version."""
+        from airflow_model_ops.control.heads import read_heads
+
+        task = _task_of(origin_of(context).run)
+        for model, head in read_heads(fleet.repository, fleet=fleet.config.fleet).items():
+            if head.applied is None or _task_of(head.applied.origin.run) != task or not _moved_stable(head):
+                continue
+            run = head.entry.origin.run
+            extra: dict[str, Any] = {
+                "version": head.state.stable.name if head.state.stable else None,
+                "split": {str(version.number): percent for version, percent in head.state.split},
+                "reason": head.entry.reason,
+                "run": release_id(run["dag_id"], run["run_id"]) if run else None,
+            }
+            context["outlet_events"][ROLLBACK_ALIAS].add(model_asset(model), extra=extra)
 
 
 class RecordLineageOperator(ModelOperator):
@@ -101,6 +126,15 @@ class RecordLineageOperator(ModelOperator):
         )
         self.log.info("model=%s recorded=%d", control.model, recorded)
         return {"recorded": recorded}
+
+
+def _task_of(run: Mapping[str, str]) -> tuple[str | None, ...]:
+    return tuple(run.get(part) for part in ("dag_id", "run_id", "task_id"))
+
+
+def _moved_stable(head: Head) -> bool:
+    former = head.former.stable if head.former is not None else None
+    return head.state.stable is not None and head.state.stable != former
 
 
 def connections_of(value: ConnectionsPart | Mapping[str, Any] | None) -> ConnectionsPart:

@@ -592,6 +592,33 @@ class TestReconcile:
         assert story.split == {1: 100}
         assert "applied" in done[DIGITS]
 
+    def test_it_touches_the_stable_asset_of_a_model_whose_rollback_it_finished_and_of_no_other(
+        self, story: Story
+    ) -> None:
+        story.serve(1, 2)
+        idle, context = context_of(task_id="reconcile"), context_of(task_id="reconcile", run_id="manual__2")
+        ReconcileOperator(task_id="reconcile").execute(idle)
+        story.control().rollback(reason="killed before it could apply")
+
+        ReconcileOperator(task_id="reconcile").execute(context)
+
+        assert not idle["outlet_events"][ROLLBACK_ALIAS].added
+        ((asset, extra),) = context["outlet_events"][ROLLBACK_ALIAS].added
+        assert asset == model_asset(DIGITS)
+        assert (extra["version"], extra["split"]) == ("digits-v1.0.0", {"100000000": 100.0})
+        assert "killed before" in extra["reason"]
+
+    def test_ending_an_abandoned_canary_touches_no_asset(self, story: Story) -> None:
+        story.serve(1)
+        story.start(2)
+        story.clock.advance(10**6)
+        context = context_of(task_id="reconcile")
+
+        ReconcileOperator(task_id="reconcile").execute(context)
+
+        assert story.split == {1: 100}
+        assert not context["outlet_events"][ROLLBACK_ALIAS].added
+
     def test_a_model_that_cannot_be_brought_to_its_head_fails_the_task(self, story: Story) -> None:
         story.serve(1, 2)
         story.control(PERSON).rollback(reason="back", to="digits-v1.0.0")
