@@ -100,7 +100,8 @@ def test_a_triggerer_that_is_killed_and_started_again_goes_on_watching(story: St
 
 
 @pytest.mark.parametrize(
-    ("task", "committed"), [(SHIFT, "shift"), pytest.param(LOAD, "start_canary", marks=pytest.mark.slow)]
+    ("task", "committed"),
+    [pytest.param(SHIFT, "shift", id="shift"), pytest.param(LOAD, "start_canary", id="load", marks=pytest.mark.slow)],
 )
 def test_what_a_killed_worker_had_committed_is_applied_and_then_taken_back_by_the_watcher(
     story: Story, task: str, committed: str
