@@ -4,14 +4,28 @@ Nothing else in this package decides what may serve. A function takes the state 
 never I/O; it returns a :class:`Decision` or raises a subclass of
 :class:`~airflow_model_ops.core.errors.TransitionRefused`. Each is idempotent where a retry could repeat it: asking for
 what already holds gives ``changed=False``.
+
+This module holds the rules of a release and of the way back; those of what stands beside one are in ``standing.py`` and
+are offered here, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Collection
+from dataclasses import replace
 
+from airflow_model_ops.core.decision import (
+    URGENT,
+    Action,
+    Decision,
+    changed,
+    require_not_banned,
+    unchanged,
+    unheld,
+    with_quarantine,
+    without,
+    without_release,
+)
 from airflow_model_ops.core.errors import (
     InvalidState,
     ModelOnHold,
@@ -20,44 +34,27 @@ from airflow_model_ops.core.errors import (
     ReleaseBusy,
     TransitionRefused,
 )
-from airflow_model_ops.core.state import PERCENT_STEP, Actor, Canary, Fence, Golden, Hold, LiveRelease, ServingState
+from airflow_model_ops.core.standing import adopt, hold, lift, pin_golden, quarantine, resume, retire
+from airflow_model_ops.core.state import PERCENT_STEP, Actor, Canary, Fence, LiveRelease, ServingState
 from airflow_model_ops.core.versioning import Version
 
-
-class Action(StrEnum):
-    """What a transition did."""
-
-    START_CANARY = "start_canary"
-    SHIFT = "shift"
-    PROMOTE = "promote"
-    ABORT = "abort"
-    ROLLBACK = "rollback"
-    PIN_GOLDEN = "pin_golden"
-    QUARANTINE = "quarantine"
-    LIFT = "lift"
-    HOLD = "hold"
-    RESUME = "resume"
-    RETIRE = "retire"
-    ADOPT = "adopt"
-
-
-URGENT = frozenset({Action.ABORT, Action.ROLLBACK, Action.QUARANTINE})
-"""Ways back: they are applied even when a server or the metrics cannot be reached."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """The next serving state and what led to it.
-
-    :param version: The version the action is about, if there is one.
-    :param changed: ``False`` when the state already was what was asked for, so that nothing is to be committed.
-    """
-
-    action: Action
-    state: ServingState
-    reason: str
-    version: Version | None = None
-    changed: bool = True
+__all__ = [
+    "URGENT",
+    "Action",
+    "Decision",
+    "abort",
+    "adopt",
+    "hold",
+    "lift",
+    "pin_golden",
+    "promote",
+    "quarantine",
+    "resume",
+    "retire",
+    "rollback",
+    "shift",
+    "start_canary",
+]
 
 
 def start_canary(
@@ -87,23 +84,23 @@ def start_canary(
         raise ReleaseBusy(
             f"release {live.id!r} of version {live.version} is live; wait for it to end or abort it, then start {version}"
         )
-    state = _unheld(state) if live and live.fence != release.fence else state
+    state = unheld(state) if live and live.fence != release.fence else state
     _require_no_hold(state, f"start the canary {version}")
     canary = Canary(version=version, percent=_ramp(state, percent, zero_allowed=True))
     if live and live.fence == release.fence and state.canary == canary:
-        return _unchanged(
+        return unchanged(
             Action.START_CANARY, state, f"{version} already is the canary at {canary.percent:g} %", version
         )
     reason = f"canary {version} starts at {canary.percent:g} % of the traffic"
     if live and live.id != release.id:
         reason += f"; release {live.id!r} was abandoned: its lease had run out"
     started = replace(
-        _without_release(state) if live and live.id != release.id else state,
+        without_release(state) if live and live.id != release.id else state,
         canary=canary,
         release=release,
         keep_warm=state.keep_warm if keep_warm is None else keep_warm,
     )
-    return _changed(Action.START_CANARY, started, reason, version)
+    return changed(Action.START_CANARY, started, reason, version)
 
 
 def shift(state: ServingState, *, fence: Fence, percent: float) -> Decision:
@@ -116,9 +113,9 @@ def shift(state: ServingState, *, fence: Fence, percent: float) -> Decision:
     _require_no_hold(state, f"shift traffic to {canary.version}")
     share = _ramp(state, percent, zero_allowed=False)
     if canary.percent == share:
-        return _unchanged(Action.SHIFT, state, f"{canary.version} already gets {share:g} %", canary.version)
+        return unchanged(Action.SHIFT, state, f"{canary.version} already gets {share:g} %", canary.version)
     reason = f"canary {canary.version} goes from {canary.percent:g} % to {share:g} % of the traffic"
-    return _changed(Action.SHIFT, replace(state, canary=replace(canary, percent=share)), reason, canary.version)
+    return changed(Action.SHIFT, replace(state, canary=replace(canary, percent=share)), reason, canary.version)
 
 
 def promote(state: ServingState, *, fence: Fence, version: Version, proof: str) -> Decision:
@@ -130,19 +127,19 @@ def promote(state: ServingState, *, fence: Fence, version: Version, proof: str) 
     :raises ModelOnHold: if a person holds the model.
     """
     if state.stable == version and not state.canary and not state.release:
-        return _unchanged(Action.PROMOTE, state, f"{version} already is stable", version)
+        return unchanged(Action.PROMOTE, state, f"{version} already is stable", version)
     canary = _require_live_canary(state, fence)
     if canary.version != version:
         raise TransitionRefused(f"cannot promote {version}: the canary is {canary.version}; approve that one by name")
     _require_no_hold(state, f"promote {version}")
     former = (state.stable,) if state.stable else ()
     promoted = replace(
-        _without_release(state),
+        without_release(state),
         stable=version,
-        earlier=_without(state.earlier, version) + former,
-        left=_without(state.left, version),
+        earlier=without(state.earlier, version) + former,
+        left=without(state.left, version),
     )
-    return _changed(Action.PROMOTE, promoted, f"{version} is promoted to stable: {proof}", version)
+    return changed(Action.PROMOTE, promoted, f"{version} is promoted to stable: {proof}", version)
 
 
 def abort(state: ServingState, *, reason: str, fence: Fence | None = None, harmed: bool = False) -> Decision:
@@ -152,15 +149,15 @@ def abort(state: ServingState, *, reason: str, fence: Fence | None = None, harme
     :param harmed: Whether the verdict was HARM (or a person says so): the version is quarantined.
     """
     if fence is not None and not state.is_live(fence):
-        return _unchanged(Action.ABORT, state, f"nothing to abort: {_who_is_live(fence, state)}")
+        return unchanged(Action.ABORT, state, f"nothing to abort: {_who_is_live(fence, state)}")
     version = state.canary.version if state.canary else (state.release.version if state.release else None)
     if version is None:
-        return _unchanged(Action.ABORT, state, "nothing to abort: no release is live")
-    ended = _without_release(state)
+        return unchanged(Action.ABORT, state, "nothing to abort: no release is live")
+    ended = without_release(state)
     if harmed:
-        ended = _quarantined(ended, version)
+        ended = with_quarantine(ended, version)
     kept = f"{state.stable} keeps all traffic" if state.stable else "the model has no stable version"
-    return _changed(Action.ABORT, ended, f"canary {version} ends, {kept}: {reason}", version)
+    return changed(Action.ABORT, ended, f"canary {version} ends, {kept}: {reason}", version)
 
 
 def rollback(
@@ -185,9 +182,7 @@ def rollback(
         person's pin or never proven (not stable before and not golden).
     """
     if to is None and seen is not None and _went_back_since(seen, state):
-        return _unchanged(
-            Action.ROLLBACK, state, "another way back was faster: the model is back already", state.stable
-        )
+        return unchanged(Action.ROLLBACK, state, "another way back was faster: the model is back already", state.stable)
     if to is None and (state.canary or state.release):
         aborted = abort(state, reason=reason)
         return replace(aborted, action=Action.ROLLBACK)
@@ -195,136 +190,13 @@ def rollback(
     _require_rollback_target(state, target, unusable=unusable, actor=actor)
     if target == state.stable:
         if not (state.canary or state.release):
-            return _unchanged(Action.ROLLBACK, state, f"{target} already is stable and serves alone", target)
-        ended = _without_release(state)
-        return _changed(Action.ROLLBACK, ended, f"back to {target} alone: {reason}", target)
+            return unchanged(Action.ROLLBACK, state, f"{target} already is stable and serves alone", target)
+        ended = without_release(state)
+        return changed(Action.ROLLBACK, ended, f"back to {target} alone: {reason}", target)
     earlier, left = _wind_back(state, target)
-    back = replace(_without_release(state), stable=target, earlier=earlier, left=left)
+    back = replace(without_release(state), stable=target, earlier=earlier, left=left)
     origin = f"from {state.stable} " if state.stable else ""
-    return _changed(Action.ROLLBACK, back, f"rolled back {origin}to {target}: {reason}", target)
-
-
-def pin_golden(state: ServingState, *, version: Version, actor: Actor) -> Decision:
-    """Pin the known-good version: the last resort of a rollback, and its floor if a person pins it.
-
-    :raises TransitionRefused: if the version is quarantined or retired.
-    """
-    golden = Golden(version=version, by_person=actor.is_person)
-    pinned = state.golden
-    if pinned and pinned.version == version and (pinned.by_person or not actor.is_person):
-        return _unchanged(Action.PIN_GOLDEN, state, f"{version} already is golden", version)
-    _require_not_banned(state, version, "pin it as golden")
-    if pinned and pinned.by_person and not actor.is_person:
-        raise TransitionRefused(f"{pinned.version} is pinned as golden by a person; only a person may pin {version}")
-    return _changed(
-        Action.PIN_GOLDEN, replace(state, golden=golden), f"{version} is pinned as golden by {actor}", version
-    )
-
-
-def quarantine(state: ServingState, *, version: Version, reason: str, force: bool = False) -> Decision:
-    """Ban a version until a person lifts it; a quarantined canary's release ends at once.
-
-    :param force: Also ban the stable version, which goes on serving until a rollback, or a first release's canary, after
-        which nothing serves.
-    :raises TransitionRefused: for the stable or the only serving version without ``force``.
-    """
-    if version in state.quarantined:
-        return _unchanged(Action.QUARANTINE, state, f"{version} already is quarantined", version)
-    serves_alone = tuple(served for served, _ in state.split) == (version,) and state.stable is None
-    if (version == state.stable or serves_alone) and not force:
-        raise TransitionRefused(
-            f"{version} is {'the only version that serves' if serves_alone else 'stable'}: quarantining it would leave nothing "
-            "good to serve; roll back or abort first, or use force"
-        )
-    on_trial = state.canary is not None and state.canary.version == version
-    after = _without_release(state) if on_trial else state
-    return _changed(Action.QUARANTINE, _quarantined(after, version), f"{version} is quarantined: {reason}", version)
-
-
-def lift(state: ServingState, *, version: Version, actor: Actor, reason: str) -> Decision:
-    """End a quarantine.
-
-    :raises TransitionRefused: if the automation asks: only a person may.
-    """
-    if not actor.is_person:
-        raise TransitionRefused(f"only a person may lift the quarantine of {version}, not {actor}")
-    if version not in state.quarantined:
-        return _unchanged(Action.LIFT, state, f"{version} is not quarantined", version)
-    lifted = replace(state, quarantined=_without(state.quarantined, version))
-    return _changed(Action.LIFT, lifted, f"the quarantine of {version} is lifted by {actor}: {reason}", version)
-
-
-def hold(state: ServingState, *, actor: Actor, reason: str) -> Decision:
-    """Stop shifts and promotions until ``resume``; abort and rollback stay possible.
-
-    A person's hold takes the place of the automation's, which would end with its release.
-    """
-    if state.hold and (state.hold.by_person or not actor.is_person):
-        return _unchanged(Action.HOLD, state, f"already held by {state.hold.by}: {state.hold.reason}")
-    held = replace(state, hold=Hold(by=str(actor), reason=reason, by_person=actor.is_person))
-    return _changed(Action.HOLD, held, f"held by {actor}: {reason}")
-
-
-def resume(state: ServingState, *, actor: Actor, reason: str) -> Decision:
-    """End a hold.
-
-    :raises TransitionRefused: if the automation asks: the automation never goes past a hold.
-    """
-    if not actor.is_person:
-        raise TransitionRefused(f"only a person may resume, not {actor}")
-    if not state.hold:
-        return _unchanged(Action.RESUME, state, "nothing is held")
-    return _changed(Action.RESUME, replace(state, hold=None), f"resumed by {actor}: {reason}")
-
-
-def retire(
-    state: ServingState, *, versions: Collection[Version], reason: str, forget: Collection[Version] = ()
-) -> Decision:
-    """Commit to deleting versions; only after this may their files go.
-
-    :param forget: Retired versions whose files are gone for good; the state need not name them any longer.
-    :raises TransitionRefused: for a version that is labelled, warm or on trial: what serves or may be rolled back to stays.
-    """
-    spared = {*state.warm, *((state.release.version,) if state.release else ())}
-    kept = sorted(spared.intersection(versions))
-    if kept:
-        raise TransitionRefused(f"cannot retire {_names(kept)}: it serves or is kept to roll back to")
-    gone = set(versions) - set(state.retired)
-    retired = tuple(sorted((set(state.retired) - set(forget)) | gone))
-    if retired == state.retired:
-        return _unchanged(Action.RETIRE, state, "nothing to retire")
-    after = replace(
-        state,
-        retired=retired,
-        earlier=_without(state.earlier, *gone),
-        left=_without(state.left, *gone),
-    )
-    what = f"{_names(sorted(gone))} retired: {reason}" if gone else f"forgets {_names(sorted(forget))}: files are gone"
-    return _changed(Action.RETIRE, after, what)
-
-
-def adopt(
-    state: ServingState,
-    *,
-    stable: Version | None,
-    canary: Canary | None = None,
-    golden: Version | None = None,
-    actor: Actor,
-) -> Decision:
-    """Take over what a fleet already serves as the first state of a model.
-
-    :raises TransitionRefused: if the model has a state already.
-    """
-    pinned = Golden(version=golden, by_person=actor.is_person) if golden else state.golden
-    adopted = replace(state, stable=stable, canary=canary, golden=pinned)
-    if state == adopted:
-        return _unchanged(Action.ADOPT, state, "already adopted as it is")
-    if state.stable or state.canary or state.release or state.earlier:
-        raise TransitionRefused(
-            f"cannot adopt: the model already has a state (stable {state.stable}); use rollback or a release"
-        )
-    serving = ", ".join(f"{version} {percent:g} %" for version, percent in adopted.split) or "nothing"
-    return _changed(Action.ADOPT, adopted, f"adopted as it serves: {serving}", stable)
+    return changed(Action.ROLLBACK, back, f"rolled back {origin}to {target}: {reason}", target)
 
 
 def _went_back_since(seen: ServingState, state: ServingState) -> bool:
@@ -354,7 +226,7 @@ def _automatic_target(state: ServingState, unusable: Collection[Version]) -> Ver
 def _require_rollback_target(
     state: ServingState, target: Version, *, unusable: Collection[Version], actor: Actor
 ) -> None:
-    _require_not_banned(state, target, "roll back to it")
+    require_not_banned(state, target, "roll back to it")
     if target in unusable:
         raise TransitionRefused(f"cannot roll back to {target}: its files are gone or altered; choose another version")
     if actor.is_person:
@@ -379,21 +251,14 @@ def _wind_back(state: ServingState, target: Version) -> tuple[tuple[Version, ...
         skipped, earlier = state.earlier[place + 1 :], state.earlier[:place]
     else:
         skipped, earlier = (), state.earlier
-    left = _without(state.left, target, *skipped, *former) + skipped + former
+    left = without(state.left, target, *skipped, *former) + skipped + former
     return earlier, left
 
 
 def _require_candidate(state: ServingState, version: Version) -> None:
-    _require_not_banned(state, version, "start a canary with it")
+    require_not_banned(state, version, "start a canary with it")
     if version == state.stable:
         raise TransitionRefused(f"{version} already is stable; a canary must be another version")
-
-
-def _require_not_banned(state: ServingState, version: Version, purpose: str) -> None:
-    if version in state.quarantined:
-        raise TransitionRefused(f"{version} is quarantined; a person must lift it before anyone may {purpose}")
-    if version in state.retired:
-        raise TransitionRefused(f"{version} is retired and its files are going; nobody may {purpose}")
 
 
 def _require_no_hold(state: ServingState, purpose: str) -> None:
@@ -426,17 +291,6 @@ def _is_over(fence: Fence, state: ServingState) -> bool:
     return replaced or (ended is not None and ended.release == fence.release and ended.attempt >= fence.attempt)
 
 
-def _without_release(state: ServingState) -> ServingState:
-    """Return the state without canary, live release and its hold; it remembers which release ended."""
-    ended = state.release.fence if state.release else state.ended
-    return replace(_unheld(state), canary=None, release=None, ended=ended)
-
-
-def _unheld(state: ServingState) -> ServingState:
-    """Return the state without the automation's hold; a person's stays until a person resumes."""
-    return state if state.hold and state.hold.by_person else replace(state, hold=None)
-
-
 def _ramp(state: ServingState, percent: float, *, zero_allowed: bool) -> float:
     """Return the share to give: as asked, but all of it when there is no stable version to share with."""
     if not (0 <= percent <= 100) or (percent == 0 and not zero_allowed):
@@ -445,24 +299,3 @@ def _ramp(state: ServingState, percent: float, *, zero_allowed: bool) -> float:
     if rounded != percent:
         raise TransitionRefused(f"a share of {percent!r} % is too fine; give steps of {PERCENT_STEP} %")
     return 100.0 if rounded and state.stable is None else float(rounded)
-
-
-def _quarantined(state: ServingState, version: Version) -> ServingState:
-    golden = None if state.golden and state.golden.version == version else state.golden
-    return replace(state, quarantined=tuple(sorted({*state.quarantined, version})), golden=golden)
-
-
-def _without(versions: Iterable[Version], *removed: Version) -> tuple[Version, ...]:
-    return tuple(version for version in versions if version not in removed)
-
-
-def _names(versions: Iterable[Version]) -> str:
-    return ", ".join(version.name for version in versions)
-
-
-def _changed(action: Action, state: ServingState, reason: str, version: Version | None = None) -> Decision:
-    return Decision(action=action, state=state, reason=reason, version=version)
-
-
-def _unchanged(action: Action, state: ServingState, reason: str, version: Version | None = None) -> Decision:
-    return Decision(action=action, state=state, reason=reason, version=version, changed=False)
