@@ -20,6 +20,8 @@ WORKING_SECONDS = 20.0
 """How long a lease lasts while its holder works; renewed every quarter of it."""
 HANDOVER_SECONDS = 120.0
 """How long it lasts from one task to the next."""
+WAITING_SECONDS = 60.0
+"""How long it lasts while a release waits in the triggerer, for its turn or for a person; renewed every few seconds."""
 
 _log = logging.getLogger(__name__)
 

@@ -199,14 +199,6 @@ class ModelControl:
             self.leases.end(fence)
         return commit
 
-    def abort_if_abandoned(self) -> Commit | None:
-        """Abort the live release if its lease has run out; return the commit, or ``None`` if it is looked after."""
-        live = self.state.release
-        if live is None or not self.leases.has_expired(live):
-            return None
-        reason = f"release {live.id!r} attempt {live.attempt} was abandoned: nobody renewed its lease"
-        return self.abort(reason=reason, fence=live.fence)
-
     def was_promoted(self, fence: Fence) -> bool:
         """Whether an attempt of a release made its version stable, whatever came after."""
         entry = self.committer.log.last()

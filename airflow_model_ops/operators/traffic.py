@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_model_ops.assets import model_asset
+from airflow_model_ops.control.leases import WAITING_SECONDS
 from airflow_model_ops.core.errors import ModelOnHold, ReleaseBusy
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.operators.base import (
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from airflow_model_ops.core.versioning import Version
 
 WAIT_FOR_TURN = timedelta(days=7)
-_WAITING_SECONDS = 60.0
 
 
 class StartCanaryOperator(TrafficOperator):
@@ -57,7 +57,7 @@ class StartCanaryOperator(TrafficOperator):
             return self._start(control, fence, version)
         except (ReleaseBusy, ModelOnHold) as busy:
             self.log.info("model=%s waits: %s", control.model, busy)
-        control.leases.renew(fence, version, seconds=_WAITING_SECONDS, waiting=True)
+        control.leases.renew(fence, version, seconds=WAITING_SECONDS, waiting=True)
         return self._wait(fence, version)
 
     def _wait(self, fence: Fence, version: Version) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_model_ops.config.model_file import ModelFile
+from airflow_model_ops.control.leases import WAITING_SECONDS
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from airflow_model_ops.control.model_control import ModelControl
     from airflow_model_ops.core.versioning import Version
 
-_WAITING_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -84,7 +84,7 @@ class TurnTrigger(_WaitingTrigger):
         await asyncio.to_thread(control.leases.end, self._fence)
 
     def _look(self, control: ModelControl, version: Version) -> dict[str, Any] | None:
-        control.leases.renew(self._fence, version, seconds=_WAITING_SECONDS, waiting=True)
+        control.leases.renew(self._fence, version, seconds=WAITING_SECONDS, waiting=True)
         state = control.state
         if state.hold is not None or (state.release is not None and not control.leases.has_expired(state.release)):
             return None
@@ -108,5 +108,5 @@ class ResumeTrigger(_WaitingTrigger):
         state = control.state
         if not state.is_live(self._fence):
             return {"resumed": False}
-        control.leases.renew(self._fence, version, seconds=_WAITING_SECONDS)
+        control.leases.renew(self._fence, version, seconds=WAITING_SECONDS)
         return None if state.hold is not None else {"resumed": True}

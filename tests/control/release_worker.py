@@ -18,8 +18,10 @@ from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
 from airflow_model_ops.adapters.serving.tf_serving_client import ModelServiceClient
 from airflow_model_ops.control.leases import WORKING_SECONDS, LeaseKeeper
 from airflow_model_ops.control.model_control import ModelControl
+from airflow_model_ops.control.upkeep import Upkeep
+from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Fence
-from tests.adapters.serving_rig import Addresses, version
+from tests.adapters.serving_rig import AUTOMATION, FLEET, Addresses, version
 
 RELEASE = Fence(release="r2", attempt=1)
 APPLY_SECONDS = 60.0
@@ -70,14 +72,16 @@ def watch(controls: Sequence[ModelControl], *, seconds: float) -> dict[str, floa
     At rest: nothing is live, and the fleet follows the head.
     """
     began, rest = time.monotonic(), dict[str, float]()
-    by_model = {control.model: control for control in controls}
-    while time.monotonic() - began < seconds and len(rest) < len(by_model):
-        unapplied = controls[0].applier.unapplied()
-        for model in unapplied:
-            by_model[model].apply(deadline_seconds=seconds)
-        for model, control in by_model.items():
-            if control.abort_if_abandoned() is None and model not in unapplied and control.state.release is None:
-                rest.setdefault(model, time.monotonic() - began)
+    one = controls[0]
+    upkeep = Upkeep(
+        repository=one.repository, target=one.target, fleet=FLEET, clock=one.clock, origin=Origin(actor=AUTOMATION)
+    )
+    while time.monotonic() - began < seconds and len(rest) < len(controls):
+        upkeep.reconcile(deadline_seconds=seconds)
+        unapplied = one.applier.unapplied()
+        for control in controls:
+            if control.model not in unapplied and control.state.release is None:
+                rest.setdefault(control.model, time.monotonic() - began)
         time.sleep(0.1)
     return rest
 
