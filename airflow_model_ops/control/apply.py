@@ -8,6 +8,7 @@ round once more before it lets go of the lock.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,7 @@ _LOCK_WAIT_SECONDS = 15.0
 _TURN_SECONDS = 1.0
 """How long to wait for the lock before looking whether its holder has brought the model along."""
 _PASSES_UNDER_LOCK = 20
+_log = logging.getLogger(__name__)
 
 
 class _LockLost(FleetBusy):
@@ -134,11 +136,7 @@ class FleetApplier:
         """
         deadline = self._clock.now() + deadline_seconds
         while True:
-            with self._store.lock(wait_seconds=_LOCK_WAIT_SECONDS):
-                heads = read_heads(self._repository, fleet=self._fleet)
-                plan = self._plan(heads)
-                listed = dict(self._target.unload(plan))
-                self._restore(heads)
+            plan, listed = self._unload_pass()
             surplus = any(
                 listed.get(name, frozenset()) - {version.number for version in model_plan.spare}
                 for name, model_plan in plan.models.items()
@@ -170,6 +168,27 @@ class FleetApplier:
                 return heads, progress
             heads = now
         raise NotApplied(f"the heads of fleet {self._fleet!r} moved {_PASSES_UNDER_LOCK} times during one pass; go on")
+
+    def _unload_pass(self) -> tuple[FleetPlan, dict[str, frozenset[int]]]:
+        plan = None
+        try:
+            with self._store.lock(wait_seconds=_LOCK_WAIT_SECONDS):
+                heads = read_heads(self._repository, fleet=self._fleet)
+                plan = self._plan(heads)
+                listed = dict(self._target.unload(plan))
+                self._restore(heads)
+                return plan, listed
+        except Exception:
+            if plan is not None:  # something may have been written
+                self._mend()
+            raise
+
+    def _mend(self) -> None:
+        """Bring everything to its head again after an unloading that failed: a list that is too short may have gone out."""
+        try:
+            self._locked_pass(frozenset(), full=True, wait_seconds=_LOCK_WAIT_SECONDS)
+        except (ModelOpsError, OSError) as error:
+            _log.error("fleet %s could not be mended after an unloading that failed: %s", self._fleet, error)
 
     def _restore(self, planned: dict[str, Head]) -> None:
         """After the unloading's last write: bring back at once what a head that moved meanwhile needs."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from airflow_model_ops.control.apply import FleetApplier
 from airflow_model_ops.control.commit import Committer
-from airflow_model_ops.control.heads import Head, read_head, read_heads
+from airflow_model_ops.control.heads import Head, fleet_plan, read_head, read_heads
 from airflow_model_ops.control.leases import WORKING_SECONDS, LeaseKeeper
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import ModelOpsError
@@ -17,6 +17,8 @@ from airflow_model_ops.core.state import ServingState
 
 GRACE_SECONDS = 4.0
 """How old an unapplied head must be before anybody but its author applies it."""
+LOOK_SECONDS = 10.0
+"""How often the servers are asked whether they hold what the applied heads need."""
 _SILENT_SECONDS = WORKING_SECONDS * 0.45
 """A working lease is renewed every quarter of its length; one this old has missed a renewal."""
 _log = logging.getLogger(__name__)
@@ -26,17 +28,20 @@ _log = logging.getLogger(__name__)
 class Neglected:
     """What needs a hand on one fleet: models whose head is not applied, and whose release is abandoned.
 
+    :param astray: Models whose head was applied, and of which a server lacks versions or labels: it was restarted, or was
+        sent a stale list by a worker that died of it.
     :param heads: Each of them with the generation of its head: a newer one is another finding.
     """
 
     unapplied: tuple[str, ...] = ()
     abandoned: tuple[str, ...] = ()
+    astray: tuple[str, ...] = ()
     heads: frozenset[tuple[str, int]] = field(default=frozenset(), compare=False)
 
     @property
     def models(self) -> tuple[str, ...]:
         """All models that need a hand."""
-        return tuple(sorted({*self.unapplied, *self.abandoned}))
+        return tuple(sorted({*self.unapplied, *self.abandoned, *self.astray}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +61,12 @@ class Upkeep:
         self._fleet = fleet
         self._clock = clock
         self._origin = origin
+        self._looked_at = float("-inf")
+        self._astray: set[tuple[str, int]] = set()
         self._applier = FleetApplier(repository=repository, target=target, fleet=fleet, clock=clock, origin=origin)
 
     def neglected(self) -> Neglected:
-        """Return what needs a hand now; reads files only, so it can be asked every second.
+        """Return what needs a hand now; it can be asked every second, and asks the servers every tenth.
 
         A head whose author works on it (its lease was renewed a moment ago) is left to the author.
         """
@@ -77,11 +84,28 @@ class Upkeep:
                     unapplied.append(model)
             except (ModelOpsError, OSError) as error:
                 _log.error("cannot look after model %r of fleet %r now: %s", model, self._fleet, error)
+        astray = self._look({model: head for model, head in heads.items() if model not in waiting})
         return Neglected(
             unapplied=tuple(unapplied),
             abandoned=tuple(abandoned),
-            heads=frozenset((model, heads[model].generation) for model in (*unapplied, *abandoned)),
+            astray=tuple(sorted(astray)),
+            heads=frozenset((model, heads[model].generation) for model in (*unapplied, *abandoned, *astray)),
         )
+
+    def _look(self, applied: dict[str, Head]) -> set[str]:
+        """Return the models whose servers have strayed from an applied head, as the last look has shown."""
+        if self._clock.now() - self._looked_at >= LOOK_SECONDS and applied:
+            self._looked_at = self._clock.now()
+            plan = fleet_plan(applied, fleet=self._fleet, now=self._looked_at)
+            try:
+                found = self._target.astray(plan)
+            except (ModelOpsError, OSError) as error:
+                _log.error("cannot look at the servers of fleet %r now: %s", self._fleet, error)
+                found = {}
+            for model, why in found.items():
+                _log.warning("model=%s %s", model, why)
+            self._astray = {(model, applied[model].generation) for model in found}
+        return {model for model, head in applied.items() if (model, head.generation) in self._astray}
 
     def reconcile(self, *, deadline_seconds: float) -> Reconciled:
         """Abort abandoned releases, apply every head, and compare with what really serves.
@@ -104,7 +128,9 @@ class Upkeep:
         )
         unfinished = {**progress.pending, **{model: str(error) for model, error in progress.failed.items()}}
         for model in set(waiting) & progress.applied.keys() - unfinished.keys():
-            done[model] = f"{done[model]}; applied" if model in done else f"generation {heads[model].generation} applied"
+            done[model] = (
+                f"{done[model]}; applied" if model in done else f"generation {heads[model].generation} applied"
+            )
         for model, why in unfinished.items():
             if not self._is_left_to_its_author(model):
                 failed.setdefault(model, why)

@@ -284,6 +284,13 @@ class Target(Protocol):
         """Return what really serves of a model."""
         ...
 
+    def astray(self, plan: FleetPlan) -> Mapping[str, str]:
+        """Return the models of which an answering server lacks a version or a label, each with the reason.
+
+        A version that loads, or that a server could not load, is not lacking: no pass would change that.
+        """
+        ...
+
     def is_loaded(self, model: str, version: Version) -> bool:
         """Return whether a version is available on every server that answers, and at least one does. Never raises."""
         ...

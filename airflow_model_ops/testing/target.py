@@ -97,6 +97,17 @@ class InMemoryTarget:
                 labels=dict(self._labels.get(model, {})),
             )
 
+    def astray(self, plan: FleetPlan) -> Mapping[str, str]:
+        """Return the models of which an answering server lacks a version."""
+        with self._lock:
+            return {
+                model: f"version {version.number} is missing on {server}"
+                for model, wanted in plan.models.items()
+                for server, listed in self._answering(model).items()
+                for version in wanted.state.warm
+                if version.number not in listed
+            }
+
     def is_loaded(self, model: str, version: Version) -> bool:
         """Return whether a version is available on every server that answers, and at least one does."""
         with self._lock:

@@ -87,7 +87,11 @@ async def _neglected(
             while True:
                 found = await asyncio.to_thread(upkeep.neglected)
                 if pause.is_over(found.heads, now=loop.time()):
-                    yield {"unapplied": list(found.unapplied), "abandoned": list(found.abandoned)}
+                    yield {
+                        "unapplied": list(found.unapplied),
+                        "abandoned": list(found.abandoned),
+                        "astray": list(found.astray),
+                    }
                 await asyncio.sleep(poll_seconds)
         except (ModelOpsError, OSError, AirflowException, AirflowRuntimeError) as error:
             # The watcher must outlive what it watches: it says what is wrong and looks again.

@@ -407,7 +407,7 @@ class TestWatcher:
     def test_it_fires_for_a_head_that_nobody_applies(self, story: Story) -> None:
         self.neglect(story)
 
-        assert run(first_event(watcher())) == {"unapplied": [DIGITS], "abandoned": []}
+        assert run(first_event(watcher())) == {"unapplied": [DIGITS], "abandoned": [], "astray": []}
 
     def test_it_gives_the_author_of_a_head_a_few_seconds(self, story: Story) -> None:
         story.serve(1, 2)
@@ -436,14 +436,14 @@ class TestWatcher:
             story.clock.advance(15)  # two renewals were missed
             return await running
 
-        assert run(tell()) == {"unapplied": [DIGITS], "abandoned": []}
+        assert run(tell()) == {"unapplied": [DIGITS], "abandoned": [], "astray": []}
 
     def test_it_fires_for_a_release_that_nobody_looks_after(self, story: Story) -> None:
         story.serve(1)
         story.start(2)
         story.clock.advance(10_000)
 
-        assert run(first_event(watcher())) == {"unapplied": [], "abandoned": [DIGITS]}
+        assert run(first_event(watcher())) == {"unapplied": [], "abandoned": [DIGITS], "astray": []}
 
     def test_it_fires_again_for_what_stays_neglected_later_each_time(self, story: Story) -> None:
         self.neglect(story)
@@ -466,11 +466,10 @@ class TestWatcher:
         self.neglect(story)
 
         async def tell() -> float:
-            loop, fired = asyncio.get_running_loop(), 0
+            loop, committed = asyncio.get_running_loop(), 0.0
             async with asyncio.timeout(ANSWER_SECONDS):
                 async for _ in watcher(again_seconds=60).run():
-                    fired += 1
-                    if fired == 2:
+                    if committed:
                         return loop.time() - committed
                     story.control().hold(reason="killed before it could apply, too")
                     story.clock.advance(10)

@@ -9,7 +9,7 @@ import pytest
 from airflow_model_ops.control.commit import seconds_of
 from airflow_model_ops.control.leases import WORKING_SECONDS
 from airflow_model_ops.control.model_control import ModelControl
-from airflow_model_ops.control.upkeep import GRACE_SECONDS, Neglected, Upkeep
+from airflow_model_ops.control.upkeep import GRACE_SECONDS, LOOK_SECONDS, Neglected, Upkeep
 from airflow_model_ops.core.errors import CommitConflict, RepositoryUnavailable
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
@@ -125,11 +125,22 @@ class TestNeglected:
 
         assert other.neglected().models == ()
 
-    def test_it_asks_no_server(self, fleet: Fleet) -> None:
+    def test_it_needs_no_servers_answer(self, fleet: Fleet) -> None:
         fleet.target.unavailable_servers.add("server-1")
         fleet.control().rollback(reason="killed here")
 
         assert fleet.neglected_after(10).models == ("a",)
+
+    def test_a_server_that_lost_what_an_applied_head_needs_is_seen_within_seconds_and_filled_again(
+        self, fleet: Fleet
+    ) -> None:
+        assert fleet.upkeep.neglected().models == ()
+        del fleet.target._passes_left["server-1"]["a"][v(1).number]  # the way back is not warm any longer
+
+        assert fleet.neglected_after(LOOK_SECONDS) == Neglected(astray=("a",))
+        assert fleet.neglected_after(2) == Neglected(astray=("a",))  # until the next look
+        assert fleet.upkeep.reconcile(deadline_seconds=5).failed == {}
+        assert fleet.neglected_after(LOOK_SECONDS).models == ()
 
 
 class TestReconcile:

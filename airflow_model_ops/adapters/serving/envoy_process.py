@@ -132,9 +132,7 @@ class EnvoyProcess:
         command += ["--disable-hot-restart", "--admin-address-path", str(self._address_file), "--log-level", "warning"]
         with self.log_path.open("ab") as log:
             # In a session of its own: a Ctrl-C at the terminal is for whoever started it, who then stops things in order.
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def _wait_ready(self, *, deadline: float) -> None:
         while time.monotonic() < deadline:

@@ -19,6 +19,7 @@ from airflow_model_ops.adapters.serving.tf_serving_client import (
 from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument, Statuses
 from airflow_model_ops.adapters.serving.tf_serving_reloads import UnansweredReloads, is_done
 from airflow_model_ops.core.errors import (
+    FleetBusy,
     FleetNotAdopted,
     LoadFailed,
     ServerRefused,
@@ -72,6 +73,8 @@ class Servers:
         self._store = store
         self._settings = settings
         self._unanswered = UnansweredReloads(store)
+        self.may_follow_a_stale_list = False
+        """Whether a list of ours may have come after a newer one, which no status shows yet: it must be sent again."""
         self._clients = {
             replica.grpc: ModelServiceClient(replica.grpc, timeout_seconds=settings.status_seconds)
             for replica in replicas
@@ -119,6 +122,18 @@ class Servers:
             return {}
         return self._ask(lambda client: {label: client.resolve_label(model, label) for label in wanted})
 
+    def strays(self, model: str, wanted: Mapping[str, Mapping[str, int]]) -> list[str]:
+        """Return the servers that resolve a label otherwise than wanted; silent ones are not among them.
+
+        :param wanted: Per server to ask: label to number.
+        """
+
+        def asked(server: str) -> bool:
+            client, labels = self._clients[server], wanted[server]
+            return any(client.resolve_label(model, label) != number for label, number in labels.items())
+
+        return sorted(server for server, astray in self._each(asked, wanted).items() if astray)
+
     def send(
         self,
         document: ServingDocument,
@@ -137,11 +152,17 @@ class Servers:
         busy = self._busy()
         chosen = [server for server in self._clients if (servers is None or server in servers) and server not in busy]
         answered = _parallel(lambda server: self._reload(server, document, statuses=statuses), chosen)
-        self._unanswered.update(
-            answered={server for server, word in answered.items() if word},
-            silent={server: document.models for server, word in answered.items() if not word},
-        )
-        self._store.write(SERVING_DOCUMENT, document.to_bytes())
+        try:
+            self._unanswered.update(
+                answered={server for server, word in answered.items() if word},
+                silent={server: document.models for server, word in answered.items() if not word},
+            )
+            self._store.write(SERVING_DOCUMENT, document.to_bytes())
+        except FleetBusy:
+            self.may_follow_a_stale_list = True
+            raise
+        if servers is None:
+            self.may_follow_a_stale_list = False
 
     def _busy(self) -> frozenset[str]:
         """Return the servers that still work on a reload or hang in it."""
@@ -186,15 +207,18 @@ class Servers:
         self._store.write(STARTUP_CONFIG, text.encode())
 
     def _ask(self, question: Callable[[ModelServiceClient], _T]) -> dict[str, _T | None]:
+        return self._each(lambda server: question(self._clients[server]), self._clients)
+
+    def _each(self, question: Callable[[str], _T], servers: Collection[str]) -> dict[str, _T | None]:
         def one(server: str) -> _T | None:
             try:
-                return question(self._clients[server])
+                return question(server)
             except (ServerUnreachable, ServerRefused) as error:
                 # An error instead of an answer is silence too: a way back must not hang on one sick server.
                 _log.warning("%s", error)
                 return None
 
-        return _parallel(one, self._clients)
+        return _parallel(one, servers)
 
 
 def available(statuses: Mapping[int, VersionStatus]) -> frozenset[int]:

@@ -91,6 +91,27 @@ class TfServingTarget:
             labels=labels,
         )
 
+    def astray(self, plan: FleetPlan) -> Mapping[str, str]:
+        """Ask every server for versions and labels; say of which models one lacks some, and which server."""
+        models = plan.models.keys() & self._servers.document().models.keys()
+        found: dict[str, str] = {}
+        for model, statuses in self._servers.statuses(models).items():
+            state = plan.models[model].state
+            needed = planning.Listed(versions=tuple(version.number for version in state.warm))
+            answering = {server: known for server, known in statuses.items() if known is not None}
+            lacking = sorted(server for server, known in answering.items() if planning.lacking(needed, known))
+            labels = {label: version.number for label, version in state.labels.items()}
+            strays = self._servers.strays(
+                model,
+                {
+                    server: {label: number for label, number in labels.items() if number in available(known)}
+                    for server, known in answering.items()
+                },
+            )
+            if lacking or strays:
+                found[model] = f"versions are missing on {lacking}, labels on {strays}"
+        return found
+
     def is_loaded(self, model: str, version: Version) -> bool:
         """Whether a version is available on every server that answers, and at least one does."""
         return planning.is_available(self._servers.statuses({model})[model], version.number)
@@ -102,7 +123,9 @@ class TfServingTarget:
     def _list(self, one_pass: _Pass, document: ServingDocument) -> ServingDocument:
         """Send the list with everything that the heads need, to every server that lacks some of it."""
         wanted = planning.extended(document, one_pass.plan)
-        changed = planning.versions_of(wanted) != planning.versions_of(document)
+        changed = (
+            planning.versions_of(wanted) != planning.versions_of(document) or self._servers.may_follow_a_stale_list
+        )
         lacking = {
             server
             for model in one_pass.watched & wanted.models.keys()
