@@ -294,8 +294,8 @@ class ModelControl:
             started = entry.release if entry.action is Action.START_CANARY else None
             if started and started.release == fence.release and started.attempt >= fence.attempt:
                 raise PreEmpted(
-                    f"pre-empted: release {fence.release!r} attempt {started.attempt} started before and is no longer "
-                    "live; clear its task to start a new attempt"
+                    f"pre-empted: release {fence.release!r} attempt {started.attempt} is no longer live; "
+                    "clear its task to start a new attempt"
                 )
             entry = self.committer.log.read(entry.sequence - 1)
 

@@ -138,7 +138,7 @@ def test_a_late_retry_does_not_start_an_ended_release_again_though_another_one_h
         fence = Fence(release=f"r{major}", attempt=1)
         control.start_canary(version(major), fence=fence)
         control.abort(reason="a person's wish", fence=fence)
-    with pytest.raises(PreEmpted, match="'r1' attempt 1 started before"):
+    with pytest.raises(PreEmpted, match="'r1' attempt 1 is no longer live; clear its task"):
         control.start_canary(version(1), fence=Fence(release="r1", attempt=1))
     assert fleet.repository.leases("digits") == ()
     assert control.start_canary(version(1), fence=FENCE).state.is_live(FENCE)
