@@ -149,19 +149,16 @@ def test_no_request_fails_across_fifty_changes_of_the_documents(fleet: RoutedFle
     assert {version for _, version in traffic.answers} == {str(number) for number in range(1, 12)}
 
 
-def test_requests_in_flight_are_counted_and_outlive_the_removal_of_their_cluster(fleet: RoutedFleet) -> None:
+def test_requests_in_flight_outlive_the_removal_of_their_cluster(fleet: RoutedFleet) -> None:
     fleet.serve((1, 100))
     server = fleet.server_of(1)
     server.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(fleet.post)
         assert server.entered.wait(10)
-        assert fleet.router.active_requests(["digits/1", "digits/2"]) == 1
         fleet.serve((2, 100))
-        assert fleet.router.active_requests(["digits/2"]) == 0
         server.gate.set()
         assert (answer.result().status_code, answer.result().headers["x-model-version"]) == (200, "1")
-    assert fleet.router.active_requests(["digits/1"]) == 0
 
 
 def test_once_confirmed_the_old_version_gets_no_further_request(fleet: RoutedFleet) -> None:
@@ -234,7 +231,6 @@ def test_a_fresh_envoy_serves_the_current_state_from_its_first_request(fleet: Ro
             settings=fleet.settings,
         )
         assert both.observed_split() == {"digits": ((2, 50.0), (1, 50.0))}
-        assert both.active_requests(["digits/1"]) == 0
 
 
 def test_two_envoys_are_both_confirmed_and_a_difference_is_reported(fleet: RoutedFleet, tmp_path: Path) -> None:
@@ -302,7 +298,7 @@ def test_an_envoy_that_is_down_is_named_after_the_others_were_confirmed(fleet: R
     with pytest.raises(RouterUnreachable, match=NOBODY):
         both.wait_clusters_active(["digits/1"], deadline_seconds=5)
     fleet.router.wait_clusters_active(["digits/1"], deadline_seconds=0)
-    for question in (both.check, both.observed_split, lambda: both.active_requests(["digits/1"])):
+    for question in (both.check, both.observed_split):
         with pytest.raises(RouterUnreachable, match=NOBODY):
             question()
     fleet.router.check()

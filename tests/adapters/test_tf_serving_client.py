@@ -172,21 +172,11 @@ class TestLabels:
         with pytest.raises(ServerUnreachable, match="did not answer"):
             connect(service).resolve_label("digits", "stable")
 
-    def test_without_a_label_the_highest_available_version_answers(
-        self, fake_model_service: Start, connect: Connect
-    ) -> None:
-        client = connect(fake_model_service())
-        assert client.resolve_version("digits") is None
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
-        assert client.resolve_version("digits") == NEW
-        client.reload([served(OLD)], timeout_seconds=5)
-        assert client.resolve_version("digits") == OLD
-
     def test_a_question_the_server_finds_invalid_is_a_refusal(
         self, fake_model_service: Start, connect: Connect
     ) -> None:
         with pytest.raises(ServerRefused, match="ModelSpec has no name specified"):
-            connect(fake_model_service()).resolve_version("")
+            connect(fake_model_service()).resolve_label("", "stable")
 
 
 class TestReloads:

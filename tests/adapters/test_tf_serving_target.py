@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from airflow_model_ops.adapters.serving.tf_serving_config import ServedModel
 from airflow_model_ops.adapters.serving.tf_serving_servers import ADOPTED_MARK, SERVING_DOCUMENT
+from airflow_model_ops.control.heads import fleet_plan, read_heads
 from airflow_model_ops.core.errors import (
     FleetNotAdopted,
     LoadFailed,
@@ -276,6 +278,19 @@ def test_a_restarted_server_that_has_forgotten_everything_is_filled_again(fleet:
     assert traffic.failures == []
 
 
+def test_a_restarted_server_whose_labels_are_gone_is_seen_and_so_is_one_that_lost_a_version(fleet: Fleet) -> None:
+    fleet.release(1, 2)
+    target, heads = fleet.control().target, read_heads(fleet.addresses.repository(), fleet=FLEET)
+    plan = fleet_plan(heads, fleet=FLEET, now=time.time())
+    assert target.astray(plan) == {}
+    for versions, told in (((N1, N2), r"missing on \[\], labels on \['127"), ((N2,), r"missing on \['127")):
+        fleet.servers[1].stop()
+        assert target.astray(plan) == {}  # it does not answer
+        base = f"{fleet.addresses.root}/digits/versions"
+        fleet.servers[1].start([ServedModel(name="digits", base_path=base, versions=versions)])
+        assert eventually(lambda told=told: re.search(told, target.astray(plan).get("digits", "")) is not None)
+
+
 def test_a_server_that_lost_its_versions_gets_no_traffic_until_it_is_filled_again(fleet: Fleet) -> None:
     fleet.release(1)
     fleet.servers[1].stop()
@@ -372,8 +387,8 @@ def test_models_that_no_log_knows_are_never_removed(fleet: Fleet) -> None:
     store = fleet.control().repository.fleet(FLEET)
     store.write(
         SERVING_DOCUMENT,
-        b'{"models": {}, "leaving": {}, "foreign": "model_config_list { config { name: \\"legacy\\" base_path: \\"/models/legacy\\" '
-        b'model_platform: \\"tensorflow\\" model_version_policy { specific { versions: 7 } } } }"}',
+        b'{"models": {}, "leaving": {}, "foreign": "model_config_list { config { name: \\"legacy\\" base_path: '
+        b'\\"/models/legacy\\" model_platform: \\"tensorflow\\" model_version_policy { specific { versions: 7 } } } }"}',
     )
     for server in fleet.servers:
         server.stop()

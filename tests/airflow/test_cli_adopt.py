@@ -10,6 +10,7 @@ from typing import Self
 
 import pytest
 
+from airflow_model_ops.adapters.serving import tf_serving_protos as protos
 from airflow_model_ops.adapters.serving.tf_serving_client import ModelServiceClient
 from airflow_model_ops.adapters.serving.tf_serving_config import ServedModel, parse_model_server_config
 from airflow_model_ops.adapters.serving.tf_serving_plan import ServingDocument, foreign_names
@@ -41,6 +42,20 @@ model_config_list {{
 """
 
 
+def default_version(client: ModelServiceClient, model: str) -> int:
+    """What answers a request without version or label."""
+    answer = client._call(
+        protos.PREDICTION_SERVICE,
+        method="GetModelMetadata",
+        request=protos.GetModelMetadataRequest(
+            model_spec=protos.ModelSpec(name=model), metadata_field=["signature_def"]
+        ),
+        response_class=protos.GetModelMetadataResponse,
+        timeout_seconds=5,
+    )
+    return int(answer.model_spec.version.value)
+
+
 class Asking(threading.Thread):
     """Asks every server for what clients ask for, without pause, and remembers each answer that was not right."""
 
@@ -66,7 +81,7 @@ class Asking(threading.Thread):
         while not self._ending.is_set():
             for client in self._clients:
                 for model, label, number in self._wanted:
-                    found = client.resolve_label(model, label) if label else client.resolve_version(model)
+                    found = client.resolve_label(model, label) if label else default_version(client, model)
                     self.asked += 1
                     if found != number:
                         self.wrong.append(f"{model}/{label} gave {found}, not {number}")

@@ -1,4 +1,4 @@
-"""Questions to one Envoy's admin interface: which documents it took, what it serves, what is still in flight.
+"""Questions to one Envoy's admin interface: which documents it took and what it serves.
 
 An Envoy applies an update on its main thread, which also answers here, so an answer that names a version means that the
 update is done there and queued, in order, for every worker thread.
@@ -78,11 +78,6 @@ class EnvoyAdmin:
             if configuration.get("name") == ROUTE_CONFIGURATION:
                 return configuration
         return {}
-
-    def active_requests(self, names: Iterable[str]) -> int:
-        """Ask how many requests are in flight to the given clusters; a cluster that is gone has none."""
-        pattern = r"^cluster\.(" + "|".join(re.escape(name) for name in names) + r")\.upstream_rq_active$"
-        return sum(int(value) for value in self._stats(pattern).values())
 
     def _stats(self, pattern: str) -> dict[str, Any]:
         answer = self._get("/stats", params={"format": "json", "filter": pattern}).json()

@@ -181,11 +181,6 @@ class EnvoyRouter:
                 )
         return split
 
-    def active_requests(self, cluster_names: Iterable[str]) -> int:
-        """Ask how many requests are in flight to these clusters, over all Envoys."""
-        names = sorted(set(cluster_names))
-        return sum(admin.active_requests(names) for admin in self._admins) if names else 0
-
     def _require_clusters(self, *, clusters: bytes | None, routes: bytes | None) -> None:
         """Refuse a pair of documents that a fresh Envoy could not serve from."""
         used = document_clusters_used(routes) if routes else frozenset()

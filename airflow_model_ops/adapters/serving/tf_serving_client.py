@@ -114,14 +114,6 @@ class ModelServiceClient:
         """
         return self._status(model, timeout_seconds=self._timeout_seconds)
 
-    def resolve_version(self, model: str) -> int | None:
-        """Return the version that answers a request without version or label; ``None`` if none is available.
-
-        :raises ServerUnreachable: if the server did not answer in time.
-        :raises ServerRefused: if it answered with an error.
-        """
-        return self._resolve(protos.ModelSpec(name=model))
-
     def resolve_label(self, model: str, label: str) -> int | None:
         """Return the version that answers requests for ``label``; ``None`` if they would fail.
 
@@ -131,7 +123,22 @@ class ModelServiceClient:
         :raises ServerUnreachable: if the server did not answer in time.
         :raises ServerRefused: if it answered with an error.
         """
-        return self._resolve(protos.ModelSpec(name=model, version_label=label))
+        spec = protos.ModelSpec(name=model, version_label=label)
+        try:
+            response = self._call(
+                protos.PREDICTION_SERVICE,
+                method="GetModelMetadata",
+                request=protos.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"]),
+                response_class=protos.GetModelMetadataResponse,
+                timeout_seconds=self._timeout_seconds,
+            )
+        except grpc.RpcError as error:
+            if self._means_no_version(error, model=model):
+                return None
+            raise errors.of_a_question(
+                error, address=self.address, question=f"for label {label!r} of model {model!r}"
+            ) from error
+        return int(response.model_spec.version.value)
 
     def reload(
         self, models: Sequence[ServedModel], *, timeout_seconds: float, allow_empty: bool = False, foreign: str = ""
@@ -188,35 +195,15 @@ class ModelServiceClient:
             ) from error
         return {entry.version: _version_status(entry) for entry in response.model_version_status}
 
-    def _resolve(self, spec: Any) -> int | None:
-        try:
-            response = self._call(
-                protos.PREDICTION_SERVICE,
-                method="GetModelMetadata",
-                request=protos.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"]),
-                response_class=protos.GetModelMetadataResponse,
-                timeout_seconds=self._timeout_seconds,
-            )
-        except grpc.RpcError as error:
-            if self._means_no_version(error, spec=spec):
-                return None
-            asked = f"label {spec.version_label!r}" if spec.version_label else "the default version"
-            raise errors.of_a_question(
-                error, address=self.address, question=f"for {asked} of model {spec.name!r}"
-            ) from error
-        return int(response.model_spec.version.value)
-
-    def _means_no_version(self, error: grpc.RpcError, *, spec: Any) -> bool:
+    def _means_no_version(self, error: grpc.RpcError, *, model: str) -> bool:
         code = errors.code_of(error)
         if code is grpc.StatusCode.NOT_FOUND:
             return True
-        if not spec.version_label:
-            return False
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             return "version label" in errors.details_of(error)
         if code is grpc.StatusCode.UNAVAILABLE:
             # Also a server's answer before its first label map. Only one that is there answers the next question too.
-            self.status(spec.name)
+            self.status(model)
             return True
         return False
 
