@@ -100,6 +100,7 @@ class Writes:
 
     def watch_all(self) -> None:
         self._trace.touch()
+        self._one_by_one = threading.Lock()  # servers are told in parallel, and each write has a number of its own
         for owner, name in _POINTS:
             setattr(owner, name, self._watched(getattr(owner, name), f"{owner.__name__}.{name}"))
 
@@ -112,11 +113,12 @@ class Writes:
         return call
 
     def _reach(self, name: str) -> None:
-        self._number += 1
-        with self._trace.open("a") as file:
-            file.write(f"{self._step} {self._number} {name}\n")
-        if self._kill_at == (self._step, self._number):
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._one_by_one:
+            self._number += 1
+            with self._trace.open("a") as file:
+                file.write(f"{self._step} {self._number} {name}\n")
+            if self._kill_at == (self._step, self._number):
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _release(
