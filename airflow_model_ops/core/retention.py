@@ -15,13 +15,13 @@ def choose_retired(
 
     Kept are the ``keep_last`` newest promoted versions, stable and the way back from it (which differ after a rollback),
     all that is labelled, warm or on trial, whatever is ``spared`` (a fleet still lists it, a waiting release wants it), and
-    every version newer than the oldest kept promoted one: it may still be released. Without any promoted version
-    nothing goes.
+    every version newer than the oldest kept promoted one: it may still be released. While fewer than ``keep_last``
+    versions were promoted nothing goes: the older ones may be what an adopted fleet had served before.
 
     :param present: Versions whose files are in the repository.
     :param keep_last: How many promoted versions to keep, at least 1.
     """
-    if not state.promoted:
+    if len(state.promoted) < max(1, keep_last):
         return ()
     serving = {*state.promoted[-max(1, keep_last) :], *_way_back(state, steps=max(1, keep_last - 1))}
     serving |= {state.stable} if state.stable else set()

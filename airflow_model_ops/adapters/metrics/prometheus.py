@@ -42,7 +42,9 @@ class PrometheusSource:
         verify: bool | str = True,
     ) -> None:
         if not _is_http_url(url):
-            raise InvalidConfig(f"Prometheus URL {url.rpartition('@')[2]!r} is not usable; write it as http://prometheus:9090")
+            raise InvalidConfig(
+                f"Prometheus URL {url.rpartition('@')[2]!r} is not usable; write it as http://prometheus:9090"
+            )
         if not timeout_seconds > 0:
             raise InvalidConfig(f"Prometheus timeout_seconds is {timeout_seconds!r}; write seconds above 0")
         self._url = url.rstrip("/")
