@@ -2,7 +2,8 @@
 
 Each figure is from a process of its own, as in a DAG processor that forks for every file; the median of several is told.
 It is processor time: parsing waits for nothing, and other work on the machine does not count.
-Goal: importing all that the bundled DAG files import and building their DAGs adds less than 150 ms.
+Goal: importing all that the bundled DAG files import adds less than 150 ms to ``import airflow.sdk``. What building their
+DAGs costs comes beside it, next to the floor: as many plain DAGs, one of them on a cron schedule as ours.
 """
 
 from __future__ import annotations
@@ -31,11 +32,17 @@ import airflow.triggers.base  # what every provider with a trigger imports
 base = time.process_time()
 import airflow_model_ops.dag_builders, airflow_model_ops.configured_models
 imported = time.process_time()
+with DAG("plain_cron", schedule="@hourly"):
+    BaseOperator(task_id="nothing")
+for number in range(4):
+    with DAG(f"plain_{number}", schedule=None):
+        BaseOperator(task_id="nothing")
+floor = time.process_time()
 dags = 0
 for path in sys.argv[1:]:
     dags += len({value.dag_id for value in runpy.run_path(path).values() if isinstance(value, DAG)})
 built = time.process_time()
-parts = {"sdk": sdk - begin, "trigger base": base - sdk, "imports": imported - base, "DAGs": built - imported}
+parts = {"sdk": sdk - begin, "trigger base": base - sdk, "imports": imported - base, "floor": floor - imported, "DAGs": built - floor}
 print(json.dumps({**parts, "count": dags}))
 """
 
@@ -74,17 +81,17 @@ def main() -> int:
     )
     given = parser.parse_args()
     print(
-        "| models | DAGs | import airflow.sdk | + trigger base | + provider's modules | + DAGs built | added by the provider |"
+        "| models | DAGs | import airflow.sdk | + trigger base | + provider's modules | floor: 5 plain DAGs | + DAGs built |"
     )
     print("|---|---|---|---|---|---|---|")
     missed = False
     for models in given.models:
         figures, dags = measure(models, times=given.times)
-        added = figures["imports"] + figures["DAGs"]
-        missed = missed or (models == given.models[0] and added >= GOAL_MS)
-        cells = [figures["sdk"], figures["trigger base"], figures["imports"], figures["DAGs"], added]
+        added = figures["trigger base"] + figures["imports"]
+        missed = missed or added >= GOAL_MS
+        cells = [figures[name] for name in ("sdk", "trigger base", "imports", "floor", "DAGs")]
         print(f"| {models} | {dags} | " + " | ".join(f"{cell:,.0f} ms" for cell in cells) + " |", flush=True)
-    print(f"goal for {given.models[0]} model(s): less than {GOAL_MS:g} ms added: {'missed' if missed else 'met'}")
+    print(f"goal: all imports add less than {GOAL_MS:g} ms: {'missed' if missed else 'met'}")
     return int(missed)
 
 
