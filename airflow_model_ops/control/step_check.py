@@ -189,6 +189,7 @@ class StepCheck:
             waited_seconds=now - series.deadline_from,
             deadline_seconds=self._policy.deadline_seconds,
             on_deadline=self._policy.on_deadline,
+            suspicious=summary.suspicious,
         )
         return self._act(move, summary, head.state, reference)
 

@@ -11,6 +11,9 @@ from airflow_model_ops.core.checks import Check, Verdict
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.versioning import VersionNaming, check_model_name
 
+MAX_CONSECUTIVE = 1000
+"""Most measurements in a row a check may ask for; far fewer than the intervals that are kept of a step."""
+
 
 class OnDeadline(StrEnum):
     """What a step does when its deadline passes without a verdict that acts."""
@@ -20,7 +23,7 @@ class OnDeadline(StrEnum):
     ABORT = "abort"
     """End the canary; stable is untouched."""
     PROMOTE = "promote"
-    """Go on, recorded as "without proof"; only for UNDECIDED: blindness never promotes."""
+    """Go on, recorded as "without proof"; only for UNDECIDED: blindness and a limit crossed just now never promote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,19 @@ def _mistakes_of_checks(policy: ReleasePolicy) -> Iterator[str]:
         yield f"checks: {name!r} is listed more than once; give each check a name of its own"
     if not any(not check.muted for check in policy.checks):
         yield "checks: no unmuted check is listed, so nothing could ever be shown safe; add one"
+    for check in policy.checks:
+        yield from _mistakes_of_patience(check, policy)
+
+
+def _mistakes_of_patience(check: Check, policy: ReleasePolicy) -> Iterator[str]:
+    """Name a check that needs more measurements in a row than a step can have, so that it would never decide."""
+    if check.consecutive > MAX_CONSECUTIVE:
+        yield f"checks: {check.name!r} has consecutive {check.consecutive}; give at most {MAX_CONSECUTIVE}"
+    elif check.consecutive * policy.interval_seconds > policy.deadline_seconds:
+        yield (
+            f"checks: {check.name!r} needs {check.consecutive} measurements in a row, one each {policy.interval_seconds:g} s,"
+            f" longer than the deadline of {policy.deadline_seconds:g} s; lower consecutive or raise canary.deadline"
+        )
 
 
 def _mistakes_of_sizes(policy: ReleasePolicy) -> Iterator[str]:
@@ -138,11 +154,13 @@ def next_move(
     waited_seconds: float,
     deadline_seconds: float,
     on_deadline: OnDeadline,
+    suspicious: bool = False,
 ) -> StepMove:
     """Return what a step does on a verdict.
 
     :param baked_seconds: Since the share was applied.
     :param waited_seconds: Since the deadline began to count.
+    :param suspicious: The newest measurement crosses a limit: then a deadline holds where it would promote.
     """
     if verdict in ACTING:
         return StepMove.ABORT
@@ -150,6 +168,6 @@ def next_move(
         return StepMove.PASS
     if waited_seconds < deadline_seconds:
         return StepMove.WAIT
-    if on_deadline is OnDeadline.PROMOTE and verdict in {Verdict.UNDECIDED, Verdict.SAFE}:
+    if on_deadline is OnDeadline.PROMOTE and verdict in {Verdict.UNDECIDED, Verdict.SAFE} and not suspicious:
         return StepMove.PASS_WITHOUT_PROOF
     return StepMove.ABORT if on_deadline is OnDeadline.ABORT else StepMove.HOLD

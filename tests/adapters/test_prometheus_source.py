@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from airflow_model_ops.adapters.metrics.prometheus import PrometheusSource
 from airflow_model_ops.adapters.metrics.prometheus_process import PrometheusProcess, ScrapeJob
+from airflow_model_ops.adapters.metrics.prometheus_queries import queries_for
 from airflow_model_ops.core.checks import Arm, Check, Evidence, Measurement, Verdict, assess
 from airflow_model_ops.core.errors import InvalidConfig, MetricsUnavailable
 from airflow_model_ops.metrics import count_prediction, log_metrics
@@ -310,14 +313,17 @@ def imposter() -> Iterator[ThreadingHTTPServer]:
             time.sleep(self.server.pause)  # type: ignore[attr-defined]
             self.send_response(self.server.status)  # type: ignore[attr-defined]
             self.end_headers()
+            query = parse_qs(urlsplit(self.path).query).get("query", [""])[0]
+            body = self.server.answers.get(query, self.server.body)  # type: ignore[attr-defined]
             with contextlib.suppress(BrokenPipeError):  # who asked may have given up
-                self.wfile.write(self.server.body)  # type: ignore[attr-defined]
+                self.wfile.write(body)
 
         def log_message(self, *args: object) -> None:
             """Keep the test's output clean."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     server.body, server.status, server.pause = b"<html>please log in</html>", 200, 0.0  # type: ignore[attr-defined]
+    server.answers = {}  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield server
@@ -349,6 +355,40 @@ def test_what_does_not_speak_the_api_is_an_error(
     measured = source.measure(ERROR_RATE, model=model.name, version_number="2", cluster=model.canary.cluster)
     assert words in str(measured.error)
     assert words in str(model.gather(source, ERROR_RATE).canary.error)
+
+
+LATENCY = check(kind="latency", latency_bound_ms=250, max=0.05)
+
+
+def measure_with(imposter: ThreadingHTTPServer, model: Model, asked: Check, **answers: str | None) -> Measurement:
+    """Measure a server that has 100 requests, the newest 1 s ago, and gives the parts named the answers named."""
+    queries = queries_for(asked, model=model.name, arm=Arm(version_number="2", cluster=model.canary.cluster))
+    for part, query in {**queries, "now": "time()"}.items():
+        answer = answers.get(part, {"total": "100", "age": "1", "now": "1685620800"}.get(part))
+        result = [] if answer is None else [{"metric": {}, "value": [0, answer]}]
+        imposter.answers[query] = json.dumps({"data": {"result": result}}).encode()  # type: ignore[attr-defined]
+    source = PrometheusSource(url_of(imposter))
+    return source.measure(asked, model=model.name, version_number="2", cluster=model.canary.cluster)
+
+
+@pytest.mark.parametrize("answer", ["NaN", "+Inf", "-Inf", "-3", None])
+def test_a_count_of_bad_events_that_is_no_count_is_an_error_and_never_zero(
+    answer: str | None, imposter: ThreadingHTTPServer, model: Model
+) -> None:
+    measured = measure_with(imposter, model, ERROR_RATE, bad=answer)
+    assert measured.value is None
+    assert "which is no count" in str(measured.error)
+    assert measure_with(imposter, model, ERROR_RATE, bad="0") == Measurement(value=0.0, samples=100, age_seconds=1)
+
+
+@pytest.mark.parametrize("answer", ["150", "101.5", "-1"])
+def test_more_requests_within_the_bound_than_there_are_is_an_error(
+    answer: str, imposter: ThreadingHTTPServer, model: Model
+) -> None:
+    measured = measure_with(imposter, model, LATENCY, good=answer)
+    assert measured.value is None
+    assert f"counts {answer} requests within 250 ms of 100 in all" in str(measured.error)
+    assert measure_with(imposter, model, LATENCY, good="100.4").value == 0
 
 
 def test_a_slow_server_is_given_up_within_the_time_allowed(imposter: ThreadingHTTPServer, model: Model) -> None:

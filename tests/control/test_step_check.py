@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.control.step_check import StepCheck, StepOutcome, StepResult, abandon
 from airflow_model_ops.core.checks import Arm, Check, CheckKind, Evidence, Measurement, Verdict
-from airflow_model_ops.core.errors import InvalidState, MetricsUnavailable
+from airflow_model_ops.core.errors import InvalidConfig, InvalidState, MetricsUnavailable
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.policy import OnDeadline, ReleasePolicy, Step
 from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
@@ -43,6 +44,7 @@ class Watch:
         self.repository, self.target = InMemoryRepository(), InMemoryTarget()
         self.canary, self.stable = GOOD, GOOD
         self.seconds_per_answer = 0.0
+        self.seconds_ahead = 0.0
         self.asked = 0
         self.policy = ReleasePolicy(
             model="digits",
@@ -100,7 +102,7 @@ class Watch:
     def gather(self, check: Check, *, model: str, canary: Arm, stable: Arm | None) -> Evidence:
         self.asked += 1
         self.clock.advance(self.seconds_per_answer)
-        at = datetime.fromtimestamp(self.clock.now(), UTC).isoformat()
+        at = datetime.fromtimestamp(self.clock.now() + self.seconds_ahead, UTC).isoformat()
         return Evidence(check=check.name, canary=self.canary, stable=self.stable if stable else None, at=at)
 
     def ping(self) -> str:
@@ -214,6 +216,16 @@ class TestActing:
         assert watch.ticks(1) is None
         assert watch.split == {1: 90, 2: 10}
 
+    def test_safe_intervals_dated_later_do_not_pass_a_canary_that_harms_now(self, watch: Watch) -> None:
+        assert watch.ticks(5) is None
+        watch.canary, watch.seconds_ahead = BAD, -100.0
+
+        assert watch.ticks(1) is None
+        outcome = watch.ticks(1)
+
+        assert outcome is not None
+        assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.HARM)
+
     def test_an_interval_that_is_read_twice_counts_once(self, watch: Watch) -> None:
         watch.canary = BAD
         watch.clock.advance(10)
@@ -302,6 +314,18 @@ class TestDeadline:
         assert outcome is not None
         assert outcome.result is StepResult.PASSED_WITHOUT_PROOF
         assert outcome.reason.startswith("without proof")
+
+    def test_a_limit_crossed_just_before_the_deadline_holds_where_it_would_promote(self) -> None:
+        watch = Watch(on_deadline=OnDeadline.PROMOTE)
+        watch.canary = BLIND[Verdict.UNDECIDED]
+        watch.ticks(29)
+        watch.canary = BAD
+
+        assert watch.ticks(1) is None
+
+        hold = watch.state.hold
+        assert hold is not None
+        assert "seen 1 of 2 times in a row" in hold.reason
 
     @pytest.mark.parametrize("verdict", [Verdict.NO_DATA, Verdict.STALE, Verdict.PROVIDER_DOWN])
     def test_blindness_never_promotes(self, verdict: Verdict) -> None:
@@ -473,6 +497,21 @@ class TestFirstRelease:
         assert outcome is not None
         assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.BREACH)
         assert watch.state.stable is None
+
+
+@pytest.mark.parametrize(
+    ("consecutive", "words"),
+    [
+        (31, "'errors' needs 31 measurements in a row, one each 10 s, longer than the deadline of 300 s"),
+        (1001, "'errors' has consecutive 1001; give at most 1000"),
+    ],
+)
+def test_a_check_that_could_never_decide_is_refused(consecutive: int, words: str, watch: Watch) -> None:
+    checks = (replace(watch.policy.checks[0], consecutive=consecutive),)
+
+    with pytest.raises(InvalidConfig, match=words):
+        replace(watch.policy, checks=checks)
+    assert replace(watch.policy, checks=(replace(checks[0], consecutive=30),)).checks[0].consecutive == 30
 
 
 def test_evidence_that_cannot_be_read_says_what_to_do(watch: Watch) -> None:

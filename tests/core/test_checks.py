@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from datetime import UTC, datetime, timedelta
@@ -67,12 +68,39 @@ def test_one_good_interval_is_not_enough_either() -> None:
     assert assess(wrong_check(), evidence(GOOD, GOOD), has_stable=True).verdict is Verdict.SAFE
 
 
-def test_the_same_instant_measured_twice_counts_once_and_order_does_not_matter() -> None:
-    """A restarted trigger may hand in an interval again, or read them back in another order."""
+def test_the_same_instant_measured_twice_counts_once() -> None:
+    """A restarted trigger may hand in an interval again."""
     (only,) = evidence(WORSE)
     assert assess(wrong_check(), [only, only, only], has_stable=True).verdict is Verdict.UNDECIDED
-    good_then_worse = evidence(WORSE, WORSE, GOOD, GOOD)
-    assert assess(wrong_check(), good_then_worse[::-1], has_stable=True).verdict is Verdict.SAFE
+
+
+def test_what_was_gathered_last_decides_when_a_clock_goes_back() -> None:
+    """Earlier SAFE intervals with later time stamps must not let a worse or a blind canary pass."""
+    down = (Measurement(error="down"), Measurement(error="down"))
+    for newest, verdict in ((WORSE, Verdict.UNDECIDED), (down, Verdict.PROVIDER_DOWN)):
+        late, *good = evidence(newest, GOOD, GOOD)
+        assert assess(wrong_check(), [*good, late], has_stable=True).verdict is verdict
+    earlier, later, good = *evidence(WORSE, WORSE), evidence(GOOD, GOOD, GOOD)[2]
+    assert assess(wrong_check(), [good, earlier, later], has_stable=True).verdict is Verdict.HARM
+
+
+def test_an_instant_that_goes_back_starts_the_row_anew() -> None:
+    first, second, third = evidence(GOOD, GOOD, GOOD)
+    assert assess(wrong_check(), [second, third, first], has_stable=True).verdict is Verdict.UNDECIDED
+    assert assess(wrong_check(), [third, first, second], has_stable=True).verdict is Verdict.SAFE
+
+
+def test_a_limit_crossed_just_now_is_suspicious_unless_the_check_decides_nothing() -> None:
+    suspect = assess(wrong_check(), evidence(GOOD, WORSE), has_stable=True)
+    assert (suspect.verdict, suspect.suspicious) == (Verdict.UNDECIDED, True)
+    assert combine([suspect]).suspicious
+    assert not combine([dataclasses.replace(suspect, muted=True)]).suspicious
+    assert not assess(wrong_check(), evidence(WORSE, GOOD), has_stable=True).suspicious
+
+
+def test_a_sample_a_little_in_the_future_is_fresh() -> None:
+    skewed = (share(20, 1_000, age=-5), GOOD[1])
+    assert assess(wrong_check(), evidence(skewed, skewed), has_stable=True).verdict is Verdict.SAFE
 
 
 def test_evidence_of_another_check_is_ignored() -> None:
@@ -153,6 +181,7 @@ def test_a_first_release_is_judged_by_absolute_limits_only() -> None:
         (Measurement(value=0.0, samples=0, age_seconds=1), Verdict.NO_DATA, "nothing was counted"),
         (share(1, 1_000, age=90), Verdict.STALE, "90 s old, allowed 60 s"),
         (share(1, 1_000, age=math.nan), Verdict.STALE, "nan s old"),
+        (share(1, 1_000, age=-90), Verdict.STALE, "90 s in the future, so its age is unknown; check the clocks"),
         (share(1, 1_000, age=None), Verdict.STALE, "no sample is recent enough to tell its age"),
         (Measurement(value=1.7, samples=500, age_seconds=1), Verdict.PROVIDER_DOWN, "1.7, which is no share"),
         (share(30, 99), Verdict.UNDECIDED, "99 samples in the last 60 s, needed 100"),
@@ -290,7 +319,7 @@ def test_when_nothing_decides_nothing_is_proven(assessments: list[Assessment], w
 
 
 def test_an_assessment_survives_json() -> None:
-    written = told(Verdict.STALE, muted=True)
+    written = told(Verdict.STALE, muted=True, suspicious=True)
     assert Assessment.from_json(json.loads(json.dumps(written.to_json()))) == written
     assert json.loads(json.dumps(combine([written]).to_json()))["assessments"] == [written.to_json()]
 

@@ -19,6 +19,8 @@ from airflow_model_ops.core.checks import Arm, Check, CheckKind, Evidence, Measu
 from airflow_model_ops.core.errors import InvalidConfig, MetricsUnavailable
 
 _LONGEST_EXCERPT = 300
+_EXTRAPOLATION = 0.01
+"""Share of the whole (and at least one event) by which a part may exceed it: `increase` extrapolates each by itself."""
 
 
 class PrometheusSource:
@@ -207,16 +209,36 @@ def _measure_share(check: Check, conversation: _Conversation, queries: Mapping[s
     if total is None or total <= 0:
         return Measurement(samples=total, age_seconds=age)
     if check.kind is CheckKind.LATENCY:
-        bad = total - _requests_within_bound(check, conversation, queries)
+        bad = total - _requests_within_bound(check, conversation, queries, total=total)
     else:
-        bad = conversation.number(queries[BAD]) or 0.0
-    # `increase` extrapolates each series by itself, so a part may exceed the whole by a fraction of an event.
+        bad = _count(conversation, queries[BAD])
     return Measurement(value=min(1.0, max(0.0, bad / total)), samples=total, age_seconds=age)
 
 
-def _requests_within_bound(check: Check, conversation: _Conversation, queries: Mapping[str, str]) -> float:
+def _count(conversation: _Conversation, query: str) -> float:
+    """Ask for a count that always has an answer: the query itself makes an absent series zero.
+
+    :raises MetricsUnavailable: if it answers nothing, NaN, an infinity or less than zero.
+    """
+    count = conversation.number(query)
+    if count is None or count < 0:
+        answer = "nothing, or no finite number," if count is None else f"{count:g}"
+        raise MetricsUnavailable(
+            f"{conversation.name} answers {answer} to {_excerpt(query)}, which is no count; check what it scrapes"
+        )
+    return count
+
+
+def _requests_within_bound(
+    check: Check, conversation: _Conversation, queries: Mapping[str, str], *, total: float
+) -> float:
     within = conversation.number(queries[GOOD])
     if within is not None:
+        if not 0 <= within <= total + max(1.0, _EXTRAPOLATION * total):
+            raise MetricsUnavailable(
+                f"{conversation.name} counts {within:g} requests within {check.latency_bound_ms:g} ms of {total:g} in all; "
+                "check that the router's histogram is scraped once and whole"
+            )
         return within
     edges = sorted(
         float(series["metric"]["le"])

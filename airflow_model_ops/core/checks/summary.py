@@ -30,6 +30,7 @@ class Assessment:
     :param reason: A sentence with the numbers, for the person on call.
     :param skipped: The check had nothing to compare with (a first release) and decides nothing.
     :param muted: The check is shown and decides nothing.
+    :param suspicious: The newest measurement crosses a limit, be it too few times in a row to act.
     """
 
     check: str
@@ -37,6 +38,7 @@ class Assessment:
     reason: str
     skipped: bool = False
     muted: bool = False
+    suspicious: bool = False
 
     @property
     def decides(self) -> bool:
@@ -51,6 +53,7 @@ class Assessment:
             "reason": self.reason,
             "skipped": self.skipped,
             "muted": self.muted,
+            "suspicious": self.suspicious,
         }
 
     @classmethod
@@ -66,6 +69,7 @@ class Assessment:
                 reason=str(data["reason"]),
                 skipped=bool(data["skipped"]),
                 muted=bool(data["muted"]),
+                suspicious=bool(data.get("suspicious", False)),
             )
         except (KeyError, ValueError) as fault:
             raise InvalidState(
@@ -80,6 +84,11 @@ class Summary:
     verdict: Verdict
     reason: str
     assessments: tuple[Assessment, ...]
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the newest measurement of a check that decides crosses a limit."""
+        return any(assessment.suspicious and assessment.decides for assessment in self.assessments)
 
     def to_json(self) -> dict[str, Any]:
         """Give an object that JSON can hold."""

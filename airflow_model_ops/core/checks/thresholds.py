@@ -16,6 +16,8 @@ from airflow_model_ops.core.checks.summary import Assessment
 
 NOISE_SIGMAS = 3.0
 """A share must differ from stable's by more than this many standard errors before a crossed limit counts as harm."""
+MAX_CLOCK_SKEW_SECONDS = 5.0
+"""How far in the future a sample may seem before its age is unknown: clocks of two machines differ a little."""
 FEWEST_SAMPLES = 0.1
 """Share of ``min_samples`` below which nothing was seen: a single request is no ground for a promotion without proof."""
 
@@ -41,7 +43,8 @@ def assess(check: Check, evidence: Sequence[Evidence], *, has_stable: bool, subj
     HARM: worse than stable in each of the ``consecutive`` newest intervals. BREACH: beyond ``max`` or ``min`` in each of
     them. SAFE: within every limit in each of them. If the newest is blind: why it is. Everything else is UNDECIDED.
 
-    :param evidence: Intervals in any order; those of other checks are ignored, and one instant counts once.
+    :param evidence: Intervals in the order they were gathered; those of other checks are ignored. One instant twice in
+        a row counts once, and an instant before its predecessor's starts the row anew.
     :param has_stable: Whether there is a stable version to compare with. Without one relative limits are left out, and
         a check that has no other limit is skipped.
     :param subject: How the reason calls the canary, e.g. its version.
@@ -54,12 +57,26 @@ def assess(check: Check, evidence: Sequence[Evidence], *, has_stable: bool, subj
     verdict, reason = _decide(check, grades, subject=subject)
     if check.has_relative_limit and not has_stable:
         reason += " (not compared with stable: there is none yet)"
-    return Assessment(check=check.name, verdict=verdict, reason=reason, muted=check.muted)
+    suspicious = bool(grades) and grades[-1].verdict in {Verdict.HARM, Verdict.BREACH}
+    return Assessment(check=check.name, verdict=verdict, reason=reason, muted=check.muted, suspicious=suspicious)
 
 
 def _newest(check: Check, evidence: Sequence[Evidence]) -> list[Evidence]:
-    by_instant = {each.instant: each for each in evidence if each.check == check.name}
-    return [by_instant[instant] for instant in sorted(by_instant)][-check.consecutive :]
+    """Give the newest row of intervals by the order of gathering.
+
+    Time stamps come from several clocks (the worker's when the metric source is away), so they must not choose what is
+    newest; where they go back, nothing says how the earlier intervals lie to the later ones.
+    """
+    row: list[Evidence] = []
+    for each in evidence:
+        if each.check != check.name:
+            continue
+        if row and each.instant < row[-1].instant:
+            row.clear()
+        if row and each.instant == row[-1].instant:
+            row.pop()
+        row.append(each)
+    return row[-check.consecutive :]
 
 
 def _decide(check: Check, grades: Sequence[_Grade], *, subject: str) -> tuple[Verdict, str]:
@@ -111,6 +128,9 @@ def _blindness(check: Check, arm_measured: Measurement, *, arm: str) -> _Grade |
         return _Grade(verdict=Verdict.PROVIDER_DOWN, reason=f"{what} could not be measured: {arm_measured.error}")
     if age is not None and not (math.isfinite(age) and age <= check.max_age_seconds):
         reason = f"the newest sample of {what} is {age:.0f} s old, allowed {check.max_age_seconds:g} s"
+        return _Grade(verdict=Verdict.STALE, reason=reason)
+    if age is not None and age < -MAX_CLOCK_SKEW_SECONDS:
+        reason = f"the newest sample of {what} is {-age:.0f} s in the future, so its age is unknown; check the clocks"
         return _Grade(verdict=Verdict.STALE, reason=reason)
     if value is None or not math.isfinite(value):
         answer = "nothing" if value is None else f"{value}"
