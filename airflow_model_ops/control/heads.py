@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_model_ops.control.commit import head_state, seconds_of
-from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.errors import InvalidState, ModelOpsError
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import FleetPlan, Log, ModelPlan, Repository
 from airflow_model_ops.core.state import ServingState
@@ -81,7 +81,7 @@ def read_heads(repository: Repository, *, fleet: str, unread: dict[str, str] | N
     for model in repository.models():
         try:
             head = read_head(repository.log(model))
-        except (ModelOpsError, OSError) as error:
+        except (ModelOpsError, OSError, ValueError) as error:
             _log.error("model %r of fleet %r is left as it serves: %s", model, fleet, error)
             if unread is not None:
                 unread[model] = str(error)
@@ -119,10 +119,10 @@ def _is_way_back(log: Log, head: Entry) -> bool:
     """Whether a head is a way back, looking through neutral transitions back to one that still waits to be applied."""
     entry = head
     while entry.action in _NEUTRAL:
-        before = log.read(entry.sequence - 1)
+        before = _older(log.read(entry.sequence - 1), entry)
         if before is None or before.generation == 0:
             return False
-        former = before if before.is_transition else log.read(before.generation)
+        former = before if before.is_transition else _older(log.read(before.generation), before)
         if former is None or applied_fact(log, before, former.sequence) is not None:
             return False
         entry = former
@@ -135,5 +135,15 @@ def applied_fact(log: Log, last: Entry | None, generation: int) -> Entry | None:
     while entry is not None and entry.sequence > generation:
         if entry.name == FactKind.APPLIED.value and entry.detail.get("generation") == generation:
             return entry
-        entry = log.read(entry.sequence - 1)
+        entry = _older(log.read(entry.sequence - 1), entry)
     return None
+
+
+def _older(found: Entry | None, entry: Entry) -> Entry | None:
+    """Return an entry found on the way back; one that does not lead back would keep the walk, and the fleet, for ever.
+
+    :raises InvalidState: if it is not older.
+    """
+    if found is not None and found.sequence >= entry.sequence:
+        raise InvalidState(f"log entry {found.sequence} lies where one before {entry.sequence} belongs; restore the log")
+    return found

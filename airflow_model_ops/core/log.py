@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -155,7 +156,7 @@ class Entry:
                     f"log entry {data.get('sequence')} has schema {data['schema']}; this package reads {SCHEMA_VERSION}: upgrade it"
                 )
             entry = _entry(data)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             if isinstance(error, InvalidState):
                 raise
             raise InvalidState(f"log entry cannot be read ({error!r}): {content[:200]!r}") from error
@@ -229,6 +230,7 @@ def check_chain(entry: Entry, previous: Entry | None) -> None:
 
 
 def _entry(data: dict[str, Any]) -> Entry:
+    _check_types(data)
     actor = Actor(kind=ActorKind(data["actor"]["kind"]), name=data["actor"]["name"])
     release = data["release"]
     return Entry(
@@ -247,3 +249,26 @@ def _entry(data: dict[str, Any]) -> Entry:
         generation=data["generation"],
         previous_digest=data["previous_digest"],
     )
+
+
+def _check_types(data: dict[str, Any]) -> None:
+    """Check what nothing else would: a wrong type must show here, not where a fleet is served from it.
+
+    :raises ValueError: or TypeError, OverflowError, naming the part.
+    """
+    texts = {part: data[part] for part in ("name", "at", "reason", "write_id", "previous_digest")}
+    texts["actor"] = data["actor"]["name"]
+    texts |= {part: data[part] for part in ("request", "evidence") if data[part] is not None}
+    numbers = {part: data[part] for part in ("sequence", "generation")}
+    if data["release"]:
+        texts["release"], numbers["attempt"] = data["release"]["id"], data["release"]["attempt"]
+    mappings = {part: data[part] for part in ("run", "detail")}
+    for kind, parts in ((str, texts), (int, numbers), (dict, mappings)):
+        for part, value in parts.items():
+            if type(value) is not kind:
+                raise TypeError(f"{part} {value!r} is not of type {kind.__name__}")
+    if not 0 <= data["generation"] <= data["sequence"]:
+        raise ValueError(f"generation {data['generation']} does not belong to sequence {data['sequence']}")
+    datetime.fromisoformat(data["at"]).timestamp()
+    if data["kind"] == EntryKind.TRANSITION.value:
+        Action(data["name"])

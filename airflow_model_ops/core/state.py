@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.versioning import Version
+
+_T = TypeVar("_T")
 
 PERCENT_STEP = 0.01
 """The finest share of traffic: one hundredth of a percent, what the router's TEN_THOUSAND denominator can say."""
@@ -197,20 +199,20 @@ class ServingState:
                 data[key] for key in ("canary", "golden", "hold", "release", "ended")
             )
             return cls(
-                fleet=data["fleet"],
+                fleet=_checked(str, data["fleet"], "fleet"),
                 stable=Version.from_json(data["stable"]) if data["stable"] else None,
-                canary=canary and Canary(version=Version.from_json(canary["version"]), percent=canary["percent"]),
-                golden=golden and Golden(version=Version.from_json(golden["version"]), by_person=golden["by_person"]),
+                canary=_canary(canary) if canary else None,
+                golden=_golden(golden) if golden else None,
                 earlier=_versions(data["earlier"]),
                 left=_versions(data["left"]),
                 quarantined=_versions(data["quarantined"]),
                 retired=_versions(data["retired"]),
                 hold=_hold(hold) if hold else None,
-                release=release and LiveRelease(**{**release, "version": Version.from_json(release["version"])}),
-                ended=ended and Fence(**ended),
-                keep_warm=data["keep_warm"],
+                release=_release(release) if release else None,
+                ended=_fence(ended) if ended else None,
+                keep_warm=_checked(int, data["keep_warm"], "keep_warm"),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InvalidState(f"stored serving state cannot be read ({error!r}): {data!r}") from error
 
 
@@ -259,7 +261,45 @@ def _hold_json(hold: Hold | None) -> dict[str, Any] | None:
 def _hold(data: dict[str, Any]) -> Hold:
     # The first states that were stored say who holds, but not whether that is a person.
     told = data["by"].startswith(f"{ActorKind.PERSON.value} ")
-    return Hold(by=data["by"], reason=data["reason"], by_person=data.get("by_person", told))
+    return Hold(
+        by=_checked(str, data["by"], "by"),
+        reason=_checked(str, data["reason"], "reason"),
+        by_person=_checked(bool, data.get("by_person", told), "by_person"),
+    )
+
+
+def _canary(data: dict[str, Any]) -> Canary:
+    percent = data["percent"]
+    if not isinstance(percent, float):
+        percent = _checked(int, percent, "percent")
+    return Canary(version=Version.from_json(data["version"]), percent=percent)
+
+
+def _golden(data: dict[str, Any]) -> Golden:
+    by_person = _checked(bool, data["by_person"], "by_person")
+    return Golden(version=Version.from_json(data["version"]), by_person=by_person)
+
+
+def _release(data: dict[str, Any]) -> LiveRelease:
+    return LiveRelease(
+        id=_checked(str, data["id"], "id"),
+        attempt=_checked(int, data["attempt"], "attempt"),
+        version=Version.from_json(data["version"]),
+        started_at=_checked(str, data["started_at"], "started_at"),
+    )
+
+
+def _fence(data: dict[str, Any]) -> Fence:
+    return Fence(
+        release=_checked(str, data["release"], "release"), attempt=_checked(int, data["attempt"], "attempt")
+    )
+
+
+def _checked(kind: type[_T], value: Any, name: str) -> _T:
+    """Return a stored value of the right type; JSON's true is no number."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{name} {value!r} is not of type {kind.__name__}")
+    return value
 
 
 def _release_json(release: LiveRelease | None) -> dict[str, Any] | None:

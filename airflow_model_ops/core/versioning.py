@@ -32,6 +32,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}\Z")
 _TIME_FORMAT = "%Y%m%d%H%M%S"
 _MAJOR_UNIT, _MINOR_UNIT = 10**8, 10**4
 _MAX_MAJOR, _MAX_MINOR = 99_999, 9_999
+_MAX_NUMBER = 2**63 - 1  # the int64 of TensorFlow Serving
 _OLDEST_YEAR = 1000  # below it the date would not give 14 digits
 
 
@@ -79,8 +80,14 @@ class Version:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Version:
-        """Read what :meth:`to_json` wrote."""
-        return cls(name=str(data["name"]), number=int(data["number"]))
+        """Read what :meth:`to_json` wrote.
+
+        :raises ValueError: or KeyError, TypeError, OverflowError, if it is something else.
+        """
+        name, number = data["name"], int(data["number"])
+        if not isinstance(name, str) or not 0 <= number <= _MAX_NUMBER:
+            raise ValueError(f"version {name!r} with number {number} is none: a text and a 64-bit number are")
+        return cls(name=name, number=number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,3 +198,12 @@ def test_a_writer_killed_at_any_point_has_written_all_or_nothing_and_a_retry_win
     assert ended == 0
     assert kept == sorted(kept)  # from some point on it is written, and stays so
     assert (kept[0], kept[-1]) == (False, True)
+
+
+def test_an_entry_under_another_ones_number_is_refused_so_that_no_walk_goes_round(
+    log: PosixLog, directory: Path
+) -> None:
+    fill(log, 3)
+    entry_file(directory, 2).write_bytes(entry_file(directory, 3).read_bytes())
+    with pytest.raises(InvalidState, match="holds entry 3 under the number 2"):
+        log.read(2)

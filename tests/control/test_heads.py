@@ -9,10 +9,10 @@ import pytest
 
 from airflow_model_ops.control.apply import FleetApplier
 from airflow_model_ops.control.commit import Committer
-from airflow_model_ops.control.heads import fleet_plan, read_head, read_heads
+from airflow_model_ops.control.heads import applied_fact, fleet_plan, read_head, read_heads
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import InvalidState, LoadFailed, NotApplied
-from airflow_model_ops.core.log import FactKind, Origin
+from airflow_model_ops.core.log import Entry, FactKind, Origin
 from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence, LiveRelease, ServingState
 from tests.control.conftest import MemoryLog, StoryClock
@@ -231,3 +231,27 @@ def test_a_router_that_does_not_take_its_clusters_stops_no_way_back_nor_its_reco
     assert fleet.control().apply(deadline_seconds=0).split == {str(version(1).number): 100.0}
     with pytest.raises(NotApplied, match="clusters are not active"):
         fleet.control(model="faces").apply(deadline_seconds=0)
+
+
+def test_a_log_that_answers_with_a_newer_entry_ends_the_walk_instead_of_going_round() -> None:
+    class Turning(MemoryLog):
+        def read(self, sequence: int) -> Entry | None:
+            return super().read(max(sequence, 2))
+
+    plain, log = MemoryLog(), Turning()
+    Acts(plain).hold().resume()
+    log.stored = plain.stored
+    with pytest.raises(InvalidState, match="restore the log"):
+        applied_fact(log, log.last(), 1)
+
+
+def test_a_model_whose_log_raises_any_value_error_is_left_out() -> None:
+    class Odd(MemoryLog):
+        def last(self) -> Entry | None:
+            raise ValueError("odd")
+
+    good = MemoryLog()
+    Acts(good).hold()
+    unread: dict[str, str] = {}
+    heads = read_heads(cast("Repository", Logs(held={"bad": Odd(), "good": good})), fleet="main", unread=unread)
+    assert (set(heads), unread) == ({"good"}, {"bad": "odd"})

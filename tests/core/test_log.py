@@ -174,3 +174,66 @@ class TestRefused:
     def test_a_fact_with_a_state_cannot_be_made(self, log: list[Entry], serving: ServingState) -> None:
         with pytest.raises(InvalidState, match=r"\(fact 'applied'\) has a serving state; .* facts carry none"):
             replace(log[1], kind=EntryKind.FACT, state=serving)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("name", "dance"),
+        ("name", ["hold"]),
+        ("kind", None),
+        ("at", "yesterday"),
+        ("at", None),
+        ("at", 5),
+        ("sequence", "1"),
+        ("sequence", 1.0),
+        ("sequence", True),
+        ("generation", None),
+        ("generation", 7),
+        ("generation", -1),
+        ("detail", None),
+        ("detail", ["a"]),
+        ("run", "run"),
+        ("actor", "ada"),
+        ("actor", {"kind": "person", "name": None}),
+        ("release", {"id": "r1", "attempt": "1"}),
+        ("release", "r1"),
+        ("version", {"name": "v", "number": float("inf")}),
+        ("version", {"name": "v", "number": 2**63}),
+        ("version", "v1"),
+        ("state", "serving"),
+        ("state", ["serving"]),
+    ],
+)
+def test_an_entry_with_an_odd_part_is_refused_as_a_whole(log: list[Entry], part: str, value: Any) -> None:
+    data = json.loads(log[0].to_bytes())
+    with pytest.raises(InvalidState):
+        Entry.from_bytes(json.dumps({**data, part: value}).encode())
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("fleet", None),
+        ("stable", {"name": "v", "number": float("inf")}),
+        ("canary", {"version": {"name": "v", "number": "9"}, "percent": "10"}),
+        ("canary", "v9"),
+        ("golden", {"version": {"name": "v", "number": "9"}, "by_person": "yes"}),
+        ("hold", {"by": 5, "reason": "x"}),
+        ("hold", "ada"),
+        ("release", {"id": "r", "attempt": None, "version": {"name": "v", "number": "9"}, "started_at": "x"}),
+        ("ended", {"release": "r", "attempt": "1"}),
+        ("earlier", 5),
+        ("keep_warm", 1.5),
+        ("keep_warm", True),
+    ],
+)
+def test_a_state_with_an_odd_part_is_refused_as_a_whole(serving: ServingState, part: str, value: Any) -> None:
+    with pytest.raises(InvalidState):
+        ServingState.from_json({**serving.to_json(), part: value})
+
+
+@pytest.mark.parametrize("content", [b"[]", b"5", b"null", b'"x"', b"[" * 100_000])
+def test_what_is_no_entry_at_all_is_refused(content: bytes) -> None:
+    with pytest.raises(InvalidState):
+        Entry.from_bytes(content)

@@ -58,7 +58,12 @@ class PosixLog:
                 content = self._path(sequence).read_bytes()
             except FileNotFoundError:
                 return None
-        return Entry.from_bytes(content)
+        entry = Entry.from_bytes(content)
+        if entry.sequence != sequence:
+            raise InvalidState(
+                f"log {self._directory} holds entry {entry.sequence} under the number {sequence}; restore the file from a backup"
+            )
+        return entry
 
     def entries(self, *, after: int = 0) -> Iterator[Entry]:
         """Yield the entries with a higher number, oldest first, each checked to follow the one before it.
