@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -13,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetAny, AssetWatcher, Param, TaskGroup, TriggerRule
+from airflow.sdk.exceptions import AirflowException
 
 from airflow_model_ops.callbacks import AbortReleaseOfRun
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile, ModelIdentity, load_model_file
+from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.operators.check import CheckMetricsOperator
 from airflow_model_ops.operators.push import PushModelOperator
 from airflow_model_ops.operators.rollback import PinGoldenOperator, RollbackModelOperator
@@ -36,6 +40,10 @@ _WATCH_SECONDS = 10.0
 """How long a run of the watch goes on with a model that does not follow: a newer finding must not wait for it."""
 _WATCH_RUNS = 4
 """How many runs of the watch one fleet that cannot be mended may have at once, as the watcher's pauses and retries fall."""
+_PRESETS = frozenset({"@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@once", "@continuous"})
+_LONGEST_ID = 180
+"""Airflow takes 250 characters for a task's id with its groups."""
+_log = logging.getLogger(__name__)
 _WAITING_RUNS = 16
 """How many releases of one model may wait for their turn at once."""
 
@@ -48,8 +56,10 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
     run times out; the watcher sees what none of them could.
 
     :param dag_kwargs: Passed on to the DAG, e.g. ``dagrun_timeout``.
+    :raises InvalidConfig: if ``source.schedule`` is no cron expression or preset.
     """
     file = _loaded(model)
+    _require_schedule(file)
     with DAG(
         dag_id=dag_id or f"model_release_{file.model}",
         description=f"Release a version of {file.model}: canary, checks, promotion or rollback.",
@@ -89,6 +99,20 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
         guard.as_teardown(setups=load, on_failure_fail_dagrun=True)
         promote >> guard
     return dag
+
+
+def build_release_dags(models: Mapping[str, ModelFile]) -> dict[str, DAG]:
+    """Return the release DAG of every model for which one can be built; the others are logged.
+
+    What Airflow refuses of one model, such as its schedule, must not take away the DAGs of the others.
+    """
+    dags: dict[str, DAG] = {}
+    for name, file in models.items():
+        try:
+            dags[name] = build_release_dag(file)
+        except (InvalidConfig, AirflowException, ValueError, TypeError) as error:
+            _log.warning("model %r has no release DAG: %s", name, error)
+    return dags
 
 
 def build_rollback_dag(
@@ -185,10 +209,11 @@ def build_housekeeping_dag(
         tags=[TAG],
         **dag_kwargs,
     ) as dag:
+        taken: set[str] = set()
         for fleet, connections in _fleets(models).items():
-            ReconcileOperator(task_id=f"reconcile_{fleet}", connections=connections)
+            ReconcileOperator(task_id=_unique(f"reconcile_{fleet}", taken), connections=connections)
         for name, file in sorted(models.items()):
-            with TaskGroup(group_id=name.replace(".", "__"), group_display_name=name):
+            with TaskGroup(group_id=_unique(name.replace(".", "__"), taken), group_display_name=name):
                 record = _record(model=file)
                 if isinstance(file, ModelFile):
                     CleanupVersionsOperator(task_id="cleanup", model=file) >> record
@@ -288,10 +313,36 @@ def _fleets(models: Mapping[str, ModelIdentity]) -> dict[str, ConnectionsPart]:
     found = {(file.connections.target, file.connections.repository): file.connections for file in models.values()}
     targets = [target for target, _ in found]
     named: dict[str, ConnectionsPart] = {}
+    taken: set[str] = set()
     for target, repository in sorted(found):
         name = target if targets.count(target) == 1 else f"{target}_{repository}"
-        named[re.sub(r"[^\w.-]", "_", name)] = found[target, repository]
+        named[_unique(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), taken)] = found[target, repository]
     return named
+
+
+def _unique(wanted: str, taken: set[str]) -> str:
+    """Return an id that no other has yet, short enough for Airflow, and remember it: two names may become one id."""
+    base = name = wanted[:_LONGEST_ID]
+    for number in itertools.count(2):
+        if name not in taken:
+            break
+        name = f"{base}_{number}"
+    taken.add(name)
+    return name
+
+
+def _require_schedule(file: ModelFile) -> None:
+    """Airflow finds a wrong schedule only after the whole file was read, and then drops all DAGs of that file."""
+    schedule = file.source.schedule if file.source else None
+    if schedule is None or schedule in _PRESETS:
+        return
+    from croniter import croniter  # type: ignore[import-untyped]
+
+    if schedule.startswith("@") or not croniter.is_valid(schedule):
+        raise InvalidConfig(
+            f"model {file.model!r}: source.schedule {schedule!r} is not a schedule; write a cron expression such as "
+            f"'0 6 * * *', or one of {', '.join(sorted(_PRESETS))}"
+        )
 
 
 def _loaded(model: ModelFile | str | Path) -> ModelFile:

@@ -7,5 +7,8 @@ back.
 from __future__ import annotations
 
 from airflow_model_ops.configured_models import check_models
+from airflow_model_ops.dag_builders import build_release_dag
 
-check_models()
+for _model in check_models().values():
+    # Builds and forgets it: what only Airflow can refuse, such as a schedule, shows here too.
+    build_release_dag(_model, auto_register=False)

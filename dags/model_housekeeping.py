@@ -1,10 +1,9 @@
-"""Retention, reconciliation and records, hourly: ``model_housekeeping``; and the watcher: ``model_watch``."""
+"""Retention, reconciliation and records, hourly: ``model_housekeeping``."""
 
 from __future__ import annotations
 
 from airflow_model_ops.configured_models import models_for_ways_back
-from airflow_model_ops.dag_builders import build_housekeeping_dag, build_watch_dag
+from airflow_model_ops.dag_builders import build_housekeeping_dag
 
 if _models := models_for_ways_back():
     model_housekeeping = build_housekeeping_dag(_models)
-    model_watch = build_watch_dag(_models)

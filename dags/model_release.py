@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from airflow_model_ops.configured_models import usable_models
-from airflow_model_ops.dag_builders import build_release_dag
+from airflow_model_ops.dag_builders import build_release_dags
 
-for _name, _model in usable_models().items():
-    globals()[f"model_release_{_name}"] = build_release_dag(_model)
+globals().update({f"model_release_{name}": dag for name, dag in build_release_dags(usable_models()).items()})

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -167,7 +167,7 @@ class ModelFile(ModelIdentity):
     canary: CanaryPart = CanaryPart()
     checks: tuple[CheckPart, ...]
     retention: RetentionPart = RetentionPart()
-    tags: tuple[str, ...] = ()
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
     @model_validator(mode="after")
     def _is_a_policy(self) -> ModelFile:

@@ -91,6 +91,32 @@ class TestBundle:
             "model_watch",
         ]
 
+    @pytest.mark.parametrize("schedule", ["@dayly", "61 * * * *", "0 25 * * *"])
+    def test_a_schedule_that_airflow_refuses_takes_no_other_models_dag_and_is_told(
+        self, models_dir: Path, schedule: str
+    ) -> None:
+        write(models_dir, "digits")
+        source = f"source: {{export_dir: /exports, schedule: '{schedule}'}}\n"
+        (models_dir / "letters.yaml").write_text(
+            f"model: letters\n{source}checks:\n  - {{name: errors, kind: error_rate, max: 0.05}}\n"
+        )
+
+        bag = read_bundle()
+
+        assert {"model_release_digits", "model_rollback", "model_watch"} <= set(bag.dags)
+        assert "model_release_letters" not in bag.dags
+        assert schedule in mistakes(bag)["model_files.py"]
+
+    def test_models_whose_names_become_one_id_keep_their_tasks_apart(self) -> None:
+        """A dot may not stand in a task's id; and a model may be called as a task is."""
+        dag = build_housekeeping_dag(models("a.b", "a__b", "reconcile_fleet_eu"))
+        records = [task for task in dag.task_ids if task.endswith(".record")]
+        assert len(records) == 3
+
+    def test_fleets_whose_connections_become_one_id_are_both_watched(self) -> None:
+        fleets = {"a": model("a", target="eu/west"), "b": model("b", target="eu_west")}
+        assert len(build_watch_dag(fleets).task_ids) == 2
+
     def test_a_mistake_in_one_models_file_leaves_the_others_and_is_told_with_file_and_line(
         self, models_dir: Path
     ) -> None:
@@ -133,7 +159,7 @@ class TestBundle:
         bag = read_bundle()
 
         assert {"model_release_digits", "model_rollback", "model_housekeeping"} <= set(bag.dags)
-        assert set(mistakes(bag)) == {"model_release.py"}
+        assert set(mistakes(bag)) == {"model_files.py"}
 
     def test_two_files_for_one_model_are_told_and_the_first_is_used(self, models_dir: Path) -> None:
         write(models_dir, "digits")
