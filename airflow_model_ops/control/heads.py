@@ -145,5 +145,7 @@ def _older(found: Entry | None, entry: Entry) -> Entry | None:
     :raises InvalidState: if it is not older.
     """
     if found is not None and found.sequence >= entry.sequence:
-        raise InvalidState(f"log entry {found.sequence} lies where one before {entry.sequence} belongs; restore the log")
+        raise InvalidState(
+            f"log entry {found.sequence} lies where one before {entry.sequence} belongs; restore the log"
+        )
     return found

@@ -7,18 +7,19 @@ When it hands over to the next task, it leaves a longer one behind, which covers
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow_model_ops.core.errors import ModelOpsError
-from airflow_model_ops.core.ports import Clock, Lease, Repository
+from airflow_model_ops.core.ports import LONGEST_LEASE_SECONDS, Clock, Lease, Repository
 from airflow_model_ops.core.state import Fence, LiveRelease
 from airflow_model_ops.core.versioning import Version
 
 WORKING_SECONDS = 20.0
 """How long a lease lasts while its holder works; renewed every quarter of it."""
-HANDOVER_SECONDS = 120.0
+HANDOVER_SECONDS = LONGEST_LEASE_SECONDS
 """How long it lasts from one task to the next."""
 WAITING_SECONDS = 60.0
 """How long it lasts while a release waits in the triggerer, for its turn or for a person; renewed every few seconds."""
@@ -62,10 +63,11 @@ class LeaseKeeper:
     def remaining_seconds(self, live: LiveRelease) -> float:
         """Return how long the lease of a live release still lasts; negative once it has run out or was never made."""
         now = self._clock.now()
+        longest = max(HANDOVER_SECONDS, WAITING_SECONDS)
         left = [
-            lease.until - now
+            min(lease.until - now, longest)
             for lease in self._repository.leases(self._model)
-            if lease.release == live.id and lease.attempt >= live.attempt
+            if lease.release == live.id and lease.attempt >= live.attempt and not math.isnan(lease.until)
         ]
         return max(left, default=-1.0)
 

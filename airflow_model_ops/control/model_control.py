@@ -5,6 +5,7 @@ A verb decides and commits; ``apply`` makes it so. They are apart because the se
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +20,6 @@ from airflow_model_ops.core.errors import (
     ModelOpsError,
     PreEmpted,
     TransitionRefused,
-    VersionAltered,
     VersionExists,
     VersionNotFound,
 )
@@ -29,6 +29,7 @@ from airflow_model_ops.core.state import Canary, Fence, LiveRelease, ServingStat
 from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Version, VersionNaming
 
+_log = logging.getLogger(__name__)
 _SAME_SECOND_TRIES = 60
 """How many seconds ahead a push may be named when others took its second."""
 
@@ -215,15 +216,18 @@ class ModelControl:
         :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
         :raises TransitionRefused: if the named version may not serve.
         """
-        unusable: set[Version] = set()
+        unusable: dict[Version, str] = {}
         seen = self.state
 
         def decide(state: ServingState) -> Decision:
             named = self._named_target(state, to)
             while True:
-                decision = transitions.rollback(
-                    state, actor=self.origin.actor, reason=reason, to=named, unusable=unusable, seen=seen
-                )
+                try:
+                    decision = transitions.rollback(
+                        state, actor=self.origin.actor, reason=reason, to=named, unusable=unusable.keys(), seen=seen
+                    )
+                except TransitionRefused as error:
+                    raise _with_reasons(error, unusable) from error
                 target = decision.state.stable
                 if (
                     not decision.changed
@@ -310,14 +314,15 @@ class ModelControl:
         self.repository.manifest(self.model, version)
         return version
 
-    def _is_usable(self, version: Version, unusable: set[Version]) -> bool:
+    def _is_usable(self, version: Version, unusable: dict[Version, str]) -> bool:
         """Whether a version may be rolled back to; one that is loaded was verified then and is not hashed again."""
         if self.target.is_loaded(self.model, version):
             return True
         try:
             self.repository.verify(self.model, version)
-        except (VersionNotFound, VersionAltered):
-            unusable.add(version)
+        except (ModelOpsError, OSError, ValueError) as error:  # whatever is wrong with one version, the next may serve
+            _log.warning("model %r cannot go back to %s: %s", self.model, version, error)
+            unusable[version] = str(error)
             return False
         return True
 
@@ -337,3 +342,9 @@ class ModelControl:
     def _is_own(self, version: Version, request: PushRequest) -> bool:
         run = request.source.get("run")
         return run is not None and self.repository.manifest(self.model, version).source.get("run") == run
+
+
+def _with_reasons(error: TransitionRefused, unusable: Mapping[Version, str]) -> TransitionRefused:
+    """Return the refusal of a rollback with what is wrong with the versions that were tried."""
+    told = "; ".join(f"{version}: {reason}" for version, reason in unusable.items())
+    return type(error)(f"{error} ({told})") if told else error

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from airflow_model_ops.control.commit import seconds_of
 from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import NotApplied
@@ -18,6 +19,11 @@ from airflow_model_ops.core.retention import choose_retired
 from airflow_model_ops.core.state import ServingState
 from airflow_model_ops.core.transitions import Decision
 from airflow_model_ops.core.versioning import Version
+
+_PUSHED_SECONDS = 24 * 3600.0
+"""How long a pushed version is spared that no release has started with yet: it has no lease."""
+_PUSHED_LOOKBACK = 400
+"""How many log entries back such a push is looked for."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +92,10 @@ def _retire(control: ModelControl, *, keep_last: int, listed: frozenset[int]) ->
         nonlocal chosen
         present = set(control.repository.versions(control.model))
         chosen = choose_retired(
-            state, present=present, keep_last=keep_last, spared={*_awaited(control), *_in(present, listed)}
+            state,
+            present=present,
+            keep_last=keep_last,
+            spared={*_awaited(control), *_just_pushed(control), *_in(present, listed)},
         )
         return transitions.retire(
             state,
@@ -118,7 +127,7 @@ def _delete(control: ModelControl, version: Version) -> None:
 def _spared(control: ModelControl, *, keep_last: int, listed: frozenset[int]) -> dict[Version, str]:
     state, present = control.state, control.repository.versions(control.model)
     old = choose_retired(state, present=present, keep_last=keep_last)
-    awaited = set(_awaited(control))
+    awaited = {*_awaited(control), *_just_pushed(control)}
     return {
         version: "a release waits with it" if version in awaited else "a server still holds it or does not answer"
         for version in old
@@ -130,6 +139,23 @@ def _awaited(control: ModelControl) -> tuple[Version, ...]:
     """Return the versions that somebody looks after: waiting for their turn, or about to start."""
     now = control.clock.now()
     return tuple(lease.version for lease in control.repository.leases(control.model) if lease.until >= now)
+
+
+def _just_pushed(control: ModelControl) -> frozenset[Version]:
+    """Return the versions pushed lately that nothing was decided on since: a release may be about to start with one."""
+    known: set[Version] = set()
+    pushed: set[Version] = set()
+    since = control.clock.now() - _PUSHED_SECONDS
+    entry = control.committer.log.last()
+    for _ in range(_PUSHED_LOOKBACK):
+        if entry is None or seconds_of(entry.at) < since:
+            break
+        if entry.version is not None and entry.is_transition:
+            known.add(entry.version)
+        elif entry.version is not None and entry.name == FactKind.PUSHED.value and entry.version not in known:
+            pushed.add(entry.version)
+        entry = control.committer.log.read(entry.sequence - 1)
+    return frozenset(pushed)
 
 
 def _in(present: set[Version], numbers: frozenset[int]) -> set[Version]:

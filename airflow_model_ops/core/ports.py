@@ -55,6 +55,10 @@ class Manifest:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
+LONGEST_LEASE_SECONDS = 120.0
+"""No lease lasts longer from when it was written; what claims more is a wrong clock or an odd file."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
     """A promise that an attempt is being looked after until a moment; its holder renews it.

@@ -290,9 +290,7 @@ def _release(data: dict[str, Any]) -> LiveRelease:
 
 
 def _fence(data: dict[str, Any]) -> Fence:
-    return Fence(
-        release=_checked(str, data["release"], "release"), attempt=_checked(int, data["attempt"], "attempt")
-    )
+    return Fence(release=_checked(str, data["release"], "release"), attempt=_checked(int, data["attempt"], "attempt"))
 
 
 def _checked(kind: type[_T], value: Any, name: str) -> _T:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
-from airflow_model_ops.core.errors import InvalidState, RepositoryUnavailable
+from airflow_model_ops.core.errors import RepositoryUnavailable
 from airflow_model_ops.core.ports import Lease, PushRequest, Repository
 from airflow_model_ops.core.state import Canary, Fence, Golden, ServingState
 from airflow_model_ops.core.versioning import Version, VersionNaming
@@ -175,11 +175,25 @@ def test_releases_with_similar_or_wild_names_have_leases_of_their_own(
     assert {path.name for path in root.iterdir()} == {"digits"}
 
 
-def test_an_unreadable_lease_is_told_with_the_remedy(repository: PosixRepository, root: Path) -> None:
+@pytest.mark.parametrize("part", [b"{", b"[]", b'"attempt": Infinity', b'"until": NaN', b'"version": null'])
+def test_an_unreadable_lease_counts_for_nothing_and_is_told(
+    repository: PosixRepository, root: Path, caplog: pytest.LogCaptureFixture, part: bytes
+) -> None:
     repository.write_lease("digits", lease("r", 1))
-    (root / "digits" / "leases" / "r.1.json").write_bytes(b"{")
-    with pytest.raises(InvalidState, match="remove the file: its release is then abandoned"):
-        repository.leases("digits")
+    repository.write_lease("digits", lease("good", 1))
+    path = root / "digits" / "leases" / "r.1.json"
+    path.write_bytes(path.read_bytes()[:-1] + b", " + part + b"}" if b":" in part else part)
+    assert repository.leases("digits") == (lease("good", 1),)
+    assert "remove the file" in caplog.text
+
+
+@pytest.mark.parametrize("until", [float("inf"), 1e12])
+def test_a_lease_that_nobody_renews_ends_however_far_ahead_its_holders_clock_was(
+    repository: PosixRepository, root: Path, until: float
+) -> None:
+    repository.write_lease("digits", lease("r", 1, until=until))
+    os.utime(root / "digits" / "leases" / "r.1.json", (1000, 1000))
+    assert repository.leases("digits") == (lease("r", 1, until=1120.0),)
 
 
 def test_evidence_is_kept_under_the_reference_it_returns(repository: PosixRepository, root: Path) -> None:

@@ -158,3 +158,13 @@ def test_a_refused_start_leaves_no_lease_and_a_refused_retry_keeps_that_of_its_l
     live = control.state.release
     assert live is not None
     assert not control.leases.has_expired(live)
+
+
+@pytest.mark.parametrize(
+    ("until", "remaining"), [(float("inf"), HANDOVER_SECONDS), (1e15, HANDOVER_SECONDS), (float("nan"), -1.0)]
+)
+def test_no_lease_is_believed_to_last_longer_than_one_is_ever_written_for(
+    fleet: MemoryFleet, until: float, remaining: float
+) -> None:
+    fleet.repository.write_lease("digits", Lease(release="r1", attempt=2, version=version(1), until=until))
+    assert keeper(fleet).remaining_seconds(LIVE) == remaining

@@ -11,6 +11,9 @@ from airflow_model_ops.core.ports import Manifest, PushRequest
 from airflow_model_ops.core.versioning import Version
 
 SCHEMA_VERSION = 1
+_KINDS = {"digest": str, "files": dict, "size": int, "created": str, "source": dict} | dict.fromkeys(
+    ("hyperparameters", "metrics"), dict
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,7 @@ class StoredManifest:
                 problem = f"has schema {data['schema']}; this package reads {SCHEMA_VERSION}: upgrade it"
                 raise InvalidState(f"manifest of {data['version']['name']} {problem}")
             return cls(manifest=_manifest(data), staged=str(data["staged"]), retired=bool(data["retired"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             if isinstance(error, InvalidState):
                 raise
             raise InvalidState(f"manifest cannot be read ({error!r}): {content[:200]!r}") from error
@@ -77,6 +80,11 @@ def check_request(request: PushRequest) -> None:
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:
+    for part, kind in _KINDS.items():
+        if type(data[part]) is not kind:
+            raise TypeError(f"{part} {data[part]!r} is not of type {kind.__name__}")
+    if not all(isinstance(digest, str) for digest in data["files"].values()):
+        raise TypeError(f"files {data['files']!r} are not all named with a digest")
     return Manifest(
         version=Version.from_json(data["version"]),
         digest=data["digest"],

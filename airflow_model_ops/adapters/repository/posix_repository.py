@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from airflow_model_ops.adapters.repository.posix_log import PosixLog
 from airflow_model_ops.adapters.repository.posix_push import push
 from airflow_model_ops.adapters.repository.posix_suitability import check_suitable
 from airflow_model_ops.adapters.repository.posix_versions import PosixVersions
-from airflow_model_ops.core.errors import InvalidConfig, InvalidState, RepositoryUnavailable
-from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
+from airflow_model_ops.core.errors import InvalidConfig, RepositoryUnavailable
+from airflow_model_ops.core.ports import LONGEST_LEASE_SECONDS, Lease, Manifest, PushRequest
 from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE, Fence, ServingState
 from airflow_model_ops.core.versioning import MODEL_NAME, Version, check_model_name
 
+_log = logging.getLogger(__name__)
 _FLEETS = "_fleets"
 _LEASE_NAME = re.compile(r"(?P<release>.+)\.(?P<attempt>\d+)\.json\Z", re.ASCII)
 
@@ -206,7 +209,7 @@ def _lease_bytes(lease: Lease) -> bytes:
 
 def _read_lease(path: Path) -> Lease | None:
     try:
-        content = path.read_bytes()
+        content, written = path.read_bytes(), path.stat().st_mtime
     except FileNotFoundError:  # it ended meanwhile
         return None
     try:
@@ -215,10 +218,17 @@ def _read_lease(path: Path) -> Lease | None:
             release=str(data["release"]),
             attempt=int(data["attempt"]),
             version=Version.from_json(data["version"]),
-            until=float(data["until"]),
+            # A dead holder whose clock was ahead must not seem alive until that clock is reached.
+            until=min(_moment(data["until"]), written + LONGEST_LEASE_SECONDS),
             waiting=bool(data["waiting"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidState(
-            f"lease {str(path)!r} cannot be read ({error!r}); remove the file: its release is then abandoned"
-        ) from error
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        _log.warning("lease %r cannot be read and counts for nothing: %r; remove the file", str(path), error)
+        return None
+
+
+def _moment(until: Any) -> float:
+    moment = float(until)
+    if math.isnan(moment):
+        raise ValueError("until is not a number")
+    return moment
