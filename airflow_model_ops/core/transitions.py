@@ -217,8 +217,11 @@ def _automatic_target(state: ServingState, unusable: Collection[Version]) -> Ver
     if golden and golden != state.stable and golden not in {*unusable, *just_left}:
         return golden
     serving = f"{state.stable} goes on serving" if state.stable else "nothing serves"
+    no_golden = "nor another golden one"
+    if golden and golden in just_left:
+        no_golden = f"and golden {golden} is what was just left (ask for golden to take it all the same)"
     raise NoRollbackTarget(
-        f"no version to roll back to: no earlier stable version is usable, nor another golden one; {serving}. "
+        f"no version to roll back to: no earlier stable version is usable, {no_golden}; {serving}. "
         "Name a version, or push a good one"
     )
 
