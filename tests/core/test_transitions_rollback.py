@@ -60,7 +60,9 @@ class TestAutomaticTarget:
         pinned = pin_golden(replace(serving, earlier=(v(2),)), version=v(3), actor=automation).state
         once = rollback(pinned, actor=automation, reason="bad").state
         assert once.stable == v(2)
-        with pytest.raises(NoRollbackTarget, match=r"golden digits-v3\.0\.0 is what was just left .*digits-v2\.0\.0 goes on"):
+        with pytest.raises(
+            NoRollbackTarget, match=r"golden digits-v3\.0\.0 is what was just left .*digits-v2\.0\.0 goes on"
+        ):
             rollback(once, actor=automation, reason="bad too")
 
     def test_quarantined_retired_and_unusable_versions_are_passed_over(
