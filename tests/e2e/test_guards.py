@@ -15,6 +15,9 @@ import pytest
 from airflow_model_ops.core.log import Entry
 from tests.e2e.story import CHECK, HURRIED, LOAD, RECOVERY_SECONDS, SHIFT, WATCH, Run, Story
 
+WAYS_BACK = ("ended by a user", "a task of the release failed", "the run ended before the promotion")
+"""The trigger, the abort branch and the teardown: all three start at once, and whichever commits first is the way back."""
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
@@ -52,7 +55,7 @@ def test_marking_the_check_failed_takes_the_canary_back_at_once(story: Story) ->
         since = time.time()
         story.rest.mark_task(run.dag_id, run.run_id, CHECK, state="failed")
         why = taken_back(story, since=since, after=mark)
-        assert "ended by a user" in why or "a task of the release failed" in why
+        assert any(way in why for way in WAYS_BACK), why
         run.ends("failed")
 
 
