@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_model_ops.core.checks import Arm, Check, Evidence
+from airflow_model_ops.core.checks import Arms, Check, Evidence
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.versioning import Version
@@ -362,8 +362,23 @@ class Ledger(Protocol):
 class MetricSource(Protocol):
     """Where checks are measured. It answers and never judges; that it cannot answer is an answer too."""
 
-    def gather(self, check: Check, *, model: str, canary: Arm, stable: Arm | None) -> Evidence:
-        """Measure both arms at one instant. Touches the network; trouble comes back inside the evidence."""
+    def gather(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
+        """Count, or measure, all arms over one interval. Touches the network; trouble comes back inside the evidence.
+
+        :param begin: When the present split was applied, seconds since the epoch on the caller's clock: nothing from
+            before is counted, nor a pair of scrapes that spans it.
+        :param after: ``at`` of this check's evidence before, so that every event is counted once; ``None`` for the first.
+        """
+        ...
+
+    def history(
+        self, check: Check, *, model: str, arms: Arms, start: float, end: float, step_seconds: float
+    ) -> tuple[Evidence, ...]:
+        """Count the same over the past, in consecutive steps. Touches the network.
+
+        :param start: Seconds since the epoch, as ``end``.
+        :raises MetricsUnavailable: if the source does not answer.
+        """
         ...
 
     def ping(self) -> str:

@@ -8,7 +8,7 @@ judge takes the place of :func:`assess` alone: it reads the same evidence and gi
 from __future__ import annotations
 
 from airflow_model_ops.core.checks.definition import PLACEHOLDERS, Check, CheckKind, Verdict
-from airflow_model_ops.core.checks.evidence import Arm, Evidence, Measurement
+from airflow_model_ops.core.checks.evidence import Arm, Arms, Evidence, Measurement
 from airflow_model_ops.core.checks.summary import WORST_FIRST, Assessment, Summary, combine
 from airflow_model_ops.core.checks.thresholds import assess
 
@@ -16,6 +16,7 @@ __all__ = [
     "PLACEHOLDERS",
     "WORST_FIRST",
     "Arm",
+    "Arms",
     "Assessment",
     "Check",
     "CheckKind",
