@@ -1,4 +1,4 @@
-"""Checks: one metric question each, with its limits. Measure first (a metric source), then assess (``thresholds.py``)."""
+"""Checks: one metric question each, with its limits. Measure first (a metric source), then judge (``core/judge``)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from airflow_model_ops.core.errors import InvalidConfig
 PLACEHOLDERS = ("model", "version", "cluster", "window")
 """What a check's own query may name, written ``$model``; braces stay PromQL's, and ``$$`` is a dollar sign."""
 
+MAX_RATIO, MARGIN, NEGLIGIBLE = 1.1, 1.5, 0.001
+"""Of a share: the ratio to stable that is no harm, the one that must be excluded before SAFE, and the bad rate that is
+nothing to act on, where the check does not say otherwise."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -23,11 +27,11 @@ class Verdict(StrEnum):
     """What a check, or all checks of a release together, say. Only HARM and BREACH act by themselves."""
 
     HARM = "HARM"
-    """The canary is worse than stable."""
+    """The canary is shown to be worse than stable."""
     BREACH = "BREACH"
-    """A plain threshold is crossed."""
+    """An absolute limit is crossed."""
     SAFE = "SAFE"
-    """Within every limit, on enough fresh samples."""
+    """Shown to be no worse than allowed, on enough fresh samples."""
     UNDECIDED = "UNDECIDED"
     """Measured, and neither proven good nor bad so far."""
     NO_DATA = "NO_DATA"
@@ -58,20 +62,26 @@ class Check:
     """One metric question and the limits of its answer.
 
     :param name: How people know it, unique within a release policy.
-    :param max: The value may not exceed it. Shares are fractions: 5 % is 0.05.
-    :param min: The value may not fall below it.
-    :param max_ratio_to_stable: Canary may be at most this many times stable; 1.5 allows half as much again.
-    :param max_difference_to_stable: Canary may exceed stable by at most this. For a quantity where less is worse, such as
-        accuracy, let the query give its opposite (``1 - accuracy``).
-    :param min_samples: Requests or labelled predictions needed per arm and window; a ``promql`` check ignores it.
-    :param window_seconds: Span of one measurement.
+    :param max: Absolute limit. Of a share the ceiling, such as a service level objective: a true rate above it is shown by
+        counts. Of a ``promql`` value a plain threshold. Shares are fractions: 5 % is 0.05.
+    :param min: ``promql`` only; the value may not fall below it.
+    :param max_ratio_to_stable: Canary may be at most this many times stable; more is harm. Shares: default 1.1.
+    :param max_difference_to_stable: ``promql`` only; canary may exceed stable by at most this. For a quantity where less is
+        worse, such as accuracy, let the query give its opposite (``1 - accuracy``).
+    :param margin: Shares only; being this many times stable must be excluded before the canary counts as safe.
+    :param negligible: Shares only; a bad rate below it is nothing to act on, and being below it is safe too.
+    :param dispersion: Shares only; how many times the Poisson variance the counts have, if you know it (1: independent
+        events). Else it is measured between control and stable, or assumed.
+    :param critical: Whether it gets a larger part of alpha, and so acts sooner.
+    :param min_samples: Shares only; least requests or labelled predictions of the canary in a step before it is safe.
+    :param window_seconds: ``promql`` and sensors; span of one measurement. Counts of a release have none: each is judged once.
     :param max_age_seconds: A newest sample older than this makes the answer stale.
-    :param consecutive: How many measurements in a row must agree before they make a verdict.
+    :param consecutive: ``promql`` only; how many measurements in a row must be beyond ``max`` or ``min``.
     :param latency_bound_ms: ``latency`` only; must be an edge of the router's histogram buckets.
     :param query: ``promql`` only; must answer a scalar or exactly one series. Placeholders: :data:`PLACEHOLDERS`.
     :param selector: ``promql`` only; an instant selector whose newest sample tells the answer's age. Without it the age is
         not checked beyond Prometheus's own five minutes of look-back.
-    :param muted: Measured and shown, but decides nothing.
+    :param muted: Measured, judged and shown, but decides nothing.
     :raises InvalidConfig: with every mistake at once.
     """
 
@@ -81,6 +91,10 @@ class Check:
     min: float | None = None
     max_ratio_to_stable: float | None = None
     max_difference_to_stable: float | None = None
+    margin: float = MARGIN
+    negligible: float = NEGLIGIBLE
+    dispersion: float | None = None
+    critical: bool = False
     min_samples: int = 100
     window_seconds: float = 60.0
     max_age_seconds: float = 60.0
@@ -102,8 +116,13 @@ class Check:
 
     @property
     def has_relative_limit(self) -> bool:
-        """Whether it compares the canary with stable."""
-        return self.max_ratio_to_stable is not None or self.max_difference_to_stable is not None
+        """Whether it compares the canary with stable; shares always do."""
+        return self.is_share or self.max_ratio_to_stable is not None or self.max_difference_to_stable is not None
+
+    @property
+    def max_ratio(self) -> float:
+        """The ratio to stable that is no harm, of a share."""
+        return MAX_RATIO if self.max_ratio_to_stable is None else self.max_ratio_to_stable
 
     @property
     def is_share(self) -> bool:
@@ -151,23 +170,53 @@ def _is_number(value: object) -> bool:
 
 
 def _limits(check: Check) -> Iterator[str]:
-    if not (check.has_absolute_limit or check.has_relative_limit):
-        yield "it has no limit; set max, min, max_ratio_to_stable or max_difference_to_stable"
     is_share = isinstance(check.kind, CheckKind) and check.is_share
+    if not is_share and not (check.has_absolute_limit or check.has_relative_limit):
+        yield "it has no limit; set max, min, max_ratio_to_stable or max_difference_to_stable"
     for field in ("max", "min", "max_ratio_to_stable", "max_difference_to_stable"):
         limit = getattr(check, field)
         if limit is None:
             continue
         if not _is_number(limit):
             yield f"{field} is {limit!r}; write a finite number"
-        elif is_share and field != "max_ratio_to_stable" and not 0 <= limit <= 1:
-            yield f"{field} is {limit!r}, but {check.kind} is a share from 0 to 1; write 5 % as 0.05"
+        elif is_share and field in {"min", "max_difference_to_stable"}:
+            yield f"{field} belongs to kind promql, not to {check.kind}; use max_ratio_to_stable, or negligible"
+        elif is_share and field == "max" and not 0 < limit < 1:
+            yield f"max is {limit!r}, but {check.kind} is a share between 0 and 1; write 5 % as 0.05"
         elif field == "max_ratio_to_stable" and limit < 1:
             yield f"max_ratio_to_stable is {limit!r}; below 1 no canary as good as stable could pass"
         elif field == "max_difference_to_stable" and limit < 0:
             yield f"max_difference_to_stable is {limit!r}; below 0 no canary as good as stable could pass"
     if _is_number(check.max) and _is_number(check.min) and check.min > check.max:  # type: ignore[operator]
         yield f"min {check.min!r} is above max {check.max!r}; nothing could pass"
+    if is_share:
+        yield from _limits_of_share(check)
+    else:
+        yield from _share_fields(check)
+
+
+def _limits_of_share(check: Check) -> Iterator[str]:
+    if _is_number(check.max_ratio) and not 1 < check.margin <= 100:
+        yield f"margin is {check.margin!r}; give a ratio above 1 and at most 100, such as {MARGIN}"
+    elif _is_number(check.max_ratio) and check.margin <= check.max_ratio:
+        yield (
+            f"margin {check.margin:g} is not above the {check.max_ratio:g} of max_ratio_to_stable that is no harm; "
+            "raise margin"
+        )
+    if not _is_number(check.negligible) or not 0 <= check.negligible < 1:
+        yield f"negligible is {check.negligible!r}; give a bad rate from 0 to 1, such as {NEGLIGIBLE}"
+    if check.dispersion is not None and not (_is_number(check.dispersion) and 1 <= check.dispersion <= 1000):
+        yield f"dispersion is {check.dispersion!r}; give 1 (independent events) to 1000, or leave it out"
+
+
+def _share_fields(check: Check) -> Iterator[str]:
+    given = {"margin": check.margin != MARGIN, "negligible": check.negligible != NEGLIGIBLE}
+    given["dispersion"] = check.dispersion is not None
+    yield from (
+        f"{field} belongs to shares, not to kind {check.kind}; remove it"
+        for field, is_given in given.items()
+        if is_given
+    )
 
 
 def _sizes(check: Check) -> Iterator[str]:
@@ -179,8 +228,9 @@ def _sizes(check: Check) -> Iterator[str]:
         seconds = getattr(check, field)
         if not _is_number(seconds) or not 1 <= seconds <= 86_400:
             yield f"{field} is {seconds!r}; write seconds from 1 to 86400"
-    if not isinstance(check.muted, bool):
-        yield f"muted is {check.muted!r}; write true or false"
+    for field in ("muted", "critical"):
+        if not isinstance(getattr(check, field), bool):
+            yield f"{field} is {getattr(check, field)!r}; write true or false"
 
 
 def _kind_fields(check: Check) -> Iterator[str]:
