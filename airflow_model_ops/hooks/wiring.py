@@ -214,3 +214,11 @@ def arm_of(model: str, version: Version) -> Arm:
 
     cluster = cluster_name(model=model, number=version.number)
     return Arm(version_number=str(version.number), cluster=cluster, version_name=version.name)
+
+
+def control_arm_of(model: str, version: Version) -> Arm:
+    """Return how the metric source knows stable's second group: the same version, over its control cluster."""
+    from airflow_model_ops.adapters.serving.envoy_spec import cluster_name
+
+    cluster = cluster_name(model=model, number=version.number, control=True)
+    return Arm(version_number=str(version.number), cluster=cluster, version_name=version.name)

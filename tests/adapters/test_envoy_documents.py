@@ -22,6 +22,7 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
     RouterSettings,
     cluster_name,
     clusters_document,
+    control_of,
     document_clusters_used,
     document_endpoints,
     document_generations,
@@ -103,14 +104,57 @@ def test_a_split_is_read_back_as_it_was_written(split: tuple[tuple[int, float], 
     assert split_of(json.loads(document)["resources"][0]) == {model: split}
 
 
-@given(model=models, number=numbers)
-def test_a_cluster_name_gives_back_its_model_and_number_and_survives_envoys_metrics(model: str, number: int) -> None:
-    name = cluster_name(model=model, number=number)
-    assert parse_cluster_name(name) == (model, number)
+def test_control_is_taken_out_of_stables_share_and_nothing_else() -> None:
+    route = ModelRoute(model="di.gits", generation=1, split=((2, 20.0), (1, 80.0)), control=20.0)
+    routes = routes_of(routes_document([route], settings=SETTINGS))
+    chosen = [
+        chosen_by(routes, path="/v1/models/di.gits:predict", method="POST", draw=draw)["route"]["cluster"]
+        for draw in range(10_000)
+    ]
+    assert {name: chosen.count(name) for name in set(chosen)} == {
+        "di~gits/2": 2000,
+        "di~gits/1~control": 2000,
+        "di~gits/1": 6000,
+    }
+
+
+def test_an_answer_over_the_control_cluster_looks_like_any_other_of_stable() -> None:
+    route = ModelRoute(model="m", generation=1, split=((1, 100.0),), control=10.0)
+    control, stable = (r for r in routes_of(routes_document([route], settings=SETTINGS)) if r["name"] == "split:m")
+    assert control["route"].pop("cluster") != stable["route"].pop("cluster")
+    assert control["route"] == stable["route"]
+    assert control["response_headers_to_add"] == stable["response_headers_to_add"]
+
+
+@given(split=splits(), model=models, draw=st.data())
+def test_a_split_is_read_back_by_version_and_control_apart(
+    split: tuple[tuple[int, float], ...], model: str, draw: st.DataObject
+) -> None:
+    largest = max(0, round(split[-1][1] * 100) - 1)
+    control = draw.draw(st.integers(0, largest)) / 100
+    route = ModelRoute(model=model, generation=1, split=split, control=control)
+    configuration = json.loads(routes_document([route], settings=SETTINGS))["resources"][0]
+    assert split_of(configuration) == {model: split}
+    assert control_of(configuration) == {model: control}
+
+
+def test_routes_without_control_are_read_and_written_as_before_there_was_any() -> None:
+    route = ModelRoute(model="m", generation=1, split=((2, 5.0), (1, 95.0)))
+    document = routes_document([route, ModelRoute(model="new", generation=1)], settings=SETTINGS)
+    assert control_of(json.loads(document)["resources"][0]) == {"m": 0.0, "new": 0.0}
+    assert document_clusters_used(document) == {"fleet", "m/1", "m/2"}
+
+
+@given(model=models, number=numbers, control=st.booleans())
+def test_a_cluster_name_gives_back_what_it_was_made_of_and_survives_envoys_metrics(
+    model: str, number: int, control: bool
+) -> None:
+    name = cluster_name(model=model, number=number, control=control)
+    assert parse_cluster_name(name) == (model, number, control)
     assert not set(name) & set('.:"\\')
 
 
-@pytest.mark.parametrize("name", ["fleet", "/1", "digits/", "digits/v1", "digits"])
+@pytest.mark.parametrize("name", ["fleet", "/1", "digits/", "digits/v1", "digits", "digits/~control", "digits/1~other"])
 def test_a_cluster_of_someone_else_is_not_taken_for_ours(name: str) -> None:
     with pytest.raises(InvalidState, match=re.escape(repr(name))):
         parse_cluster_name(name)
@@ -213,6 +257,30 @@ def test_no_request_is_retried_unless_the_settings_say_so() -> None:
 def test_a_split_that_cannot_be_served_is_refused(split: tuple[tuple[int, float], ...], said: str) -> None:
     with pytest.raises(InvalidState, match=said):
         ModelRoute(model="m", generation=1, split=split)
+
+
+@pytest.mark.parametrize(
+    ("split", "control", "said"),
+    [
+        (((2, 90.0), (1, 10.0)), 10.0, "not less than stable's"),
+        (((1, 100.0),), 100.0, "not less than stable's"),
+        ((), 1.0, "not less than stable's"),
+        (((1, 100.0),), -1.0, "between 0 and 100"),
+        (((1, 100.0),), 0.005, "two decimals"),
+    ],
+)
+def test_a_control_share_that_is_no_part_of_stables_is_refused(
+    split: tuple[tuple[int, float], ...], control: float, said: str
+) -> None:
+    with pytest.raises(InvalidState, match=said):
+        ModelRoute(model="m", generation=1, split=split, control=control)
+
+
+def test_a_version_and_its_control_cluster_stand_side_by_side() -> None:
+    spec = ClusterSpec(model="m", number=1, endpoints=(SERVER,))
+    control = ClusterSpec(model="m", number=1, endpoints=(SERVER,), control=True)
+    document = clusters_document([spec, control], settings=SETTINGS, generations={"m": 1})
+    assert document_endpoints(document) == {"fleet": (SERVER,), "m/1": (SERVER,), "m/1~control": (SERVER,)}
 
 
 def test_what_is_named_twice_is_refused() -> None:

@@ -283,8 +283,64 @@ def test_a_cluster_has_the_servers_where_the_version_is_and_keeps_a_silent_one_t
 
 @given(states())
 def test_a_route_names_each_version_once_sums_to_100_and_has_stable_last(state: ServingState) -> None:
-    route = planning.route_of(plan(state))
+    route = planning.route_of(plan(state), active=())
     assert route.generation == 7
+    assert route.control == 0
     assert sum(percent for _, percent in route.split) in (0, pytest.approx(100))
     if state.stable and (state.canary is None or state.canary.percent < 100):
         assert route.split[-1][0] == state.stable.number
+
+
+class TestControl:
+    @pytest.mark.parametrize(
+        ("canary", "control"),
+        [
+            (None, 10.0),
+            (0, 10.0),
+            (0.01, 0.01),
+            (5, 5.0),
+            (33.33, 33.33),
+            (50, 25.0),
+            (99.9, 0.05),
+            (99.97, 0.01),
+            (99.98, 0.01),
+            (99.99, 0.0),
+            (100, 0.0),
+        ],
+    )
+    def test_it_gets_what_the_canary_gets_and_at_most_half_of_stable(
+        self, canary: float | None, control: float
+    ) -> None:
+        on_trial = None if canary is None else Canary(version=v(3), percent=canary)
+        assert planning.control_percent(ServingState(fleet="main", stable=v(2), canary=on_trial)) == control
+
+    def test_a_first_release_has_nobody_to_compare_with(self) -> None:
+        first = ServingState(fleet="main", canary=Canary(version=v(1), percent=100))
+        assert planning.control_percent(first) == 0
+        assert planning.control_cluster(plan(first)) is None
+        assert planning.control_percent(ServingState(fleet="main")) == 0
+
+    def test_it_gets_nothing_over_a_cluster_that_is_not_known_to_be_active(self) -> None:
+        """A stale cluster of the wrong version does not count either."""
+        for active in ((), {f"digits/{N3}~control", f"digits/{N2}"}):
+            assert planning.route_of(plan(CANARY_3), active=active).control == 0
+        assert planning.route_of(plan(CANARY_3), active={f"digits/{N2}~control"}).control == 10
+
+    @given(states())
+    def test_it_is_a_part_of_stable_that_a_router_takes(self, state: ServingState) -> None:
+        wanted = planning.control_cluster(plan(state))
+        route = planning.route_of(plan(state), active={str(wanted)})
+        assert route.control == planning.control_percent(state)
+        if route.control:
+            assert state.stable is not None
+            stable, percent = route.split[-1]
+            assert (stable, wanted) == (state.stable.number, f"digits/{stable}~control")
+            assert 0 < route.control <= percent / 2
+        else:
+            assert not state.stable or dict(route.split).get(state.stable.number, 0) < 0.02
+
+    def test_while_a_way_back_waits_it_stays_where_it_is(self) -> None:
+        old = ModelRoute(model="digits", generation=5, split=((N3, 10), (N2, 90)), control=10)
+        back_to_1 = ServingState(fleet="main", stable=v(1), left=(v(2),))
+        interim = planning.interim_route(plan(back_to_1, urgent=True), old)
+        assert interim == ModelRoute(model="digits", generation=5, split=((N2, 100.0),), control=10)

@@ -1,4 +1,4 @@
-"""The documents that an Envoy router watches: a cluster per model version, and the routes that split each model's traffic.
+"""The documents that an Envoy router watches: clusters per model version, and the routes that split each model's traffic.
 
 Pure: the same input gives the same bytes. The documents are JSON, which Envoy reads as such and which has no YAML
 boolean trap. Each one's ``version_info`` is a digest of its content followed by every model's generation, for example
@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow_model_ops.adapters.serving.envoy_spec import (
     WHOLE,
+    ClusterName,
     ClusterSpec,
     Endpoint,
     ModelRoute,
@@ -35,6 +36,7 @@ __all__ = [
     "RouterSettings",
     "cluster_name",
     "clusters_document",
+    "control_of",
     "document_clusters_used",
     "document_endpoints",
     "document_generations",
@@ -132,19 +134,25 @@ def document_clusters_used(document: bytes) -> frozenset[str]:
 
 
 def split_of(configuration: Mapping[str, Any]) -> dict[str, tuple[tuple[int, float], ...]]:
-    """Read each model's split from a route configuration, whether written here or reported by an Envoy."""
+    """Read each model's split by version from a route configuration, whether written here or reported by an Envoy.
+
+    What goes over the control cluster is a part of stable's share.
+    """
     splits: dict[str, tuple[tuple[int, float], ...]] = {}
-    taken: dict[str, int] = {}
-    for route in _routes(configuration):
-        kind, _, model = str(route.get("name", "")).partition(":")
-        if kind == "none":
-            splits[model] = ()
-        elif kind == "split":
-            edge = _upper_edge(route)
-            _, number = parse_cluster_name(route["route"]["cluster"])
-            splits[model] = (*splits.get(model, ()), (number, (edge - taken.get(model, 0)) / 100))
-            taken[model] = edge
+    for model, shares in _shares(configuration).items():
+        whole: dict[int, int] = {}
+        for cluster, share in shares:
+            whole[cluster.number] = whole.get(cluster.number, 0) + share
+        splits[model] = tuple((number, share / 100) for number, share in whole.items())
     return splits
+
+
+def control_of(configuration: Mapping[str, Any]) -> dict[str, float]:
+    """Read what percent of each model's requests takes the way over its control cluster."""
+    return {
+        model: sum(share for cluster, share in shares if cluster.control) / 100
+        for model, shares in _shares(configuration).items()
+    }
 
 
 def empty_documents(*, settings: RouterSettings) -> tuple[bytes, bytes]:
@@ -169,17 +177,19 @@ def _model_routes(route: ModelRoute, *, settings: RouterSettings) -> Iterator[di
 def _split_routes(route: ModelRoute, *, settings: RouterSettings) -> Iterator[dict[str, Any]]:
     """Cumulative edges, not conditional shares: Envoy draws one random value per request and tests every route with it."""
     edge = 0
-    for position, (number, percent) in enumerate(route.split, start=1):
-        edge += hundredths(percent)
+    arms = _arms(route)
+    for position, (arm, share) in enumerate(arms, start=1):
+        number = arm.number
+        edge += share
         match = _predict_match(route.model)
-        if position < len(route.split):
+        if position < len(arms):
             fraction = {"numerator": edge, "denominator": "TEN_THOUSAND"}
             match["runtime_fraction"] = {"default_value": fraction}
         yield {
             "name": f"split:{route.model}",
             "match": match,
             "route": {
-                **_action(cluster_name(model=route.model, number=number), settings=settings),
+                **_action(cluster_name(**arm._asdict()), settings=settings),
                 "regex_rewrite": {
                     "pattern": {"regex": _predict_regex(route.model)},
                     "substitution": f"{_versioned(route.model, number=number)}:\\1",
@@ -187,6 +197,16 @@ def _split_routes(route: ModelRoute, *, settings: RouterSettings) -> Iterator[di
             },
             "response_headers_to_add": _headers({"x-model-name": route.model, "x-model-version": str(number)}),
         }
+
+
+def _arms(route: ModelRoute) -> list[tuple[ClusterName, int]]:
+    """Each cluster that gets traffic and its hundredths of a percent; control just before stable, which it is taken from."""
+    control = hundredths(route.control)
+    *others, (stable, percent) = (
+        (ClusterName(model=route.model, number=number), hundredths(percent)) for number, percent in route.split
+    )
+    taken = [(stable._replace(control=True), control)] if control else []
+    return [*others, *taken, (stable, percent - control)]
 
 
 def _metadata_route(route: ModelRoute, *, settings: RouterSettings) -> dict[str, Any]:
@@ -291,6 +311,20 @@ def _endpoints(cluster: Mapping[str, Any]) -> Iterator[Endpoint]:
 def _routes(configuration: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for host in configuration.get("virtual_hosts", ()):
         yield from host.get("routes", ())
+
+
+def _shares(configuration: Mapping[str, Any]) -> dict[str, list[tuple[ClusterName, int]]]:
+    """Each model's clusters and their hundredths of a percent, in the order in which they are written."""
+    shares: dict[str, list[tuple[ClusterName, int]]] = {}
+    for route in _routes(configuration):
+        kind, _, model = str(route.get("name", "")).partition(":")
+        if kind not in {"none", "split"}:
+            continue
+        found = shares.setdefault(model, [])
+        if kind == "split":
+            taken = sum(share for _, share in found)
+            found.append((parse_cluster_name(route["route"]["cluster"]), _upper_edge(route) - taken))
+    return shares
 
 
 def _upper_edge(route: Mapping[str, Any]) -> int:

@@ -5,11 +5,25 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from airflow_model_ops.core.errors import InvalidState
 
 WHOLE = 10_000
 """Hundredths of a percent in 100 %; Envoy's denominator TEN_THOUSAND."""
+
+_CONTROL_MARK = "~control"
+
+
+class ClusterName(NamedTuple):
+    """What the name of one of our clusters says.
+
+    :param control: Whether it is the version's control cluster.
+    """
+
+    model: str
+    number: int
+    control: bool = False
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,11 +46,13 @@ class ClusterSpec:
 
     :param number: serving number of the version.
     :param endpoints: REST endpoints; at least one.
+    :param control: whether this is the version's control cluster: the same servers, counted apart.
     """
 
     model: str
     number: int
     endpoints: tuple[Endpoint, ...]
+    control: bool = False
 
     def __post_init__(self) -> None:
         if not self.endpoints or any(endpoint.port == 0 for endpoint in self.endpoints):
@@ -45,7 +61,7 @@ class ClusterSpec:
     @property
     def name(self) -> str:
         """Its stable name in Envoy and in Envoy's metrics."""
-        return cluster_name(model=self.model, number=self.number)
+        return cluster_name(model=self.model, number=self.number, control=self.control)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +71,13 @@ class ModelRoute:
     :param generation: number of the head that this split was derived from.
     :param split: (serving number, percent), canaries first and stable last; percents have at most two decimals and sum
         to 100. Empty: the model has no stable, and is answered with 503.
+    :param control: percent that takes the way over stable's control cluster; a part of stable's own, and less than all of it.
     """
 
     model: str
     generation: int
     split: tuple[tuple[int, float], ...] = ()
+    control: float = 0.0
 
     def __post_init__(self) -> None:
         shares = [hundredths(percent) for _, percent in self.split]
@@ -67,6 +85,10 @@ class ModelRoute:
             raise InvalidState(f"split of model {self.model!r} is {self.split!r}; its percents must sum to 100")
         if len({number for number, _ in self.split}) != len(self.split):
             raise InvalidState(f"split of model {self.model!r} is {self.split!r}; name each version once")
+        if self.control and hundredths(self.control) >= (shares[-1] if shares else 0):
+            raise InvalidState(
+                f"control share {self.control!r} % of model {self.model!r} is not less than stable's in {self.split!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,25 +142,27 @@ class RouterSettings:
             raise InvalidState("router time-outs must be above 0 seconds; Envoy reads 0 as 'wait for ever'")
 
 
-def cluster_name(*, model: str, number: int) -> str:
-    """Name of a version's cluster: ``digits/20230601120000``.
+def cluster_name(*, model: str, number: int, control: bool = False) -> str:
+    """Name of a version's cluster: ``digits/20230601120000``; of its control cluster: ``digits/20230601120000~control``.
 
     Envoy's metrics cut a cluster's name at the first dot and mangle colons, so a dot of the model's name is written
     ``~`` (model names have none: ``[A-Za-z0-9_.-]+``), and the separator is a slash. The name is its label
     ``envoy_cluster_name`` as it stands.
     """
-    return f"{model.replace('.', '~')}/{number}"
+    return f"{model.replace('.', '~')}/{number}{_CONTROL_MARK if control else ''}"
 
 
-def parse_cluster_name(name: str) -> tuple[str, int]:
-    """Give back (model, serving number) of a version's cluster.
+def parse_cluster_name(name: str) -> ClusterName:
+    """Give back what the name of a version's cluster, or of its control cluster, says.
 
     :raises InvalidState: if the name is not one of ours, for example ``fleet``.
     """
     model, slash, number = name.rpartition("/")
+    control = number.endswith(_CONTROL_MARK)
+    number = number.removesuffix(_CONTROL_MARK)
     if not slash or not model or not re.fullmatch(r"[0-9]+", number):
         raise InvalidState(f"cluster {name!r} is not named <model>/<serving number>; it was not made by this package")
-    return model.replace("~", "."), int(number)
+    return ClusterName(model=model.replace("~", "."), number=int(number), control=control)
 
 
 def hundredths(percent: float) -> int:

@@ -10,16 +10,19 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from airflow_model_ops.adapters.serving.envoy_documents import Endpoint, ModelRoute
+from airflow_model_ops.adapters.serving.envoy_documents import Endpoint, ModelRoute, cluster_name
+from airflow_model_ops.adapters.serving.envoy_spec import WHOLE, hundredths
 from airflow_model_ops.adapters.serving.tf_serving_client import LoadState, VersionStatus
 from airflow_model_ops.adapters.serving.tf_serving_config import ServedModel, parse_model_server_config
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.ports import FleetPlan, ModelPlan
-from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE
+from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE, ServingState
 
 Statuses = Mapping[str, Mapping[int, VersionStatus] | None]
 """Of one model: per server its versions; ``None`` for a server that does not answer."""
 _OUR_LABELS = frozenset({STABLE, CANARY, GOLDEN})
+_IDLE_CONTROL_PERCENT = 10.0
+"""Control's share while stable serves alone: how noisy the counts are must be known before a release starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,15 +230,23 @@ def still_held(model: str, document: ServingDocument, statuses: Statuses) -> fro
 
 
 def needed_numbers(plan: ModelPlan) -> tuple[int, ...]:
-    """Return what must be available before a head counts as applied: stable and canary; on a way back the split.
+    """Return what must be available before a head counts as applied: stable, canary, split; on a way back the split.
 
     Golden only while it is being pinned: a last resort that cannot be loaded any longer must not stop a release.
     """
+    split = tuple(version.number for version, _ in plan.state.split)
     if plan.urgent:
-        return tuple(version.number for version, _ in plan.state.split)
+        return split
     labels = plan.state.labels
     needed = {version.number for label, version in labels.items() if plan.pins or label != GOLDEN}
-    return tuple(sorted(needed))
+    return tuple(sorted(needed.union(split)))
+
+
+def needed_clusters(plan: ModelPlan) -> set[str]:
+    """Return the clusters that must be active before a head's routes are written."""
+    control = control_cluster(plan)
+    versions = {cluster_name(model=plan.model, number=number) for number in needed_numbers(plan)}
+    return versions if control is None else versions | {control}
 
 
 def unready(plan: ModelPlan, statuses: Statuses, *, routed: Collection[int]) -> str | None:
@@ -281,16 +292,39 @@ def endpoints_of(
     )
 
 
-def route_of(plan: ModelPlan) -> ModelRoute:
-    """Return the route that a head asks for: canary first, stable last."""
+def route_of(plan: ModelPlan, *, active: Collection[str]) -> ModelRoute:
+    """Return the route that a head asks for: canary first, stable last.
+
+    :param active: Names of clusters that every router is known to have; control gets traffic over one of these only.
+    """
     split = tuple((version.number, percent) for version, percent in reversed(plan.state.split))
-    return ModelRoute(model=plan.model, generation=plan.generation, split=split)
+    control = control_percent(plan.state) if control_cluster(plan) in active else 0.0
+    return ModelRoute(model=plan.model, generation=plan.generation, split=split, control=control)
+
+
+def control_cluster(plan: ModelPlan) -> str | None:
+    """Return the name of the control cluster that a head asks for; ``None`` if it asks for none."""
+    stable = plan.state.stable
+    if stable is None or not control_percent(plan.state):
+        return None
+    return cluster_name(model=plan.model, number=stable.number, control=True)
+
+
+def control_percent(state: ServingState) -> float:
+    """Return what part of stable's requests is counted apart, in percent of all: as much as the other arm gets.
+
+    At most half of stable's share, so that both parts can be compared; nothing where a half is below a hundredth of a percent.
+    """
+    shares = dict(state.split)
+    stable = hundredths(shares.pop(state.stable, 0.0)) if state.stable else 0
+    wanted = hundredths(max(shares.values(), default=_IDLE_CONTROL_PERCENT))
+    return min(wanted, stable // 2) / (WHOLE // 100)
 
 
 def interim_route(plan: ModelPlan, old: ModelRoute | None) -> ModelRoute | None:
     """Return the route while a way back waits for its version to load: without the canary, if one got traffic.
 
-    Its generation stays the old one: it is not what the head asks for.
+    Its generation stays the old one: it is not what the head asks for. Control keeps its part of stable.
     """
     if not plan.urgent or old is None or len(old.split) < 2:
         return None
@@ -298,7 +332,7 @@ def interim_route(plan: ModelPlan, old: ModelRoute | None) -> ModelRoute | None:
     stable, _ = old.split[-1]
     if stable in banned:
         return None
-    return ModelRoute(model=old.model, generation=old.generation, split=((stable, 100.0),))
+    return replace(old, split=((stable, 100.0),))
 
 
 def is_available(statuses: Statuses, number: int) -> bool:

@@ -11,6 +11,7 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
     Endpoint,
     ModelRoute,
     clusters_document,
+    control_of,
     document_endpoints,
     document_generations,
     document_version,
@@ -84,20 +85,22 @@ class FleetRoutes:
         if not content:
             return {}
         generations = document_generations(content)
-        splits = split_of(json.loads(content)["resources"][0])
+        configuration = json.loads(content)["resources"][0]
+        control = control_of(configuration)
         return {
-            model: ModelRoute(model=model, generation=generations.get(model, 0), split=split)
-            for model, split in splits.items()
+            model: ModelRoute(
+                model=model, generation=generations.get(model, 0), split=split, control=control.get(model, 0.0)
+            )
+            for model, split in split_of(configuration).items()
         }
 
     def clusters(self) -> dict[str, ClusterSpec]:
-        """Return the versions' clusters on disk, by name."""
+        """Return the versions' clusters and control clusters on disk, by name."""
         content = self._router.read_documents().clusters
         found = {}
         for name, endpoints in (document_endpoints(content) if content else {}).items():
             if "/" in name and endpoints:
-                model, number = parse_cluster_name(name)
-                found[name] = ClusterSpec(model=model, number=number, endpoints=endpoints)
+                found[name] = ClusterSpec(**parse_cluster_name(name)._asdict(), endpoints=endpoints)
         return found
 
     def write_clusters(
@@ -107,8 +110,8 @@ class FleetRoutes:
         generations: Mapping[str, int],
         wait_for: Collection[str],
         urgent: bool = False,
-    ) -> None:
-        """Replace the clusters and wait until ``wait_for`` are active in every router.
+    ) -> bool:
+        """Replace the clusters, wait until ``wait_for`` are active in every router, and say whether they are.
 
         :param urgent: Go on without the word of a router that is silent or does not take its clusters: it must not stop a
             way back on the others.
@@ -118,19 +121,21 @@ class FleetRoutes:
         )
         self._store.write(_CLUSTERS_COPY, content)
         self._router.write_clusters(content)
-        self._wait_clusters(wait_for, urgent=urgent, seconds=self._confirm_seconds)
+        return self._wait_clusters(wait_for, urgent=urgent, seconds=self._confirm_seconds)
 
-    def look_for_clusters(self, names: Collection[str]) -> None:
-        """Wait a moment until clusters that are on disk are active in every router, before a way back."""
-        self._wait_clusters(names, urgent=True, seconds=min(_URGENT_SECONDS, self._confirm_seconds))
+    def look_for_clusters(self, names: Collection[str]) -> bool:
+        """Wait a moment until clusters that are on disk are active in every router, before a way back; say if they are."""
+        return self._wait_clusters(names, urgent=True, seconds=min(_URGENT_SECONDS, self._confirm_seconds))
 
-    def _wait_clusters(self, names: Collection[str], *, urgent: bool, seconds: float) -> None:
+    def _wait_clusters(self, names: Collection[str], *, urgent: bool, seconds: float) -> bool:
         try:
             self._router.wait_clusters_active(names, deadline_seconds=seconds, urgent=urgent)
         except (RouterUnreachable, RouterRefused) as error:
             if not urgent:
                 raise
             _log.warning("the way back goes on without the word of a router: %s", error)
+            return False
+        return True
 
     def write_routes(self, routes: Iterable[ModelRoute]) -> None:
         """Replace the routes and wait until every router serves them.

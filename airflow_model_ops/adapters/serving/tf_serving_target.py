@@ -177,15 +177,16 @@ class TfServingTarget:
         widened, needed = self._widened(one_pass, ready)
         # A way back to what has its cluster already shifts first; that document then gets the new generation only.
         shift_first = before is None and widened == self._routes.clusters()
-        if not shift_first:
-            self._write_clusters(one_pass, widened, ready=ready, wait_for=needed)
-        elif needed:
-            self._routes.look_for_clusters(needed)
+        if shift_first:
+            confirmed = not needed or self._routes.look_for_clusters(needed)
+        else:
+            confirmed = self._write_clusters(one_pass, widened, ready=ready, wait_for=needed)
         waits = before(ready) if before is not None and ready else {}
         one_pass.pending |= waits
         ready -= waits.keys()
         routes |= {route.model: route for route in interim}
-        routes |= {model: planning.route_of(one_pass.plan.models[model]) for model in ready}
+        active = widened.keys() if confirmed else ()
+        routes |= {model: planning.route_of(one_pass.plan.models[model], active=active) for model in ready}
         if ready or interim:
             self._routes.write_routes(routes.values())
         if shift_first and ready:
@@ -194,24 +195,31 @@ class TfServingTarget:
             one_pass.applied[model] = {str(number): percent for number, percent in routes[model].split}
 
     def _widened(self, one_pass: _Pass, ready: Collection[str]) -> tuple[dict[str, ClusterSpec], set[str]]:
-        """Return the present clusters plus one for every available version of the ready models, and those they need."""
+        """Return the present clusters plus two for every available version of the ready models, and those they need.
+
+        Every version has its control cluster as long as its cluster, so that none waits for one when it becomes stable, and
+        its counts begin at 0. Only a way back does not wait for one that an earlier release of this package did not make.
+        """
         clusters = self._routes.clusters()
-        needed = set()
+        needed: set[str] = set()
         for model in ready:
             plan = one_pass.plan.models[model]
             for version in plan.state.warm:
                 spec = self._cluster(model, version.number, one_pass.statuses[model], clusters)
-                if spec is not None:
-                    clusters[spec.name] = spec
-                    if version.number in planning.needed_numbers(plan):
-                        needed.add(spec.name)
+                if spec is None:
+                    continue
+                control = replace(spec, control=True)
+                if spec.name not in clusters or control.name in clusters or plan.applied or not plan.urgent:
+                    clusters[control.name] = control
+                clusters[spec.name] = spec
+            needed |= planning.needed_clusters(plan) & clusters.keys()
         return clusters, needed
 
     def _write_clusters(
         self, one_pass: _Pass, clusters: Mapping[str, ClusterSpec], *, ready: Collection[str], wait_for: Collection[str]
-    ) -> None:
+    ) -> bool:
         plans = [one_pass.plan.models[model] for model in ready]
-        self._routes.write_clusters(
+        return self._routes.write_clusters(
             clusters.values(),
             generations=self._routes.cluster_generations() | {plan.model: plan.generation for plan in plans},
             wait_for=wait_for,
