@@ -130,6 +130,11 @@ class Check:
         return self.kind is not CheckKind.PROMQL
 
     @property
+    def events(self) -> str:
+        """What is counted, for sentences."""
+        return "labelled predictions" if self.kind is CheckKind.WRONG_PREDICTIONS else "requests"
+
+    @property
     def knows_age(self) -> bool:
         """Whether a measurement must tell its age."""
         return self.is_share or self.selector is not None
@@ -174,19 +179,8 @@ def _limits(check: Check) -> Iterator[str]:
     if not is_share and not (check.has_absolute_limit or check.has_relative_limit):
         yield "it has no limit; set max, min, max_ratio_to_stable or max_difference_to_stable"
     for field in ("max", "min", "max_ratio_to_stable", "max_difference_to_stable"):
-        limit = getattr(check, field)
-        if limit is None:
-            continue
-        if not _is_number(limit):
-            yield f"{field} is {limit!r}; write a finite number"
-        elif is_share and field in {"min", "max_difference_to_stable"}:
-            yield f"{field} belongs to kind promql, not to {check.kind}; use max_ratio_to_stable, or negligible"
-        elif is_share and field == "max" and not 0 < limit < 1:
-            yield f"max is {limit!r}, but {check.kind} is a share between 0 and 1; write 5 % as 0.05"
-        elif field == "max_ratio_to_stable" and limit < 1:
-            yield f"max_ratio_to_stable is {limit!r}; below 1 no canary as good as stable could pass"
-        elif field == "max_difference_to_stable" and limit < 0:
-            yield f"max_difference_to_stable is {limit!r}; below 0 no canary as good as stable could pass"
+        if getattr(check, field) is not None:
+            yield from _limit(check, field, is_share=is_share)
     if _is_number(check.max) and _is_number(check.min) and check.min > check.max:  # type: ignore[operator]
         yield f"min {check.min!r} is above max {check.max!r}; nothing could pass"
     if is_share:
@@ -195,8 +189,22 @@ def _limits(check: Check) -> Iterator[str]:
         yield from _share_fields(check)
 
 
+def _limit(check: Check, field: str, *, is_share: bool) -> Iterator[str]:
+    limit = getattr(check, field)
+    if not _is_number(limit):
+        yield f"{field} is {limit!r}; write a finite number"
+    elif is_share and field in {"min", "max_difference_to_stable"}:
+        yield f"{field} belongs to kind promql, not to {check.kind}; use max_ratio_to_stable, or negligible"
+    elif is_share and field == "max" and not 0 < limit < 1:
+        yield f"max is {limit!r}, but {check.kind} is a share between 0 and 1; write 5 % as 0.05"
+    elif field == "max_ratio_to_stable" and limit < 1:
+        yield f"max_ratio_to_stable is {limit!r}; below 1 no canary as good as stable could pass"
+    elif field == "max_difference_to_stable" and limit < 0:
+        yield f"max_difference_to_stable is {limit!r}; below 0 no canary as good as stable could pass"
+
+
 def _limits_of_share(check: Check) -> Iterator[str]:
-    if _is_number(check.max_ratio) and not 1 < check.margin <= 100:
+    if not _is_number(check.margin) or not 1 < check.margin <= 100:
         yield f"margin is {check.margin!r}; give a ratio above 1 and at most 100, such as {MARGIN}"
     elif _is_number(check.max_ratio) and check.margin <= check.max_ratio:
         yield (

@@ -80,7 +80,9 @@ class Measurement:
         :raises InvalidState: if a field is missing or is no number.
         """
         try:
-            value, samples, age, bad = (_number_from_json(data[key]) for key in ("value", "samples", "age_seconds", "bad"))
+            value, samples, age, bad = (
+                _number_from_json(data[key]) for key in ("value", "samples", "age_seconds", "bad")
+            )
             error = None if data["error"] is None else str(data["error"])
         except (KeyError, TypeError, ValueError) as fault:
             raise InvalidState(

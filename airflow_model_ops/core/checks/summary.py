@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_model_ops.core.checks.definition import Verdict
@@ -30,7 +30,8 @@ class Assessment:
     :param reason: A sentence with the numbers, for the person on call.
     :param skipped: The check had nothing to compare with (a first release) and decides nothing.
     :param muted: The check is shown and decides nothing.
-    :param suspicious: The newest measurement crosses a limit, be it too few times in a row to act.
+    :param suspicious: A plain limit is crossed just now, or much of the evidence that acts is there.
+    :param numbers: What is behind it, for displays; JSON.
     """
 
     check: str
@@ -39,6 +40,7 @@ class Assessment:
     skipped: bool = False
     muted: bool = False
     suspicious: bool = False
+    numbers: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def decides(self) -> bool:
@@ -54,6 +56,7 @@ class Assessment:
             "skipped": self.skipped,
             "muted": self.muted,
             "suspicious": self.suspicious,
+            "numbers": dict(self.numbers),
         }
 
     @classmethod
@@ -70,6 +73,7 @@ class Assessment:
                 skipped=bool(data["skipped"]),
                 muted=bool(data["muted"]),
                 suspicious=bool(data.get("suspicious", False)),
+                numbers=dict(data.get("numbers", {})),
             )
         except (KeyError, ValueError) as fault:
             raise InvalidState(
@@ -87,7 +91,7 @@ class Summary:
 
     @property
     def suspicious(self) -> bool:
-        """Whether the newest measurement of a check that decides crosses a limit."""
+        """Whether a check that decides is."""
         return any(assessment.suspicious and assessment.decides for assessment in self.assessments)
 
     def to_json(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ Rinaldo, "E-detectors", 2024 (mixtures over onset times).
 from __future__ import annotations
 
 import math
+import struct
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,20 +79,31 @@ class Mixture:
 
     def to_json(self) -> dict[str, Any]:
         """Give what :meth:`restore` needs to go on bit for bit."""
-        return {"wealth": self.wealth, "slots": self.slots}
+        return {"wealth": pack(self.wealth), "slots": self.slots}
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Go on from what :meth:`to_json` gave.
 
         :raises InvalidState: if it belongs to another set of components.
         """
-        wealth = [float(each) for each in data["wealth"]]
+        wealth = unpack(data["wealth"])
         if len(wealth) != len(self.wealth):
             raise InvalidState(
                 f"kept evidence holds {len(wealth)} components where {len(self.wealth)} are used; it was written by another "
                 "version of this package: abort the release and start it again"
             )
         self.wealth, self.slots = wealth, int(data["slots"])
+
+
+def pack(numbers: Sequence[float]) -> str:
+    """Write floats exactly and in little space: eight bytes each, little-endian, in base 64."""
+    return b64encode(struct.pack(f"<{len(numbers)}d", *numbers)).decode()
+
+
+def unpack(text: str) -> list[float]:
+    """Read what :func:`pack` wrote."""
+    content = b64decode(text, validate=True)
+    return list(struct.unpack(f"<{len(content) // 8}d", content))
 
 
 def _kept(slot: int) -> float:

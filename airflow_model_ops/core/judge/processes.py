@@ -161,8 +161,8 @@ class RatioInterval:
         """Return where the log-likelihood crosses a level between two neighbours of the grid."""
         here, there = self.log_likelihoods[index], self.log_likelihoods[following]
         part = (level - here) / (there - here)
-        low, high = _INTERVAL_GRID[index], _INTERVAL_GRID[following]
-        return low * (high / low) ** part
+        low, high = math.log(_INTERVAL_GRID[index]), math.log(_INTERVAL_GRID[following])
+        return math.exp(low + part * (high - low))
 
 
 def ratio_steps(grid: Sequence[float], tested: float, canary: Counts, baseline: Counts, *, phi: float) -> list[float]:
