@@ -1,37 +1,61 @@
 """Prometheus as a metric source: it measures, and leaves judging to core.
 
-That Prometheus is away, refuses a query or answers nonsense is an answer too, and a measurement carries it. Source of the
-protocol: Prometheus's HTTP API, instant queries.
+That Prometheus is away, refuses a query or answers nonsense is an answer too, and a measurement carries it.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from itertools import pairwise
 from urllib.parse import urlsplit
 
-from airflow_model_ops.adapters.metrics.prometheus_queries import AGE, BAD, BUCKETS, GOOD, TOTAL, VALUE, queries_for
-from airflow_model_ops.core.checks import Arm, Check, CheckKind, Evidence, Measurement
+from airflow_model_ops.adapters.metrics.counting import count
+from airflow_model_ops.adapters.metrics.prometheus_conversation import Conversation
+from airflow_model_ops.adapters.metrics.prometheus_evidence import (
+    PastSteps,
+    evidence_of,
+    evidence_without_answer,
+    iso,
+    milliseconds_of,
+)
+from airflow_model_ops.adapters.metrics.prometheus_queries import (
+    AGE,
+    TOTAL,
+    VALUE,
+    counted_arms,
+    counters_query,
+    edges_query,
+    promql_queries,
+)
+from airflow_model_ops.adapters.metrics.prometheus_samples import Samples, read_samples
+from airflow_model_ops.core.checks import Arm, Arms, Check, CheckKind, Evidence, Measurement
 from airflow_model_ops.core.errors import InvalidConfig, MetricsUnavailable
 
-_LONGEST_EXCERPT = 300
-_EXTRAPOLATION = 0.01
-"""Share of the whole (and at least one event) by which a part may exceed it: `increase` extrapolates each by itself."""
+LOOK_BACK_SECONDS = 300.0
+"""How far before an interval its processes' earlier scrapes are looked for: the first pair starts there."""
+LONGEST_LOOK_SECONDS = 3_600.0
+"""What nobody asked for during so long is not counted any more."""
+_CHUNK_SECONDS = 1_800.0
+_MOST_STEPS = 100_000
+_MOST_INSTANTS = 5_000
+"""Below the 11,000 points that Prometheus gives of one series at once."""
 
 
 class PrometheusSource:
     """Answers checks from one Prometheus server, or anything that speaks its query API.
 
-    It holds no connection between calls and may be used from several threads.
+    Shares are counted from raw samples, so the server must give each scrape once: of a highly available pair ask one, or
+    what makes one of them. It holds no connection between calls and may be used from several threads.
 
     :param url: Where its HTTP API is, e.g. ``http://prometheus:9090``, with the path prefix if it has one.
-    :param timeout_seconds: For all queries of one arm together. Nothing is retried: the next interval asks again.
+    :param timeout_seconds: For all queries of one check together. Nothing is retried: the next interval asks again.
     :param headers: Sent with each request, e.g. an ``Authorization``.
     :param verify: Whether to check the server's TLS certificate, or the path of the CA bundle to check it with.
+    :param clock: This machine's time, in seconds since the epoch.
     :raises InvalidConfig: if the URL is none, or no time is allowed.
     """
 
@@ -42,6 +66,7 @@ class PrometheusSource:
         timeout_seconds: float = 5.0,
         headers: Mapping[str, str] | None = None,
         verify: bool | str = True,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         if not _is_http_url(url):
             raise InvalidConfig(
@@ -53,48 +78,53 @@ class PrometheusSource:
         self._timeout_seconds = timeout_seconds
         self._headers = dict(headers or {})
         self._verify = verify
+        self._clock = clock
 
-    def gather(self, check: Check, *, model: str, canary: Arm, stable: Arm | None) -> Evidence:
-        """Measure both arms at one instant of Prometheus's own clock. Touches the network; never raises for its trouble.
+    def gather(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
+        """Count a share since ``after``, or measure a query, for all arms at once. Touches the network and never raises.
 
-        :param stable: ``None`` on a first release.
+        Counted are pairs of scrapes that start no earlier than ``begin`` and end after ``after``. Evidence without an
+        answer has the end of the one before it, so that nothing is lost while Prometheus is away for up to an hour.
+
+        :param begin: Seconds since the epoch on this machine's clock; Prometheus's may differ.
+        :param after: ``at`` of the evidence before, which is a time of Prometheus's clock.
         """
+        if check.kind is CheckKind.PROMQL:
+            return self._measure(check, model=model, arms=arms)
         try:
-            with closing(self._conversation()) as conversation:
-                instant = conversation.now()
+            return self._count(check, model=model, arms=arms, begin=begin, after=after)
         except MetricsUnavailable as fault:
-            nothing = Measurement(error=str(fault))
-            at = datetime.now(UTC).isoformat()
-            return Evidence(check=check.name, canary=nothing, stable=None if stable is None else nothing, at=at)
-        return Evidence(
-            check=check.name,
-            canary=self._measure_arm(check, model=model, arm=canary, at=instant),
-            stable=None if stable is None else self._measure_arm(check, model=model, arm=stable, at=instant),
-            at=datetime.fromtimestamp(instant, tz=UTC).isoformat(),
-        )
+            at = iso(begin * 1000) if after is None else after
+            return evidence_without_answer(check, arms, measured=Measurement(error=str(fault)), at=at)
 
-    def measure(
-        self, check: Check, *, model: str, version_number: str, cluster: str, version_name: str | None = None
-    ) -> Measurement:
-        """Measure one arm now. Touches the network; trouble with Prometheus comes back as ``Measurement(error=...)``.
+    def history(
+        self, check: Check, *, model: str, arms: Arms, start: float, end: float, step_seconds: float
+    ) -> tuple[Evidence, ...]:
+        """Count or measure the same over the past, in consecutive steps of which the last may be shorter.
 
-        :param version_number: The serving number.
-        :param cluster: The router's cluster of that version.
-        :param version_name: The version's name; predictions counted under it are found as well.
+        :param start: Seconds since the epoch on Prometheus's clock, as ``end``; what is not past yet is left out.
+        :raises MetricsUnavailable: if Prometheus does not answer.
+        :raises InvalidConfig: if the span holds no step, or more than a hundred thousand.
         """
-        arm = Arm(version_number=version_number, cluster=cluster, version_name=version_name)
-        return self._measure_arm(check, model=model, arm=arm, at=None)
-
-    def _measure_arm(self, check: Check, *, model: str, arm: Arm, at: float | None) -> Measurement:
-        queries = queries_for(check, model=model, arm=arm)
-        try:
+        if not (step_seconds >= 1 and start < end and (end - start) / step_seconds <= _MOST_STEPS):
+            raise InvalidConfig(
+                f"history from {start!r} to {end!r} in steps of {step_seconds!r} s is not usable; "
+                f"end after start, with steps of at least 1 s and at most {_MOST_STEPS:,} of them"
+            )
+        with closing(self._conversation()) as conversation:
+            end = min(end, conversation.now())
+        if end <= start:
+            return ()
+        if check.kind is CheckKind.PROMQL:
+            return self._measure_past(check, model=model, arms=arms, start=start, end=end, step=step_seconds)
+        steps = PastSteps(start=round(start * 1000), end=round(end * 1000), step=round(step_seconds * 1000))
+        for earlier, later in pairwise([*_every(_CHUNK_SECONDS, start=start, end=end), end]):
             with closing(self._conversation()) as conversation:
-                conversation.at = conversation.now() if at is None else at
-                if check.kind is CheckKind.PROMQL:
-                    return _measure_query(conversation, queries)
-                return _measure_share(check, conversation, queries)
-        except MetricsUnavailable as fault:
-            return Measurement(error=str(fault))
+                conversation.at = later
+                seconds = math.ceil(later - earlier + LOOK_BACK_SECONDS)
+                samples = self._fetch(conversation, check, model=model, arms=arms, seconds=seconds)
+            steps.add(samples, begin=round(earlier * 1000), end=round(later * 1000))
+        return steps.evidence(check, arms)
 
     def ping(self) -> str:
         """Say that Prometheus answers queries. Touches the network.
@@ -105,150 +135,103 @@ class PrometheusSource:
             instant = datetime.fromtimestamp(conversation.now(), tz=UTC)
             return f"{conversation.name} answers queries; its clock says {instant:%Y-%m-%d %H:%M:%S} UTC"
 
-    def _conversation(self) -> _Conversation:
-        return _Conversation(
+    def _count(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
+        with closing(self._conversation()) as conversation:
+            asked_at = self._clock()
+            conversation.at = conversation.now()
+            now = round(conversation.at * 1000)
+            # The answer came after `asked_at`, so this is never earlier than the moment that `begin` means.
+            begins = math.ceil((begin + conversation.at - asked_at) * 1000)
+            counted_to = None if after is None else min(now, milliseconds_of(after))
+            since = max(begins, begins if counted_to is None else counted_to)
+            seconds = math.ceil(min(LONGEST_LOOK_SECONDS, max(0, now - since) / 1000 + LOOK_BACK_SECONDS))
+            samples = self._fetch(conversation, check, model=model, arms=arms, seconds=seconds)
+        counted = count(samples.counters, begin=begins, after=counted_to)
+        fault = samples.fault_after(since)
+        if fault is not None:
+            at = iso(max(counted.at or since, *samples.faults))
+            return evidence_without_answer(check, arms, measured=Measurement(error=fault), at=at)
+        return evidence_of(check, arms, counted, begin=begins, after=counted_to, now=now)
+
+    def _fetch(self, conversation: Conversation, check: Check, *, model: str, arms: Arms, seconds: float) -> Samples:
+        asked = counted_arms(check, arms).values()
+        answer = conversation.ask(counters_query(check, model=model, arms=asked, seconds=seconds))
+        samples = read_samples(answer, source=conversation.name)
+        if check.kind is CheckKind.LATENCY and samples.lacks_bucket:
+            raise MetricsUnavailable(_missing_edge(conversation, check, asked, seconds=seconds))
+        return samples
+
+    def _measure(self, check: Check, *, model: str, arms: Arms) -> Evidence:
+        """Ask a user's own query for canary and stable at one instant."""
+        with closing(self._conversation()) as conversation:
+            canary = _measurement(conversation, check, model=model, arm=arms.canary)
+            stable = _measurement(conversation, check, model=model, arm=arms.stable) if arms.stable else None
+            at = self._clock() if conversation.at is None else conversation.at
+        return Evidence(check=check.name, canary=canary, stable=stable, at=iso(at * 1000))
+
+    def _measure_past(
+        self, check: Check, *, model: str, arms: Arms, start: float, end: float, step: float
+    ) -> tuple[Evidence, ...]:
+        instants = [*_every(step, start=start + step, end=end), end]
+        canary = self._measure_arm_past(check, model=model, arm=arms.canary, instants=instants)
+        stable = self._measure_arm_past(check, model=model, arm=arms.stable, instants=instants) if arms.stable else None
+        return tuple(
+            Evidence(
+                check=check.name,
+                canary=canary[at],
+                stable=None if stable is None else stable[at],
+                at=iso(at * 1000),
+            )
+            for at in instants
+        )
+
+    def _measure_arm_past(
+        self, check: Check, *, model: str, arm: Arm, instants: Sequence[float]
+    ) -> dict[float, Measurement]:
+        found: dict[float, Measurement] = {}
+        queries = promql_queries(check, model=model, arm=arm)
+        # The last step may be shorter than the others, so it is asked by itself.
+        evenly, last = instants[:-1], instants[-1:]
+        chunks = [evenly[begin : begin + _MOST_INSTANTS] for begin in range(0, len(evenly), _MOST_INSTANTS)]
+        for chunk in [*chunks, last]:
+            with closing(self._conversation()) as conversation:
+                answers = {part: conversation.numbers(query, instants=chunk) for part, query in queries.items()}
+            for at in chunk:
+                value, samples, age = (answers.get(part, {}).get(at) for part in (VALUE, TOTAL, AGE))
+                found[at] = Measurement(value=value, samples=samples, age_seconds=age)
+        return found
+
+    def _conversation(self) -> Conversation:
+        return Conversation(
             url=self._url, timeout_seconds=self._timeout_seconds, headers=self._headers, verify=self._verify
         )
 
 
-class _Conversation:
-    """A few queries to one Prometheus under one deadline, all evaluated at the instant ``at``."""
-
-    def __init__(self, *, url: str, timeout_seconds: float, headers: Mapping[str, str], verify: bool | str) -> None:
-        import requests
-        from prometheus_api_client import PrometheusConnect
-        from urllib3.util.retry import Retry
-
-        place = urlsplit(url)
-        self.name = f"Prometheus at {place.scheme}://{place.netloc.rpartition('@')[2]}{place.path}"
-        self.at: float | None = None
-        self._timeout_seconds = timeout_seconds
-        self._deadline = time.monotonic() + timeout_seconds
-        session = requests.Session()
-        session.verify = verify
-        # The client's own default is three retries with growing pauses, which no deadline of ours would bound.
-        self._client = PrometheusConnect(url, headers=dict(headers), session=session, retry=Retry(total=0, read=False))
-
-    def close(self) -> None:
-        self._client.close()
-
-    def now(self) -> float:
-        """Ask for Prometheus's clock."""
-        instant = self.number("time()")
-        if instant is None:
-            raise MetricsUnavailable(f"{self.name} does not tell its time; check that the URL is a Prometheus's")
-        return instant
-
-    def number(self, query: str) -> float | None:
-        """Ask for one number; ``None`` when there is no series or no finite number.
-
-        :raises MetricsUnavailable: if there is no answer, or not one number.
-        """
-        result = self.ask(query)
-        if not result:
-            return None
-        if isinstance(result[0], dict):
-            if len(result) > 1:
-                raise MetricsUnavailable(
-                    f"{_excerpt(query)} answers {len(result)} series where one number is needed; "
-                    "aggregate it, such as with sum(...)"
-                )
-            result = result[0].get("value") or []
-        try:
-            number = float(result[1])
-        except (IndexError, TypeError, ValueError) as fault:
-            raise MetricsUnavailable(
-                f"{_excerpt(query)} does not answer a number; write a query that gives one value at an instant"
-            ) from fault
-        return number if math.isfinite(number) else None
-
-    def ask(self, query: str) -> list[Any]:
-        """Send one instant query and give its result as the API has it.
-
-        :raises MetricsUnavailable: if Prometheus is away, late, refuses the query or does not speak its API.
-        """
-        import requests
-        from prometheus_api_client import PrometheusApiClientException
-
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise MetricsUnavailable(self._too_late())
-        params: dict[str, object] = {"timeout": f"{max(1, int(remaining * 1000))}ms"}
-        if self.at is not None:
-            params["time"] = f"{self.at:.3f}"
-        try:
-            result = self._client.custom_query(query, params=params, timeout=remaining)
-        except requests.Timeout as fault:
-            raise MetricsUnavailable(self._too_late()) from fault
-        except PrometheusApiClientException as fault:
-            raise MetricsUnavailable(f"{self.name} refused {_excerpt(query)}: {_excerpt(fault)}") from fault
-        except requests.ConnectionError as fault:
-            raise MetricsUnavailable(
-                f"{self.name} cannot be reached ({_root_cause(fault)}); "
-                "check that it runs and that the connection's host and port are right"
-            ) from fault
-        except (requests.RequestException, KeyError, TypeError, ValueError) as fault:
-            raise MetricsUnavailable(
-                f"{self.name} does not answer as Prometheus does ({fault!r}); check the connection's URL and credentials"
-            ) from fault
-        if not isinstance(result, list):
-            raise MetricsUnavailable(f"{self.name} does not answer as Prometheus does; check the connection's URL")
-        return result
-
-    def _too_late(self) -> str:
-        return f"{self.name} did not answer within {self._timeout_seconds:g} s; check its load, or allow more time"
-
-
-def _measure_query(conversation: _Conversation, queries: Mapping[str, str]) -> Measurement:
-    answers = {part: conversation.number(query) for part, query in queries.items()}
+def _measurement(conversation: Conversation, check: Check, *, model: str, arm: Arm) -> Measurement:
+    """Ask for one arm; the first one asked sets the instant for both."""
+    queries = promql_queries(check, model=model, arm=arm)
+    try:
+        if conversation.at is None:
+            conversation.at = conversation.now()
+        answers = {part: conversation.number(query) for part, query in queries.items()}
+    except MetricsUnavailable as fault:
+        return Measurement(error=str(fault))
     return Measurement(value=answers[VALUE], samples=answers.get(TOTAL), age_seconds=answers.get(AGE))
 
 
-def _measure_share(check: Check, conversation: _Conversation, queries: Mapping[str, str]) -> Measurement:
-    age, total = conversation.number(queries[AGE]), conversation.number(queries[TOTAL])
-    if total is None or total <= 0:
-        return Measurement(samples=total, age_seconds=age)
-    if check.kind is CheckKind.LATENCY:
-        bad = total - _requests_within_bound(check, conversation, queries, total=total)
-    else:
-        bad = _count(conversation, queries[BAD])
-    return Measurement(value=min(1.0, max(0.0, bad / total)), samples=total, age_seconds=age)
-
-
-def _count(conversation: _Conversation, query: str) -> float:
-    """Ask for a count that always has an answer: the query itself makes an absent series zero.
-
-    :raises MetricsUnavailable: if it answers nothing, NaN, an infinity or less than zero.
-    """
-    count = conversation.number(query)
-    if count is None or count < 0:
-        answer = "nothing, or no finite number," if count is None else f"{count:g}"
-        raise MetricsUnavailable(
-            f"{conversation.name} answers {answer} to {_excerpt(query)}, which is no count; check what it scrapes"
-        )
-    return count
-
-
-def _requests_within_bound(
-    check: Check, conversation: _Conversation, queries: Mapping[str, str], *, total: float
-) -> float:
-    within = conversation.number(queries[GOOD])
-    if within is not None:
-        if not 0 <= within <= total + max(1.0, _EXTRAPOLATION * total):
-            raise MetricsUnavailable(
-                f"{conversation.name} counts {within:g} requests within {check.latency_bound_ms:g} ms of {total:g} in all; "
-                "check that the router's histogram is scraped once and whole"
-            )
-        return within
-    edges = sorted(
-        float(series["metric"]["le"])
-        for series in conversation.ask(queries[BUCKETS])
-        if isinstance(series, dict) and "le" in series.get("metric", {})
-    )
+def _missing_edge(conversation: Conversation, check: Check, arms: Iterable[Arm], *, seconds: float) -> str:
+    series = conversation.ask(edges_query(check, arms=arms, seconds=seconds))
+    labels = (each["metric"] for each in series if isinstance(each, dict) and "metric" in each)
+    edges = sorted(float(each["le"]) for each in labels if "le" in each)
     known = ", ".join(f"{edge:g}" for edge in edges if math.isfinite(edge)) or "nowhere"
-    raise MetricsUnavailable(
-        f"no bucket of the router's histogram ends at {check.latency_bound_ms:g} ms; set latency_bound_ms to an edge: {known}"
-    )
+    return f"no bucket of the router's histogram ends at {check.latency_bound_ms:g} ms; set latency_bound_ms to an edge: {known}"
+
+
+def _every(seconds: float, *, start: float, end: float) -> Iterator[float]:
+    number = 0
+    while (instant := start + number * seconds) < end:
+        yield instant
+        number += 1
 
 
 def _is_http_url(url: str) -> bool:
@@ -257,14 +240,3 @@ def _is_http_url(url: str) -> bool:
         return place.scheme in {"http", "https"} and bool(place.hostname) and (place.port is None or place.port > 0)
     except ValueError:
         return False
-
-
-def _root_cause(fault: BaseException) -> str:
-    """Give the last line of a chain such as "max retries exceeded ... connection refused"."""
-    reason = getattr(fault.args[0], "reason", fault) if fault.args else fault
-    return _excerpt(reason).rpartition(": ")[2].strip("'\"")
-
-
-def _excerpt(what: object) -> str:
-    text = str(what)
-    return repr(text if len(text) <= _LONGEST_EXCERPT else text[:_LONGEST_EXCERPT] + "...")

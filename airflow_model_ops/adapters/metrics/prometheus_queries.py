@@ -1,46 +1,122 @@
-"""The PromQL behind each kind of check. Pure, so that a person can be shown what was asked.
+"""The PromQL behind each kind of check, and what each series of its answer counts. Pure: a person can be shown what was asked.
 
-Counts within a window are ``increase`` plus the part that ``increase`` cannot see: a series that appears with the value 7
-had seven events since it was born, but no earlier sample to subtract. Envoy makes a 5xx counter at the first 5xx and a
-histogram at the first request, so for a fresh canary that part is the evidence. A series counts as newborn when there is no
-sample of it in the hour before the window; while Prometheus itself is younger than the window, that is every series, and
-the first windows then hold whole lifetimes.
+A share is counted from raw samples: one range selector fetches the counters of all arms at once, so that they come from one
+state of the storage, and :mod:`~airflow_model_ops.adapters.metrics.counting` takes the differences.
 
 Envoy's names were read from ``/stats/prometheus`` of Envoy 1.36 and later: the response class is on ``..._rq_xx``; an attempt
 that was retried is in ``..._rq_retry`` only, so retries are counted as failed attempts and cannot hide a version's errors; a
-request that timed out is in no time histogram, but is an error.
+request that timed out is in no time histogram, but is an error. ``..._rq_completed`` starts at zero with its cluster, while a
+class or a histogram is made at the first request: it shows the scrapes in which the others were not there yet. The classes,
+and not it, are summed to all requests: bad ones are then a part of all, however a scrape tears the two apart.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from string import Template
 
-from airflow_model_ops.core.checks import Arm, Check, CheckKind
+from airflow_model_ops.core.checks import Arm, Arms, Check, CheckKind
 
-VALUE, BAD, GOOD, TOTAL, AGE, BUCKETS = "value", "bad", "good", "total", "age", "buckets"
-"""The parts of a measurement. ``buckets`` is asked only when ``good`` has no answer."""
+VALUE, TOTAL, AGE = "value", "total", "age"
+"""The parts of the answer to a ``promql`` check."""
 
-_BEFORE_WINDOW = "1h"
+COMPLETED = "envoy_cluster_upstream_rq_completed"
+RETRIED = "envoy_cluster_upstream_rq_retry"
+BY_CLASS = "envoy_cluster_upstream_rq_xx"
+BUCKET = "envoy_cluster_upstream_rq_time_bucket"
+PREDICTIONS = "model_predictions_total"
+COUNTED_LABELS = frozenset(
+    {"__name__", "envoy_cluster_name", "envoy_response_code_class", "le", "model", "version", "outcome"}
+)
+"""Labels that say what is counted; all others say who counted it."""
+
 _AGE_STEPS, _AGE_REACH = 10, 10
 
 
-def queries_for(check: Check, *, model: str, arm: Arm) -> dict[str, str]:
-    """Give the queries of one arm by the part they answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What a series counts: see :class:`~airflow_model_ops.adapters.metrics.counting.Counter`."""
 
-    Shares answer ``bad`` (or ``good`` for a latency check: within the bound) and ``total``; a ``promql`` check answers
-    ``value`` and, with a selector, ``total`` (scraped samples). ``age`` is there whenever the check knows its age.
-    Predictions are found whether they were counted under the version's number or its name.
-    """
-    if check.kind is CheckKind.ERROR_RATE:
-        return _error_rate(check, cluster=arm.cluster)
-    if check.kind is CheckKind.LATENCY:
-        return _latency(check, cluster=arm.cluster)
+    group: str
+    name: str
+    of_all: int
+    of_bad: int
+
+
+def groups_of(check: Check, arm: Arm) -> frozenset[str]:
+    """Give the groups whose events belong to an arm. Predictions may be counted under the version's number or its name."""
     if check.kind is CheckKind.WRONG_PREDICTIONS:
-        versions = [version for version in (arm.version_number, arm.version_name) if version is not None]
-        return _wrong_predictions(check, model=model, versions=versions)
-    names = {"model": model, "version": arm.version_number, "cluster": arm.cluster}
-    return _promql(check, values={**names, "window": duration(check.window_seconds)})
+        return frozenset({arm.version_number, arm.version_name or arm.version_number})
+    return frozenset({arm.cluster})
+
+
+def counted_arms(check: Check, arms: Arms) -> dict[str, Arm]:
+    """Give the arms that a share is counted for. Predictions do not know over which cluster they were asked: no control."""
+    found = {"canary": arms.canary, "stable": arms.stable, "control": arms.control}
+    if check.kind is CheckKind.WRONG_PREDICTIONS:
+        del found["control"]
+    return {name: arm for name, arm in found.items() if arm is not None}
+
+
+def counters_query(check: Check, *, model: str, arms: Iterable[Arm], seconds: float) -> str:
+    """Ask for the raw samples of the last seconds of everything a share is counted from."""
+    groups = _any_of(group for arm in arms for group in groups_of(check, arm))
+    if check.kind is CheckKind.WRONG_PREDICTIONS:
+        matchers = f'__name__="{PREDICTIONS}",model={quote(model)},version=~{groups}'
+    elif check.kind is CheckKind.LATENCY:
+        edges = f"{_spellings(check.latency_bound_ms or 0.0)}|\\+Inf|"
+        matchers = f'__name__=~"{COMPLETED}|{BUCKET}",envoy_cluster_name=~{groups},le=~{quote(edges)}'
+    else:
+        matchers = f'__name__=~"{COMPLETED}|{RETRIED}|{BY_CLASS}",envoy_cluster_name=~{groups}'
+    return f"{{{matchers}}}[{duration(seconds)}]"
+
+
+def edges_query(check: Check, *, arms: Iterable[Arm], seconds: float) -> str:
+    """Ask where the buckets of the router's histogram end."""
+    groups = _any_of(group for arm in arms for group in groups_of(check, arm))
+    return f"count by (le) (count_over_time({BUCKET}{{envoy_cluster_name=~{groups}}}[{duration(seconds)}]))"
+
+
+def role_of(labels: Mapping[str, str]) -> Role | None:
+    """Tell what a series counts; ``None`` if it is none that :func:`counters_query` asks for."""
+    cluster = labels.get("envoy_cluster_name", "")
+    match labels.get("__name__"):
+        case "envoy_cluster_upstream_rq_completed":
+            return Role(group=cluster, name="completed", of_all=0, of_bad=0)
+        case "envoy_cluster_upstream_rq_retry":
+            return Role(group=cluster, name="retried", of_all=1, of_bad=1)
+        case "envoy_cluster_upstream_rq_xx":
+            code = labels.get("envoy_response_code_class", "")
+            return Role(group=cluster, name=f"class {code}", of_all=1, of_bad=int(code == "5"))
+        case "envoy_cluster_upstream_rq_time_bucket":
+            everything = labels.get("le") == "+Inf"
+            name = "all times" if everything else "within"
+            return Role(group=cluster, name=name, of_all=int(everything), of_bad=1 if everything else -1)
+        case "model_predictions_total":
+            outcome = labels.get("outcome", "")
+            labelled, wrong = outcome in {"right", "wrong"}, outcome == "wrong"
+            return Role(group=labels.get("version", ""), name=outcome, of_all=int(labelled), of_bad=int(wrong))
+        case _:
+            return None
+
+
+def promql_queries(check: Check, *, model: str, arm: Arm) -> dict[str, str]:
+    """Give a user's own query for one arm as ``value``; with a selector also ``total`` (scraped samples) and ``age``."""
+    values = {
+        "model": model,
+        "version": arm.version_number,
+        "cluster": arm.cluster,
+        "window": duration(check.window_seconds),
+    }
+    escaped = {name: _escape(value) for name, value in values.items()}
+    queries = {VALUE: Template(check.query or "").substitute(escaped)}
+    if check.selector is not None:
+        selector = Template(check.selector).substitute(escaped)
+        queries[TOTAL] = f"sum(count_over_time({selector}[{duration(check.window_seconds)}]))"
+        queries[AGE] = _age(selector, check)
+    return queries
 
 
 def duration(seconds: float) -> str:
@@ -53,60 +129,8 @@ def quote(text: str) -> str:
     return f'"{_escape(text)}"'
 
 
-def _error_rate(check: Check, *, cluster: str) -> dict[str, str]:
-    label = f"envoy_cluster_name={quote(cluster)}"
-    completed = f"envoy_cluster_upstream_rq_completed{{{label}}}"
-    failed = f'envoy_cluster_upstream_rq_xx{{{label},envoy_response_code_class="5"}}'
-    retried = _or_zero(_count(f"envoy_cluster_upstream_rq_retry{{{label}}}", check))
-    return {
-        BAD: f"{_or_zero(_count(failed, check))} + {retried}",
-        TOTAL: f"{_count(completed, check)} + {retried}",
-        AGE: _age(completed, check),
-    }
-
-
-def _latency(check: Check, *, cluster: str) -> dict[str, str]:
-    histogram, label = "envoy_cluster_upstream_rq_time_bucket", f"envoy_cluster_name={quote(cluster)}"
-    everything = f'{histogram}{{{label},le="+Inf"}}'
-    within = f"{histogram}{{{label},le=~{quote(_spellings(check.latency_bound_ms or 0.0))}}}"
-    return {
-        GOOD: _count(within, check),
-        TOTAL: _count(everything, check),
-        AGE: _age(everything, check),
-        BUCKETS: f"count by (le) ({histogram}{{{label}}})",
-    }
-
-
-def _wrong_predictions(check: Check, *, model: str, versions: list[str]) -> dict[str, str]:
-    names = "|".join(re.escape(version) for version in versions)
-    labels = f"model={quote(model)},version=~{quote(names)}"
-    labelled = f'model_predictions_total{{{labels},outcome=~"right|wrong"}}'
-    wrong = f'model_predictions_total{{{labels},outcome="wrong"}}'
-    return {
-        BAD: _or_zero(_count(wrong, check)),
-        TOTAL: _count(labelled, check),
-        AGE: _age(labelled, check),
-    }
-
-
-def _promql(check: Check, *, values: dict[str, str]) -> dict[str, str]:
-    escaped = {name: _escape(value) for name, value in values.items()}
-    queries = {VALUE: Template(check.query or "").substitute(escaped)}
-    if check.selector is not None:
-        selector = Template(check.selector).substitute(escaped)
-        queries[TOTAL] = f"sum(count_over_time({selector}[{duration(check.window_seconds)}]))"
-        queries[AGE] = _age(selector, check)
-    return queries
-
-
-def _count(selector: str, check: Check) -> str:
-    window = duration(check.window_seconds)
-    newborn = f"({selector} unless count_over_time({selector}[{_BEFORE_WINDOW}] offset {window}))"
-    return f"sum({newborn} or increase({selector}[{window}]))"
-
-
-def _or_zero(query: str) -> str:
-    return f"({query} or vector(0))"
+def _any_of(names: Iterable[str]) -> str:
+    return quote("|".join(re.escape(name) for name in sorted(set(names))))
 
 
 def _age(selector: str, check: Check) -> str:
