@@ -13,10 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from airflow_model_ops.config.durations import LongerThanZero, Seconds
 from airflow_model_ops.config.yaml_source import YamlSource, parse_yaml, read_yaml
 from airflow_model_ops.core.checks import Check, CheckKind
+from airflow_model_ops.core.checks.definition import MARGIN, NEGLIGIBLE
 from airflow_model_ops.core.errors import InvalidConfig
-from airflow_model_ops.core.policy import OnDeadline, ReleasePolicy, Step, Validation
+from airflow_model_ops.core.judge.settings import JudgeSettings
+from airflow_model_ops.core.policy import MAX_HOLD_BACK, OnDeadline, ReleasePolicy, Step, Validation, Watch
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
 
+_PROMQL_ONLY = ("consecutive", "window")
 _SCHEDULE = re.compile(r"(?:@[a-z]+|\S+(?: +\S+){4,5})\Z")
 
 
@@ -84,7 +87,35 @@ class CanaryPart(_Part):
     interval: Seconds = 15.0
     deadline: Seconds = 3600.0
     on_deadline: OnDeadline = OnDeadline.HOLD
+    max_bad_events: float | None = Field(default=None, gt=0)
     load_timeout: LongerThanZero = 600.0
+
+
+class JudgePart(_Part):
+    """``judge:`` the error rates that verdicts keep."""
+
+    alpha: float = JudgeSettings().alpha
+    beta: float = JudgeSettings().beta
+    dispersion: float = JudgeSettings().dispersion
+    split_band: float = JudgeSettings().split_band
+    calibrate: Seconds = 6 * 3600.0
+    undecidable: Literal["warn", "refuse"] = "warn"
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> JudgePart:
+        self.settings()
+        return self
+
+    def settings(self) -> JudgeSettings:
+        """Return core's form."""
+        return JudgeSettings(alpha=self.alpha, beta=self.beta, dispersion=self.dispersion, split_band=self.split_band)
+
+
+class WatchPart(_Part):
+    """``watch:`` after the promotion."""
+
+    duration: Seconds = 0.0
+    hold_back: float = Field(default=0.0, ge=0, le=MAX_HOLD_BACK)
 
 
 class CheckPart(_Part):
@@ -96,6 +127,10 @@ class CheckPart(_Part):
     min: float | None = None
     max_ratio_to_stable: float | None = None
     max_difference_to_stable: float | None = None
+    margin: float = MARGIN
+    negligible: float = NEGLIGIBLE
+    dispersion: float | None = None
+    critical: bool = False
     min_samples: int = 100
     window: Seconds = 60.0
     max_age: Seconds = 60.0
@@ -109,6 +144,12 @@ class CheckPart(_Part):
     def _is_a_check(self) -> CheckPart:
         self.to_check()
         return self
+
+    def idle(self) -> list[str]:
+        """Return which fields say nothing about a share of a release, whose every event is counted once."""
+        defaults = {field: type(self).model_fields[field].default for field in _PROMQL_ONLY}
+        idle = [name for name, default in defaults.items() if getattr(self, name) != default]
+        return idle if self.kind is not CheckKind.PROMQL else []
 
     def to_check(self) -> Check:
         """Return core's form."""
@@ -165,12 +206,20 @@ class ModelFile(ModelIdentity):
     source: SourcePart | None = None
     validation: ValidationPart = ValidationPart()
     canary: CanaryPart = CanaryPart()
+    judge: JudgePart = JudgePart()
     checks: tuple[CheckPart, ...]
+    watch: WatchPart = WatchPart()
     retention: RetentionPart = RetentionPart()
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
     @model_validator(mode="after")
     def _is_a_policy(self) -> ModelFile:
+        idle = [f"{name} of check {check.name!r}" for check in self.checks for name in check.idle()]
+        if idle:
+            raise ValueError(
+                f"checks: {', '.join(idle)}: only kind promql has it, every event of the other kinds is counted once "
+                "however often it is looked at; remove it"
+            )
         self.policy()
         return self
 
@@ -193,6 +242,11 @@ class ModelFile(ModelIdentity):
             interval_seconds=canary.interval,
             deadline_seconds=canary.deadline,
             on_deadline=canary.on_deadline,
+            judge=self.judge.settings(),
+            watch=Watch(seconds=self.watch.duration, hold_back=self.watch.hold_back),
+            calibration_seconds=self.judge.calibrate,
+            max_bad_events=canary.max_bad_events,
+            refuse_undecidable=self.judge.undecidable == "refuse",
             validation=Validation(
                 examples=validation.examples,
                 min_accuracy=validation.min_accuracy,

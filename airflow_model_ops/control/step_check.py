@@ -1,24 +1,24 @@
-"""One step of a release under watch: measure, keep the evidence, assess, and act on what acts.
+"""One step of a release under watch: measure, keep the evidence, judge, and act on what acts.
 
-State lives in the evidence file alone, written before it is used: a watcher that is restarted or runs twice reads it and
+State lives in the kept evidence alone, written before it is used: a watcher that is restarted or runs twice reads it and
 goes on where the other stopped. The way back is taken here, at once, and not by a later task.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from airflow_model_ops.control.evidence_book import Position
 from airflow_model_ops.control.heads import Head, read_head
-from airflow_model_ops.control.leases import HANDOVER_SECONDS
 from airflow_model_ops.control.model_control import ModelControl
+from airflow_model_ops.control.observer import ArmsOf, Observer
 from airflow_model_ops.core import transitions
-from airflow_model_ops.core.checks import Arm, Evidence, Summary, Verdict, assess, combine
-from airflow_model_ops.core.errors import InvalidState, ModelOpsError, PreEmpted
+from airflow_model_ops.core.checks import Summary, Verdict
+from airflow_model_ops.core.errors import ModelOpsError, PreEmpted
 from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.policy import ACTING, ReleasePolicy, Step, StepMove, next_move
 from airflow_model_ops.core.ports import MetricSource
@@ -28,9 +28,6 @@ from airflow_model_ops.core.versioning import Version
 
 WAY_BACK_SECONDS = 30.0
 """Longest to wait for the fleet to confirm an abort; after that the watcher goes on."""
-_KEPT_INTERVALS = 5_000
-ArmOf = Callable[[str, Version], Arm]
-"""How a metric source knows a version of a model."""
 _log = logging.getLogger(__name__)
 
 
@@ -75,40 +72,6 @@ class StepOutcome:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Series:
-    """What is kept of a step: when it began, since when its deadline counts, and all evidence per check."""
-
-    started_at: float
-    deadline_from: float
-    held: bool = False
-    evidence: Mapping[str, tuple[Evidence, ...]] = field(default_factory=dict)
-
-    def to_bytes(self) -> bytes:
-        data = {
-            "started_at": self.started_at,
-            "deadline_from": self.deadline_from,
-            "held": self.held,
-            "evidence": {name: [item.to_json() for item in items] for name, items in self.evidence.items()},
-        }
-        return json.dumps(data, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> _Series:
-        try:
-            data = json.loads(content)
-            return cls(
-                started_at=data["started_at"],
-                deadline_from=data["deadline_from"],
-                held=data["held"],
-                evidence={
-                    name: tuple(Evidence.from_json(item) for item in items) for name, items in data["evidence"].items()
-                },
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release") from error
-
-
 def abandon(control: ModelControl, *, fence: Fence, reason: str) -> str:
     """Abort a release because nobody will watch it any longer; return what that changed. Asks no metric source."""
     commit = control.abort(reason=reason, fence=fence)
@@ -129,16 +92,16 @@ class StepCheck:
         step_index: int,
         fence: Fence,
         version: Version,
-        arm_of: ArmOf,
+        arms_of: ArmsOf,
     ) -> None:
         self._control = control
-        self._source = source
         self._policy = policy
         self._index = step_index
         self._fence = fence
         self._version = version
-        self._arm_of = arm_of
-        self._name = f"attempt-{fence.attempt}-step-{step_index + 1}"
+        self._observer = Observer(
+            control=control, source=source, policy=policy, fence=fence, version=version, arms_of=arms_of
+        )
 
     @property
     def step(self) -> Step:
@@ -158,7 +121,7 @@ class StepCheck:
         state = self._control.state
         if not state.is_live(self._fence):
             return self._pre_empted(state)
-        self._renew_lease()
+        self._observer.renew_lease()
         return None
 
     def tick(self) -> StepOutcome | None:
@@ -167,26 +130,25 @@ class StepCheck:
         if ended is not None:
             return ended
         head = read_head(self._control.repository.log(self._control.model))
-        series = self._series(head) if head is not None else None
-        if head is None or series is None:
+        if head is None:
             return None
         if head.state.stable is None and self._index < len(self._policy.steps) - 1:
             if head.state.hold is not None:
                 return None
             reason = "first release: there is no stable version to share traffic with; the last step judges"
             return StepOutcome(result=StepResult.PASSED, verdict=None, reason=reason)
-        return self._judged(series, head)
+        position = self._positioned(head)
+        return None if position is None else self._judged(position, head)
 
-    def _judged(self, series: _Series, head: Head) -> StepOutcome | None:
-        series = self._measured(series, head.state)
-        reference = self._keep(series)
-        summary = self._assessed(series, has_stable=head.state.stable is not None)
+    def _judged(self, position: Position, head: Head) -> StepOutcome | None:
+        reference = self._observer.measure(stable=head.state.stable, begin=position.started_at)
+        summary = self._observer.summary()
         now = self._control.clock.now()
         move = next_move(
             summary.verdict,
-            baked_seconds=now - series.started_at,
+            baked_seconds=now - position.started_at,
             step=self.step,
-            waited_seconds=now - series.deadline_from,
+            waited_seconds=now - position.deadline_from,
             deadline_seconds=self._policy.deadline_seconds,
             on_deadline=self._policy.on_deadline,
             suspicious=summary.suspicious,
@@ -194,7 +156,7 @@ class StepCheck:
         return self._act(move, summary, head.state, reference)
 
     def _act(self, move: StepMove, summary: Summary, state: ServingState, reference: str) -> StepOutcome | None:
-        _log.info("step=%s verdict=%s move=%s reason=%s", self._name, summary.verdict, move, summary.reason)
+        _log.info("step=%d verdict=%s move=%s reason=%s", self._index + 1, summary.verdict, move, summary.reason)
         if move is StepMove.ABORT and (state.hold is None or summary.verdict in ACTING):
             return self._abort(summary, reference)
         if state.hold is not None or move is StepMove.WAIT:
@@ -259,47 +221,31 @@ class StepCheck:
                 "result": outcome.result.value,
                 "percent": self.step.percent,
                 "assessments": [assessment.to_json() for assessment in summary.assessments],
+                "taken_in": self._observer.book.taken_in,
             },
         )
 
-    def _series(self, head: Head) -> _Series | None:
-        """Return what is kept so far; ``None`` before the step's share is applied for the first time.
+    def _positioned(self, head: Head) -> Position | None:
+        """Return where the judging is; ``None`` before the step's share is applied for the first time.
 
         A later head that waits, such as a person's pin while a server is down, changes no share: the judging goes on.
         """
-        content = self._control.repository.read_evidence(self._control.model, self._fence.release, self._name)
-        if content is None:
+        book, held = self._observer.book, head.state.hold is not None
+        position = book.load()
+        if position is None or position.step != self._index:
             if head.applied_at is None:
                 return None
-            return _Series(started_at=head.applied_at, deadline_from=head.applied_at, held=head.state.hold is not None)
-        series = _Series.from_bytes(content)
-        if series.held and head.state.hold is None:
-            return replace(series, held=False, deadline_from=self._control.clock.now())
-        return replace(series, held=head.state.hold is not None)
-
-    def _measured(self, series: _Series, state: ServingState) -> _Series:
-        canary = self._arm_of(self._control.model, self._version)
-        stable = self._arm_of(self._control.model, state.stable) if state.stable else None
-        evidence = dict(series.evidence)
-        for check in self._policy.checks:
-            self._renew_lease()  # an unreachable source may take its whole time-out for every check
-            item = self._source.gather(check, model=self._control.model, canary=canary, stable=stable)
-            evidence[check.name] = (*evidence.get(check.name, ()), item)[-_KEPT_INTERVALS:]
-        return replace(series, evidence=evidence)
-
-    def _renew_lease(self) -> None:
-        self._control.leases.renew(self._fence, self._version, seconds=HANDOVER_SECONDS)
-
-    def _keep(self, series: _Series) -> str:
-        return self._control.repository.write_evidence(
-            self._control.model, self._fence.release, self._name, series.to_bytes()
-        )
-
-    def _assessed(self, series: _Series, *, has_stable: bool) -> Summary:
-        return combine(
-            assess(check, series.evidence.get(check.name, ()), has_stable=has_stable, subject=self._version.name)
-            for check in self._policy.checks
-        )
+            entered = Position(step=self._index, started_at=head.applied_at, deadline_from=head.applied_at, held=held)
+            if position is None:
+                self._observer.begin(entered, stable=head.state.stable, percent=self.step.percent)
+            else:
+                book.enter(entered, percent=self.step.percent)
+            return entered
+        moved = replace(position, held=held)
+        if position.held and not held:
+            moved = replace(moved, deadline_from=self._control.clock.now())
+        book.move(moved)
+        return moved
 
     def _pre_empted(self, state: ServingState) -> StepOutcome:
         live = f"release {state.release.id!r} is live" if state.release else f"{state.stable or 'nothing'} serves"

@@ -9,10 +9,13 @@ from enum import StrEnum
 
 from airflow_model_ops.core.checks import Check, Verdict
 from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.versioning import VersionNaming, check_model_name
 
 MAX_CONSECUTIVE = 1000
-"""Most measurements in a row a check may ask for; far fewer than the intervals that are kept of a step."""
+"""Most measurements in a row a check may ask for."""
+MAX_HOLD_BACK = 50.0
+"""Most traffic, in percent, that the former stable may keep after a promotion."""
 
 
 class OnDeadline(StrEnum):
@@ -22,6 +25,8 @@ class OnDeadline(StrEnum):
     """Freeze the step and wait for a person."""
     ABORT = "abort"
     """End the canary; stable is untouched."""
+    ASK = "ask"
+    """Freeze the step and ask a person in the Airflow UI to let it pass or to end it; the canary is watched meanwhile."""
     PROMOTE = "promote"
     """Go on, recorded as "without proof"; only for UNDECIDED: blindness and a limit crossed just now never promote."""
 
@@ -35,6 +40,19 @@ class Step:
 
     percent: float
     bake_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How long a release is watched after its promotion. Its part of alpha is the release's own.
+
+    :param seconds: From the promotion on; 0 for no watch.
+    :param hold_back: Share of traffic in percent that the former stable keeps meanwhile, to compare with; 0: only absolute
+        limits are judged.
+    """
+
+    seconds: float = 0.0
+    hold_back: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +78,12 @@ class ReleasePolicy:
     :param steps: Rising shares; the last one that is held before the promotion need not be 100.
     :param interval_seconds: Seconds between two measurements of a step's checks.
     :param deadline_seconds: Longest a step may last before ``on_deadline`` decides.
+    :param judge: The error rates that the verdicts keep.
+    :param calibration_seconds: How far back the noise of the counts is measured before a release begins.
+    :param max_bad_events: Cap of the expected extra bad events of a whole release, per check: a share of traffic rises only
+        once what is not excluded yet would stay below it. ``None``: no cap.
+    :param refuse_undecidable: Whether a release is refused whose checks cannot decide within the deadline by the present
+        traffic; else that is a warning.
     :param keep_last: How many promoted versions retention keeps.
     :param keep_warm: How many earlier stable versions stay loaded.
     :param load_seconds: Longest a version may take to load on every server.
@@ -73,6 +97,11 @@ class ReleasePolicy:
     interval_seconds: float = 15.0
     deadline_seconds: float = 3600.0
     on_deadline: OnDeadline = OnDeadline.HOLD
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
+    watch: Watch = field(default_factory=Watch)
+    calibration_seconds: float = 6 * 3600.0
+    max_bad_events: float | None = None
+    refuse_undecidable: bool = False
     validation: Validation = field(default_factory=Validation)
     keep_last: int = 5
     keep_warm: int = 1
@@ -116,7 +145,7 @@ def _mistakes_of_patience(check: Check, policy: ReleasePolicy) -> Iterator[str]:
     """Name a check that needs more measurements in a row than a step can have, so that it would never decide."""
     if check.consecutive > MAX_CONSECUTIVE:
         yield f"checks: {check.name!r} has consecutive {check.consecutive}; give at most {MAX_CONSECUTIVE}"
-    elif check.consecutive * policy.interval_seconds > policy.deadline_seconds:
+    elif not check.is_share and check.consecutive * policy.interval_seconds > policy.deadline_seconds:
         yield (
             f"checks: {check.name!r} needs {check.consecutive} measurements in a row, one each {policy.interval_seconds:g} s,"
             f" longer than the deadline of {policy.deadline_seconds:g} s; lower consecutive or raise canary.deadline"
@@ -130,6 +159,22 @@ def _mistakes_of_sizes(policy: ReleasePolicy) -> Iterator[str]:
         yield f"retention.keep_last is {policy.keep_last!r}; keep at least 1 version"
     if policy.keep_warm < 0:
         yield f"keep_warm is {policy.keep_warm!r}; give 0 or more"
+    if policy.max_bad_events is not None and not policy.max_bad_events > 0:
+        yield f"canary.max_bad_events is {policy.max_bad_events!r}; give a number above 0"
+    if not 0 <= policy.calibration_seconds <= 86_400:
+        yield f"judge.calibrate is {policy.calibration_seconds:g} s; give 0 to 24h"
+    yield from _mistakes_of_watch(policy)
+
+
+def _mistakes_of_watch(policy: ReleasePolicy) -> Iterator[str]:
+    share, seconds = policy.watch.hold_back, policy.watch.seconds
+    if not 0 <= share <= MAX_HOLD_BACK or round(share, 2) != share:
+        yield f"watch.hold_back is {share!r} %; give 0 to {MAX_HOLD_BACK:g} in steps of 0.01"
+    if share and not seconds:
+        yield "watch.hold_back needs watch.duration: how long the former stable keeps its share"
+    able = [check for check in policy.checks if not check.muted and (share or check.has_absolute_limit)]
+    if seconds and not able:
+        yield "watch: without hold_back only checks with an absolute limit (max, min) can be judged, and there is none"
 
 
 class StepMove(StrEnum):

@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow_model_ops.config.fleet import FleetConfig
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
 from airflow_model_ops.control.clock import SystemClock
-from airflow_model_ops.core.checks import Arm
+from airflow_model_ops.core.checks import Arm, Arms
 from airflow_model_ops.core.errors import ConnectionUnavailable
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.ports import Clock, MetricSource, Repository, Target
@@ -222,3 +222,12 @@ def control_arm_of(model: str, version: Version) -> Arm:
 
     cluster = cluster_name(model=model, number=version.number, control=True)
     return Arm(version_number=str(version.number), cluster=cluster, version_name=version.name)
+
+
+def arms_of(model: str, canary: Version, stable: Version | None) -> Arms:
+    """Return how the metric source knows the versions that are compared, and stable's second group."""
+    return Arms(
+        canary=arm_of(model, canary),
+        stable=arm_of(model, stable) if stable else None,
+        control=control_arm_of(model, stable) if stable else None,
+    )

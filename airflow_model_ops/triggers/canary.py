@@ -100,7 +100,7 @@ class CanaryStepTrigger(BaseTrigger):
 
     async def _open(self) -> StepCheck:
         from airflow_model_ops.control.step_check import StepCheck
-        from airflow_model_ops.hooks.wiring import aopen_source_of, arm_of
+        from airflow_model_ops.hooks.wiring import aopen_source_of, arms_of
 
         control = self._control(await self._open_fleet())
         return StepCheck(
@@ -110,7 +110,7 @@ class CanaryStepTrigger(BaseTrigger):
             step_index=self.step,
             fence=self._fence,
             version=control.naming.parse(self.version),
-            arm_of=arm_of,
+            arms_of=arms_of,
         )
 
     async def _open_fleet(self) -> Fleet:

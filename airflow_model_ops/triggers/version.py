@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_model_ops.config.model_file import CheckPart, ModelFile
-from airflow_model_ops.core.checks import Summary, Verdict, assess, combine
+from airflow_model_ops.core.checks import Arms, Summary, Verdict, combine
 from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.judge.single_window import assess_window
 
 if TYPE_CHECKING:
     from airflow_model_ops.core.ports import MetricSource, Repository
@@ -122,7 +124,8 @@ def measure_once(source: MetricSource, model: str, version: dict[str, str], chec
     from airflow_model_ops.core.versioning import Version
     from airflow_model_ops.hooks.wiring import arm_of
 
-    question = CheckPart.model_validate({**check, "consecutive": 1}).to_check()
-    arm = arm_of(model, Version.from_json(version))
-    evidence = source.gather(question, model=model, canary=arm, stable=None)
-    return combine([assess(question, [evidence], has_stable=False, subject=version["name"])])
+    question = CheckPart.model_validate(check).to_check()
+    arms = Arms(canary=arm_of(model, Version.from_json(version)))
+    begin = time.time() - question.window_seconds
+    evidence = source.gather(question, model=model, arms=arms, begin=begin, after=None)
+    return combine([assess_window(question, evidence, subject=version["name"])])

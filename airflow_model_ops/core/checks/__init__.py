@@ -1,8 +1,7 @@
-"""Checks: measure, then assess.
+"""Checks: measure, then judge.
 
-A metric source answers a :class:`Check` with :class:`Evidence`; :func:`assess` turns the evidence of one check into an
-:class:`Assessment` by plain thresholds; :func:`combine` makes one :class:`Summary` of a release's checks. A stricter
-judge takes the place of :func:`assess` alone: it reads the same evidence and gives the same assessments.
+A metric source answers a :class:`Check` with :class:`Evidence`; the judge (``core/judge``) turns the evidence into one
+:class:`Assessment` per check; :func:`combine` makes one :class:`Summary` of them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from airflow_model_ops.core.checks.definition import PLACEHOLDERS, Check, CheckKind, Verdict
 from airflow_model_ops.core.checks.evidence import Arm, Arms, Evidence, Measurement
 from airflow_model_ops.core.checks.summary import WORST_FIRST, Assessment, Summary, combine
-from airflow_model_ops.core.checks.thresholds import assess
 
 __all__ = [
     "PLACEHOLDERS",
@@ -24,6 +22,5 @@ __all__ = [
     "Measurement",
     "Summary",
     "Verdict",
-    "assess",
     "combine",
 ]
