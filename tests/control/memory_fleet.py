@@ -7,6 +7,7 @@ with its lock, the router's files and the model server.
 from __future__ import annotations
 
 import copy
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_model_ops.adapters.serving.envoy_documents import document_version, split_of
+from airflow_model_ops.adapters.serving.envoy_documents import (
+    FLEET_CLUSTER,
+    control_of,
+    document_clusters_used,
+    document_endpoints,
+    document_version,
+    parse_cluster_name,
+    split_of,
+)
 from airflow_model_ops.adapters.serving.envoy_router import RouterDocuments
 from airflow_model_ops.adapters.serving.envoy_spec import Endpoint, RouterSettings
 from airflow_model_ops.adapters.serving.tf_serving_client import LoadState, ServedModel, VersionStatus
@@ -141,8 +150,6 @@ class MemoryRouter:
             raise RouterRefused("somebody wrote other routes meanwhile")
 
     def observed_split(self) -> dict[str, tuple[tuple[int, float], ...]]:
-        import json
-
         return split_of(json.loads(self.routes)["resources"][0]) if self.routes else {}
 
 
@@ -268,9 +275,17 @@ class MemoryFleet:
         return dict(self.router.observed_split().get(model, ()))
 
     def unavailable(self, model: str = "digits") -> set[int]:
-        """Versions that get traffic and are not loaded."""
+        """Versions that get traffic and are not loaded, or whose cluster or control cluster the router lacks."""
         states = self.server.states.get(model, {})
-        return {number for number in self.split(model) if states.get(number) is not LoadState.AVAILABLE}
+        cold = {number for number in self.split(model) if states.get(number) is not LoadState.AVAILABLE}
+        used = document_clusters_used(self.router.routes) if self.router.routes else frozenset()
+        there = document_endpoints(self.router.clusters).keys() if self.router.clusters else ()
+        lost = [parse_cluster_name(name) for name in used - {FLEET_CLUSTER} if name not in there]
+        return cold.union(cluster.number for cluster in lost if cluster.model == model)
+
+    def control_share(self, model: str = "digits") -> float:
+        """Percent that takes the way over the control cluster."""
+        return control_of(json.loads(self.router.routes)["resources"][0])[model] if self.router.routes else 0.0
 
     def snapshot(self) -> Mapping[str, Any]:
         return copy.deepcopy(
