@@ -47,7 +47,7 @@ def get_commands() -> list[CLICommand]:
             help="Release, roll back and look after models",
             description="Look at models, take them back, and take over a fleet.",
             epilog=_EPILOG,
-            subcommands=(*_looking(), *_changing(), *_setting_up()),
+            subcommands=(*_looking(), *_judging(), *_changing(), *_setting_up()),
         )
     ]
 
@@ -63,6 +63,15 @@ def _looking() -> tuple[ActionCommand, ...]:
         _command("status", "show.status", "Show what a model should serve and what really serves", _MODEL),
         _command("history", "show.history", "List a model's newest log entries, newest first", _MODEL, limit, ledger),
         _command("verify", "show.verify", "Check a model's log and hash its files again", _MODEL, version),
+    )
+
+
+def _judging() -> tuple[ActionCommand, ...]:
+    release = Arg(("release",), help="Id of a past release, as history shows it", nargs="?")
+    days = Arg(("--days",), help="Instead: run the policy over this many past days of stable against itself", type=int)
+    return (
+        _command("forecast", "judge.forecast", "Say how long the checks would need by the present traffic", _MODEL),
+        _command("replay", "judge.replay", "Judge a past release, or past days, again", _MODEL, release, days),
     )
 
 

@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_model_ops.assets import model_asset
 from airflow_model_ops.control.leases import WAITING_SECONDS
-from airflow_model_ops.core.errors import ModelOnHold, ReleaseBusy
+from airflow_model_ops.core.errors import ModelOnHold, ModelOpsError, ReleaseBusy
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.operators.base import (
     APPLY_SECONDS,
@@ -18,6 +18,7 @@ from airflow_model_ops.operators.base import (
     TrafficOperator,
     attempt_of,
     fence_of,
+    origin_of,
     release_id,
     told_to_airflow,
 )
@@ -51,7 +52,11 @@ class StartCanaryOperator(TrafficOperator):
 
     def act(self, context: Context) -> dict[str, str]:
         """Start, or wait for the turn."""
-        control, fence = self.control(context), self._fence(context)
+        from airflow_model_ops.hooks.tf_serving import check_latency_bounds
+
+        fleet, fence = self.open_fleet(), self._fence(context)
+        check_latency_bounds(self.model_file.policy().checks, config=fleet.config)
+        control = fleet.control(self.identity, origin=origin_of(context))
         version = control.naming.parse(self.version)
         try:
             return self._start(control, fence, version)
@@ -85,6 +90,7 @@ class StartCanaryOperator(TrafficOperator):
 
     def _start(self, control: ModelControl, fence: Fence, version: Version) -> dict[str, str]:
         if not control.state.is_live(fence):  # a retry goes on with what its first try has committed
+            self._look_ahead(control, version)
             commit = control.start_canary(version, fence=fence, percent=self.percent)
             self.log.info("model=%s release=%s %s", control.model, fence, commit.reason)
         with control.leases.working(fence, version):
@@ -95,6 +101,31 @@ class StartCanaryOperator(TrafficOperator):
             "version": version.name,
             "number": str(version.number),
         }
+
+    def _look_ahead(self, control: ModelControl, version: Version) -> None:
+        """Tell how long the checks will need; refuse a release that cannot be decided, if the policy says so.
+
+        A metric source that is away stops no start: the checks will wait for it.
+        """
+        from airflow_model_ops.control.preflight import look_ahead
+        from airflow_model_ops.hooks.wiring import arms_of, open_source_of
+
+        policy = self.model_file.policy()
+        try:
+            source = open_source_of(self.model_file.connections)
+            arms = arms_of(control.model, version, control.state.stable)
+            ahead = look_ahead(policy, source=source, arms=arms, now=control.clock.now())
+        except ModelOpsError as error:
+            self.log.warning("model=%s nothing can be forecast: %s", control.model, error)
+            return
+        for line in ahead.lines:
+            self.log.info("forecast: %s", line)
+        for problem in ahead.problems:
+            self.log.warning("%s", problem)
+        if ahead.problems and policy.refuse_undecidable:
+            raise AirflowFailException(
+                f"{version.name} is not released (judge.undecidable): {'; '.join(ahead.problems)}"
+            )
 
     def _fence(self, context: Context) -> Fence:
         run = context["dag_run"]

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_model_ops.core.checks.definition import Check, Verdict
-from airflow_model_ops.core.checks.evidence import Evidence
-from airflow_model_ops.core.judge.blindness import Blindness, unanswered
+from airflow_model_ops.core.checks.evidence import Evidence, Measurement
+from airflow_model_ops.core.errors import InvalidState
+from airflow_model_ops.core.judge.blindness import Blindness, out_of_order, unanswered, uncountable
 from airflow_model_ops.core.judge.counts import NOTHING, Counts, baseline_of, counts_of
-from airflow_model_ops.core.judge.dispersion import DispersionMeter
+from airflow_model_ops.core.judge.dispersion import DispersionMeter, comparison_size
 from airflow_model_ops.core.judge.finding import NONE, Finding
 from airflow_model_ops.core.judge.mixture import SLOT_SECONDS, Mixture, pack, unpack
 from airflow_model_ops.core.judge.processes import (
@@ -64,11 +65,13 @@ class ShareCheck:
         """Among how many e-processes its part of alpha is shared out."""
         return int(self._has_stable) + int(self._above_ceiling is not None)
 
-    @property
-    def phi(self) -> float:
-        """The overdispersion that the next interval is judged with."""
+    def phi(self, size: float | None = None) -> float:
+        """Return the overdispersion that the next interval is judged with.
+
+        :param size: How large its comparison is; ``None``: as those before.
+        """
         given = self.check.dispersion
-        return given if given is not None else self._meter.phi(self._settings.dispersion)
+        return given if given is not None else self._meter.phi(self._settings.dispersion, size=size)
 
     def enter_step(self) -> None:
         """Forget what was shown safe: the next share of traffic must show it anew."""
@@ -84,16 +87,16 @@ class ShareCheck:
     def fold(self, evidence: Evidence) -> None:
         """Take in one interval; one that ends no later than the one before holds nothing new."""
         self._newest = evidence
-        canary, baseline = counts_of(evidence.canary), baseline_of(evidence)
         at = evidence.instant.timestamp()
-        if evidence.canary.error is not None or at <= self._at:
+        if evidence.canary.error is not None or at <= self._at or self._uncountable(evidence, subject="") is not None:
             return
+        canary, baseline = counts_of(evidence.canary), baseline_of(evidence)
         self._at = at
         if at - self._slot_at >= SLOT_SECONDS:
             self._slot_at = at
             for mixture in self._mixtures().values():
                 mixture.open_slot()
-        phi = self.phi
+        phi = self.phi(comparison_size(canary, baseline) or None)
         self._judge(canary, baseline, phi=phi)
         self._remember(evidence, canary, baseline, phi=phi)
         if evidence.control is not None:
@@ -134,7 +137,10 @@ class ShareCheck:
         """Go on from what :meth:`to_json` gave."""
         for name, mixture in self._mixtures().items():
             mixture.restore(data["mixtures"][name])
-        self._interval.log_likelihoods = unpack(data["interval"])
+        likelihoods = unpack(data["interval"])
+        if len(likelihoods) != len(self._interval.log_likelihoods):
+            raise InvalidState(f"kept evidence of {self.check.name!r} was written by another version of this package")
+        self._interval.log_likelihoods = likelihoods
         self._meter = DispersionMeter.from_json(data["meter"])
         release_c, release_b, step_c, step_b, recent_c, recent_b = (Counts(*each) for each in data["counts"])
         self._release, self._step, self._recent = (release_c, release_b), (step_c, step_b), (recent_c, recent_b)
@@ -187,18 +193,30 @@ class ShareCheck:
         evidence, check = self._newest, self.check
         if evidence is None:
             return Blindness(verdict=Verdict.NO_DATA, reason=f"{check.name} of {subject} has not been measured yet")
-        blind = unanswered(check, evidence.canary, arm=subject) or self._silence(subject, self._heard_at)
+        blind = unanswered(check, evidence.canary, arm=subject) or self._uncountable(evidence, subject=subject)
+        blind = blind or out_of_order(check, evidence, newest_at=self._at, arm=subject)
+        blind = blind or self._silence(evidence.canary, subject, self._heard_at)
         if blind is not None or not self._has_stable:
             return blind
         if evidence.stable is None:
             return Blindness(verdict=Verdict.NO_DATA, reason=f"{check.name} of stable was not measured")
-        return unanswered(check, evidence.stable, arm="stable") or self._silence("stable", self._baseline_heard_at)
+        blind = unanswered(check, evidence.stable, arm="stable")
+        return blind or self._silence(evidence.stable, "stable", self._baseline_heard_at)
 
-    def _silence(self, arm: str, heard_at: float) -> Blindness | None:
+    def _uncountable(self, evidence: Evidence, *, subject: str) -> Blindness | None:
+        arms = ((subject, evidence.canary), ("stable", evidence.stable), ("control", evidence.control))
+        found = (uncountable(self.check, measured, arm=arm) for arm, measured in arms if measured is not None)
+        return next((blind for blind in found if blind is not None), None)
+
+    def _silence(self, measured: Measurement, arm: str, heard_at: float) -> Blindness | None:
         check, event = self.check, self.check.events
         if not math.isfinite(heard_at):
             return Blindness(
                 verdict=Verdict.NO_DATA, reason=f"{check.name} of {arm}: no {event} were counted at this step yet"
+            )
+        if measured.age_seconds is None:
+            return Blindness(
+                verdict=Verdict.STALE, reason=f"{check.name} of {arm}: no sample is recent enough to tell its age"
             )
         silent = self._at - heard_at
         if silent > check.max_age_seconds:
@@ -225,6 +243,8 @@ class ShareCheck:
             return self._safe.log_e
         both = (self._safe.log_e, self._below_negligible.log_e)
         highest = max(both)
+        if highest == NONE:
+            return NONE
         return highest + math.log(math.fsum(math.exp(each - highest) for each in both) / 2)
 
     def _standing(self, *, subject: str) -> Standing:
@@ -239,7 +259,7 @@ class ShareCheck:
             ratio_high=high,
             compared=self._has_stable,
             through_negligible=self._below_negligible is not None and self._below_negligible.log_e > self._safe.log_e,
-            phi=self.phi,
+            phi=self.phi(),
             phi_measured=self.check.dispersion is None and self._meter.degrees > 0,
             log_harm=self._harm.log_e,
             log_safe=self._log_safe() if self._has_stable else self._ceiling_log(),
