@@ -7,6 +7,7 @@ sample of the others, whose evidence must then be the same number (``day.py``). 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,25 +87,42 @@ class HarmTwin:
         return (1 - mixture.START_SHARE) / (1 + math.log(slot))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trails:
+    """Natural logarithms of the evidence of harm.
+
+    :param highest: Of each release, the highest at any look.
+    :param first: At each of the first looks (rows), of each release (columns).
+    """
+
+    highest: Real
+    first: Real
+
+
 def highest_evidence(
-    drawn: list[Drawn], histories: list[Drawn], *, max_ratio: float, default_dispersion: float
-) -> tuple[Real, Real]:
-    """Give the logarithm of the highest and of the last evidence of harm in each release."""
-    runs, scene = len(drawn), drawn[0].scene
+    drawn: list[Drawn], histories: list[Drawn], *, max_ratio: float, default_dispersion: float, trail: int = 0
+) -> Trails:
+    """Follow the evidence of harm in many releases of one scene.
+
+    :param trail: How many of the first looks are kept.
+    """
+    runs, peek_seconds = len(drawn), drawn[0].scene.peek_seconds
     meter, harm = MeterTwin(runs), HarmTwin(runs, max_ratio=max_ratio)
     for samples, bad in _intervals(histories):
         meter.fold(samples[:, CONTROL], bad[:, CONTROL], samples[:, STABLE], bad[:, STABLE])
-    highest, slot_at = np.full(runs, -math.inf), -math.inf
+    highest, first, slot_at = np.full(runs, -math.inf), [], -math.inf
     for index, (samples, bad) in enumerate(_intervals(drawn)):
-        at = (index + 1) * scene.peek_seconds
+        at = (index + 1) * peek_seconds
         if at - slot_at >= mixture.SLOT_SECONDS:
             slot_at = at
             harm.open_slot()
         base_n, base_x = samples[:, STABLE] + samples[:, CONTROL], bad[:, STABLE] + bad[:, CONTROL]
         harm.fold(samples[:, CANARY], bad[:, CANARY], base_n, base_x, phi=meter.phi(default_dispersion))
         highest = np.maximum(highest, harm.log_e)
+        if index < trail:
+            first.append(harm.log_e)
         meter.fold(samples[:, CONTROL], bad[:, CONTROL], samples[:, STABLE], bad[:, STABLE])
-    return highest, harm.log_e
+    return Trails(highest=highest, first=np.array(first))
 
 
 def _intervals(drawn: list[Drawn]) -> zip[tuple[Real, Real]]:
