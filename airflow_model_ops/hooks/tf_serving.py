@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
 from airflow_model_ops.config.fleet import FleetConfig, parse_fleet
-from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.checks import Check, CheckKind
+from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -71,6 +73,26 @@ def router_settings(config: FleetConfig) -> RouterSettings:
     return RouterSettings(
         route_timeout_seconds=config.route_timeout, latency_buckets_ms=tuple(sorted(config.latency_buckets_ms))
     )
+
+
+def check_latency_bounds(checks: Iterable[Check], *, config: FleetConfig) -> None:
+    """Check that the fleet's routers can count what each latency check asks for.
+
+    :raises InvalidConfig: naming each check whose bound is no edge of their histogram. A muted check decides nothing, so it
+        is left alone.
+    """
+    edges = router_settings(config).latency_buckets_ms
+    between = [
+        f"{check.name!r} ({check.latency_bound_ms:g} ms)"
+        for check in checks
+        if check.kind is CheckKind.LATENCY and not check.muted and check.latency_bound_ms not in edges
+    ]
+    if between:
+        raise InvalidConfig(
+            f"the routers of fleet {config.fleet!r} cannot count for the latency checks {', '.join(between)}: set"
+            f" latency_bound_ms to an edge of their histogram ({', '.join(f'{edge:g}' for edge in edges)}), or add the bound"
+            " to latency_buckets_ms in the fleet's connection and start the routers with that"
+        )
 
 
 def router_of(config: FleetConfig) -> Any:
