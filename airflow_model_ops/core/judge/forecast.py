@@ -5,8 +5,8 @@ With expected instead of counted events every process grows steadily: a componen
     g = (lambda_c log(p_r / p_r0) + lambda_b log((1 - p_r) / (1 - p_r0))) / phi      per second,
 
 ``lambda`` the arms' bad events per second and ``p_r = r n_c / (r n_c + n_b)``. What is asked is when the whole mixture
-reaches its threshold, so the real processes are folded with the expected counts of a span and the span is searched for. That
-is close to the median time; half of all releases take longer.
+reaches its threshold, so the real processes are folded with the expected counts of a span and the span is searched for. The
+median of simulated releases comes up to a third sooner, since chance lets a process cross early; a good half is done by then.
 
 Source: Wald 1947 (expected sample size is threshold over growth); Howard, Ramdas, McAuliffe, Sekhon 2021 (mixtures).
 """
