@@ -18,6 +18,7 @@ from airflow_model_ops.hooks.repository import repository_of
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
     from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.core.state import Holdback
     from airflow_model_ops.core.versioning import Version
 
 _APPLIED, _CHANGING = "applied", "changing"
@@ -86,6 +87,7 @@ def _model_row(model: str, repository: PosixRepository, *, yaml: bool) -> dict[s
         "fleet": state.fleet if state else None,
         "stable": state.stable if state else None,
         "canary": f"{state.canary.version} {state.canary.percent:g} %" if state and state.canary else None,
+        "holdback": f"{state.holdback.version} {state.holdback.percent:g} %" if state and state.holdback else None,
         "golden": state.golden.version if state and state.golden else None,
         "traffic": trouble or recorded,
         "held": "yes" if state and state.hold else "no",
@@ -104,12 +106,18 @@ def _wanted(control: ModelControl, head: Head | None) -> dict[str, Any]:
         "stable": state.stable,
         "split": shares({version.name: percent for version, percent in state.split}),
         "canary": state.canary.version if state.canary else None,
+        "holdback": _held_back(state.holdback) if state.holdback else None,
         "golden": state.golden.version if state.golden else None,
         "earlier": [version.name for version in state.earlier],
         "quarantined": [version.name for version in state.quarantined],
         "hold": f"{state.hold.by}: {state.hold.reason}" if state.hold else None,
         "release": f"{release.id} attempt {release.attempt} of {release.version}" if release else None,
     }
+
+
+def _held_back(holdback: Holdback) -> str:
+    until = holdback.until or "its watch ends"
+    return f"{holdback.version} {holdback.percent:g} % held back until {until}"
 
 
 def _observed(

@@ -111,8 +111,10 @@ def _model_plan(model: str, head: Head, now: float) -> ModelPlan:
 
 def _spared(head: Head) -> tuple[Version, ...]:
     """Return what must stay loaded: all that the head keeps warm, and what a late worker of the one before may shift to."""
-    former = head.former.labels.values() if head.former is not None else ()
-    return tuple(sorted({*head.state.warm, *former}))
+    if head.former is None:
+        return tuple(sorted(head.state.warm))
+    served = (version for version, _ in head.former.split)
+    return tuple(sorted({*head.state.warm, *head.former.labels.values(), *served}))
 
 
 def _is_way_back(log: Log, head: Entry) -> bool:

@@ -1,4 +1,4 @@
-"""Leases: the promise that a live release is being looked after, renewed by whoever looks after it.
+"""Leases: the promise that a live release, or its watch, is being looked after, renewed by whoever looks after it.
 
 While an operator or a trigger works, the lease is short and renewed often, so that a killed one is found within seconds.
 When it hands over to the next task, it leaves a longer one behind, which covers the scheduler's gap.
@@ -56,18 +56,19 @@ class LeaseKeeper:
         """End the promise; a newer attempt's is left alone."""
         self._repository.end_lease(self._model, fence)
 
-    def has_expired(self, live: LiveRelease) -> bool:
-        """Whether nobody looks after a live release any longer."""
+    def has_expired(self, live: LiveRelease | Fence) -> bool:
+        """Whether nobody looks after a release any longer that is live, or whose watch holds a version back."""
         return self.remaining_seconds(live) < 0
 
-    def remaining_seconds(self, live: LiveRelease) -> float:
-        """Return how long the lease of a live release still lasts; negative once it has run out or was never made."""
+    def remaining_seconds(self, live: LiveRelease | Fence) -> float:
+        """Return how long the lease of a release still lasts; negative once it has run out or was never made."""
+        fence = live.fence if isinstance(live, LiveRelease) else live
         now = self._clock.now()
         longest = max(HANDOVER_SECONDS, WAITING_SECONDS)
         left = [
             min(lease.until - now, longest)
             for lease in self._repository.leases(self._model)
-            if lease.release == live.id and lease.attempt >= live.attempt and not math.isnan(lease.until)
+            if lease.release == fence.release and lease.attempt >= fence.attempt and not math.isnan(lease.until)
         ]
         return max(left, default=-1.0)
 

@@ -5,7 +5,6 @@ A verb decides and commits; ``apply`` makes it so. They are apart because the se
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -14,22 +13,16 @@ from typing import Any
 from airflow_model_ops.control.apply import Applied, FleetApplier
 from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.control.commit import REQUEST_LOOKBACK, Commit, Committer, iso_time
-from airflow_model_ops.control.leases import LeaseKeeper
+from airflow_model_ops.control.leases import HANDOVER_SECONDS, LeaseKeeper
+from airflow_model_ops.control.ways_back import Rule, WaysBack
 from airflow_model_ops.core import transitions
-from airflow_model_ops.core.errors import (
-    ModelOpsError,
-    PreEmpted,
-    TransitionRefused,
-    VersionExists,
-    VersionNotFound,
-)
+from airflow_model_ops.core.errors import ModelOpsError, PreEmpted, VersionExists, VersionNotFound
 from airflow_model_ops.core.log import FactKind, Origin
 from airflow_model_ops.core.ports import Clock, Manifest, PushRequest, Repository, Target
 from airflow_model_ops.core.state import Canary, Fence, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Version, VersionNaming
 
-_log = logging.getLogger(__name__)
 _SAME_SECOND_TRIES = 60
 """How many seconds ahead a push may be named when others took its second."""
 
@@ -61,6 +54,9 @@ class ModelControl:
         self.clock = clock or SystemClock()
         self._keep_warm = initial.keep_warm
         self.committer = Committer(log=repository.log(model), initial=initial, clock=self.clock)
+        self._ways_back = WaysBack(
+            model=model, naming=naming, repository=repository, target=target, committer=self.committer
+        )
         self.leases = LeaseKeeper(repository=repository, model=model, clock=self.clock)
         self.applier = FleetApplier(
             repository=repository,
@@ -169,36 +165,51 @@ class ModelControl:
         self.target.check()
         return self._commit(lambda state: transitions.shift(state, fence=fence, percent=percent), fence=fence)
 
-    def promote(self, version: Version, *, fence: Fence, proof: str, evidence: str | None = None) -> Commit:
-        """Make the canary stable; servers and routers must answer first, unless an earlier try has done it."""
+    def promote(
+        self,
+        version: Version,
+        *,
+        fence: Fence,
+        proof: str,
+        evidence: str | None = None,
+        hold_back: float = 0,
+        hold_back_seconds: float | None = None,
+    ) -> Commit:
+        """Make the canary stable; servers and routers must answer first, unless an earlier try has done it.
+
+        With a hold-back the release keeps its lease: whoever watches renews it, and once it has run out the hold-back ends.
+
+        :param hold_back: The share of traffic that the former stable version keeps, in percent; 0: none.
+        :param hold_back_seconds: How long it is meant to; shown to people.
+        """
         if self.was_promoted(fence):
-            state, generation = self.committer.head()
-            return Commit(
-                state=state,
-                generation=generation,
-                reason=f"{version} was promoted by an earlier try",
-                changed=False,
-                version=version,
-            )
+            return self._promoted_before(version, fence)
         self.target.check()
-        commit = self._commit(
-            lambda state: transitions.promote(state, fence=fence, version=version, proof=proof),
+        until = None if hold_back_seconds is None else iso_time(self.clock.now() + hold_back_seconds)
+        if hold_back:
+            self.leases.renew(fence, version, seconds=HANDOVER_SECONDS)
+        return self._commit(
+            lambda state: transitions.promote(
+                state, fence=fence, version=version, proof=proof, hold_back=hold_back, hold_back_until=until
+            ),
             fence=fence,
             evidence=evidence,
         )
-        self.leases.end(fence)
-        return commit
+
+    def end_hold_back(self, *, reason: str, fence: Fence | None) -> Commit:
+        """Give stable all traffic, as the watch of a release ends; needs the repository only.
+
+        :param fence: The release that is watched: a late one changes nothing. ``None``: a person asks.
+        """
+        return self._commit(lambda state: transitions.end_hold_back(state, reason=reason, fence=fence), fence=fence)
 
     def abort(self, *, reason: str, fence: Fence | None, harmed: bool = False, evidence: str | None = None) -> Commit:
         """End the live release; needs the repository only, and changes nothing for a late actor."""
-        commit = self._commit(
+        return self._commit(
             lambda state: transitions.abort(state, reason=reason, fence=fence, harmed=harmed),
             fence=fence,
             evidence=evidence,
         )
-        if fence is not None:
-            self.leases.end(fence)
-        return commit
 
     def was_promoted(self, fence: Fence) -> bool:
         """Whether an attempt of a release made its version stable, whatever came after."""
@@ -216,28 +227,46 @@ class ModelControl:
         :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
         :raises TransitionRefused: if the named version may not serve.
         """
-        unusable: dict[Version, str] = {}
         seen = self.state
+        return self._go_back(
+            lambda state, unusable: transitions.rollback(
+                state,
+                actor=self.origin.actor,
+                reason=reason,
+                to=self._ways_back.named(state, to),
+                unusable=unusable,
+                seen=seen,
+            )
+        )
 
-        def decide(state: ServingState) -> Decision:
-            named = self._named_target(state, to)
-            while True:
-                try:
-                    decision = transitions.rollback(
-                        state, actor=self.origin.actor, reason=reason, to=named, unusable=unusable.keys(), seen=seen
-                    )
-                except TransitionRefused as error:
-                    raise _with_reasons(error, unusable) from error
-                target = decision.state.stable
-                if (
-                    not decision.changed
-                    or target is None
-                    or target == state.stable
-                    or self._is_usable(target, unusable)
-                ):
-                    return decision
+    def rollback_watched(
+        self, *, fence: Fence, reason: str, harmed: bool = False, evidence: str | None = None
+    ) -> Commit:
+        """Take back what a release promoted, as its watch asks: see :func:`~airflow_model_ops.core.transitions.rollback_watched`.
 
-        return self._commit(decide, fence=None)
+        :param harmed: Whether the verdict was HARM: the version is quarantined.
+        :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
+        """
+        return self._go_back(
+            lambda state, unusable: transitions.rollback_watched(
+                state, fence=fence, reason=reason, harmed=harmed, unusable=unusable
+            ),
+            fence=fence,
+            evidence=evidence,
+        )
+
+    def rollback_guarded(self, *, version: Version, reason: str, evidence: str | None = None) -> Commit:
+        """Go back from a stable version that breaches a limit: see :func:`~airflow_model_ops.core.transitions.rollback_guarded`.
+
+        :raises ModelOnHold: if a person holds the model.
+        :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
+        """
+        return self._go_back(
+            lambda state, unusable: transitions.rollback_guarded(
+                state, version=version, reason=reason, unusable=unusable
+            ),
+            evidence=evidence,
+        )
 
     def pin_golden(self, version: Version) -> Commit:
         """Pin the known-good version.
@@ -282,10 +311,30 @@ class ModelControl:
             fence=None,
         )
 
+    def _promoted_before(self, version: Version, fence: Fence) -> Commit:
+        state, generation = self.committer.head()
+        if state.leased == fence:
+            self.leases.renew(fence, version, seconds=HANDOVER_SECONDS)
+        reason = f"{version} was promoted by an earlier try"
+        return Commit(state=state, generation=generation, reason=reason, changed=False, version=version)
+
+    def _go_back(self, rule: Rule, *, fence: Fence | None = None, evidence: str | None = None) -> Commit:
+        commit = self._ways_back.commit(rule, origin=self.origin, fence=fence, evidence=evidence)
+        return self._with_leases_ended(commit, fence=fence)
+
     def _commit(
         self, decide: Callable[[ServingState], Decision], *, fence: Fence | None, evidence: str | None = None
     ) -> Commit:
-        return self.committer.commit(decide, origin=self.origin, release=fence, evidence=evidence)
+        commit = self.committer.commit(decide, origin=self.origin, release=fence, evidence=evidence)
+        return self._with_leases_ended(commit, fence=fence)
+
+    def _with_leases_ended(self, commit: Commit, *, fence: Fence | None) -> Commit:
+        """End the lease of the asking release, and of the one before, unless it goes on: live, or watched with a hold-back."""
+        former = commit.former.leased if commit.former else None
+        for ended in {fence, former} - {None, commit.state.leased}:
+            if ended is not None:
+                self.leases.end(ended)
+        return commit
 
     def _require_not_ended(self, fence: Fence) -> None:
         """The state remembers only the release that ended last; a retry may come after the next one has ended, too."""
@@ -303,29 +352,6 @@ class ModelControl:
                 )
             entry = self.committer.log.read(entry.sequence - 1)
 
-    def _named_target(self, state: ServingState, to: str | None) -> Version | None:
-        if to is None or to == "previous":
-            return None
-        if to == "golden":
-            if state.golden is None:
-                raise TransitionRefused(f"model {self.model!r} has no golden version; pin one, or name a version")
-            return state.golden.version
-        version = self.naming.parse(to)
-        self.repository.manifest(self.model, version)
-        return version
-
-    def _is_usable(self, version: Version, unusable: dict[Version, str]) -> bool:
-        """Whether a version may be rolled back to; one that is loaded was verified then and is not hashed again."""
-        if self.target.is_loaded(self.model, version):
-            return True
-        try:
-            self.repository.verify(self.model, version)
-        except (ModelOpsError, OSError, ValueError) as error:  # whatever is wrong with one version, the next may serve
-            _log.warning("model %r cannot go back to %s: %s", self.model, version, error)
-            unusable[version] = str(error)
-            return False
-        return True
-
     def _push_in_free_second(self, request: PushRequest) -> Manifest:
         version = self.naming.from_time(datetime.fromisoformat(request.created))
         for _ in range(_SAME_SECOND_TRIES):
@@ -342,9 +368,3 @@ class ModelControl:
     def _is_own(self, version: Version, request: PushRequest) -> bool:
         run = request.source.get("run")
         return run is not None and self.repository.manifest(self.model, version).source.get("run") == run
-
-
-def _with_reasons(error: TransitionRefused, unusable: Mapping[Version, str]) -> TransitionRefused:
-    """Return the refusal of a rollback with what is wrong with the versions that were tried."""
-    told = "; ".join(f"{version}: {reason}" for version, reason in unusable.items())
-    return type(error)(f"{error} ({told})") if told else error

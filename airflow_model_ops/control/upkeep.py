@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 class Neglected:
     """What needs a hand on one fleet: models whose head is not applied, and whose release is abandoned.
 
+    :param abandoned: Models whose live release, or whose watch that holds a version back, nobody looks after any longer.
     :param astray: Models whose head was applied, and of which a server lacks versions or labels: it was restarted, or was
         sent a stale list by a worker that died of it.
     :param heads: Each of them with the generation of its head: a newer one is another finding.
@@ -77,7 +78,7 @@ class Upkeep:
         for model, head in sorted(heads.items()):
             keeper = self._keeper(model)
             try:
-                if head.state.release is not None and keeper.has_expired(head.state.release):
+                if head.state.leased is not None and keeper.has_expired(head.state.leased):
                     abandoned.append(model)
                 waits = model in waiting and head.age_seconds(now) > GRACE_SECONDS
                 if waits and not self._is_worked_on(keeper, head):
@@ -108,7 +109,7 @@ class Upkeep:
         return {model for model, head in applied.items() if (model, head.generation) in self._astray}
 
     def reconcile(self, *, deadline_seconds: float) -> Reconciled:
-        """Abort abandoned releases, apply every head, and compare with what really serves.
+        """Abort abandoned releases, end abandoned hold-backs, apply every head, and compare with what really serves.
 
         One model that cannot be mended does not keep the others from it, nor delays them.
 
@@ -137,17 +138,17 @@ class Upkeep:
         return Reconciled(done=done, failed=failed)
 
     def _end_if_abandoned(self, model: str, seen: ServingState, done: dict[str, str]) -> None:
-        live, keeper = seen.release, self._keeper(model)
-        if live is None or not keeper.has_expired(live):
+        fence, keeper = seen.leased, self._keeper(model)
+        if fence is None or not keeper.has_expired(fence):
             return
-        reason = f"release {live.id!r} attempt {live.attempt} was abandoned: nobody renewed its lease"
         committer = Committer(log=self._repository.log(model), initial=seen, clock=self._clock)
+        what, rule = ("", transitions.abort) if seen.release else ("the watch of ", transitions.end_hold_back)
+        reason = f"{what}release {fence.release!r} attempt {fence.attempt} was abandoned: nobody renewed its lease"
         commit = committer.commit(
-            lambda state: transitions.abort(state, reason=reason, fence=live.fence),
-            origin=self._origin,
-            release=live.fence,
+            lambda state: rule(state, reason=reason, fence=fence), origin=self._origin, release=fence
         )
-        keeper.end(live.fence)
+        if commit.state.leased != fence:
+            keeper.end(fence)
         if commit.changed:
             _log.warning("model=%s %s", model, commit.reason)
             done[model] = commit.reason

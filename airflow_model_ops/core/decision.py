@@ -26,6 +26,7 @@ class Action(StrEnum):
     RESUME = "resume"
     RETIRE = "retire"
     ADOPT = "adopt"
+    END_HOLD_BACK = "end_hold_back"
 
 
 URGENT = frozenset({Action.ABORT, Action.ROLLBACK, Action.QUARANTINE})

@@ -39,7 +39,7 @@ def pin_golden(state: ServingState, *, version: Version, actor: Actor) -> Decisi
 
 
 def quarantine(state: ServingState, *, version: Version, reason: str, force: bool = False) -> Decision:
-    """Ban a version until a person lifts it; a quarantined canary's release ends at once.
+    """Ban a version until a person lifts it; a quarantined canary's release ends at once, and so does a hold-back of it.
 
     :param force: Also ban the stable version, which goes on serving until a rollback, or a first release's canary, after
         which nothing serves.
@@ -54,7 +54,8 @@ def quarantine(state: ServingState, *, version: Version, reason: str, force: boo
             "good to serve; roll back or abort first, or use force"
         )
     on_trial = state.canary is not None and state.canary.version == version
-    after = without_release(state) if on_trial else state
+    held_back = state.holdback is not None and state.holdback.version == version
+    after = without_release(state) if on_trial else replace(state, holdback=None if held_back else state.holdback)
     return changed(Action.QUARANTINE, with_quarantine(after, version), f"{version} is quarantined: {reason}", version)
 
 
@@ -135,12 +136,12 @@ def adopt(
     :raises TransitionRefused: if the model has a state already.
     """
     pinned = Golden(version=golden, by_person=actor.is_person) if golden else state.golden
-    adopted = replace(state, stable=stable, canary=canary, golden=pinned)
-    if state == adopted:
+    if (stable, canary, pinned) == (state.stable, state.canary, state.golden):
         return unchanged(Action.ADOPT, state, "already adopted as it is")
     if state.stable or state.canary or state.release or state.earlier:
         raise TransitionRefused(
             f"cannot adopt: the model already has a state (stable {state.stable}); use rollback or a release"
         )
+    adopted = replace(state, stable=stable, canary=canary, golden=pinned)
     serving = ", ".join(f"{version} {percent:g} %" for version, percent in adopted.split) or "nothing"
     return changed(Action.ADOPT, adopted, f"adopted as it serves: {serving}", stable)

@@ -19,6 +19,9 @@ _T = TypeVar("_T")
 PERCENT_STEP = 0.01
 """The finest share of traffic: one hundredth of a percent, what the router's TEN_THOUSAND denominator can say."""
 
+LARGEST_HOLD_BACK = 50.0
+"""The largest share of traffic that the version before stable may keep, in percent."""
+
 STABLE, CANARY, GOLDEN = "stable", "canary", "golden"
 """The labels, as links in the repository and as version labels on the servers."""
 
@@ -52,6 +55,22 @@ class Canary:
 
     version: Version
     percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdback:
+    """The version that was stable before a promotion and keeps a small share, so that late harm can be judged against it.
+
+    It belongs to the watch of the release that promoted stable, see :attr:`ServingState.promoted_by`.
+
+    :param percent: Its share of traffic, above 0 to :data:`LARGEST_HOLD_BACK`.
+    :param until: When the watch is meant to end, ISO 8601 in UTC, for people to read; ``None``: nobody said. What really
+        ends it is the watch, or its lease when nobody watches.
+    """
+
+    version: Version
+    percent: float
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +129,9 @@ class ServingState:
     :param quarantined: Never a candidate or an automatic target until a person lifts them.
     :param retired: Versions whose deletion is committed and perhaps not finished.
     :param ended: The release that ended last: a late retry of it must not start it again.
+    :param holdback: The former stable version while the release that took its place is watched; never beside a canary.
+    :param promoted_by: The release that made stable what it is, whose watch may take it back; ``None`` after a way back, for
+        an adopted version, and for what was promoted before this was recorded.
     :param keep_warm: How many of ``earlier`` stay loaded, so that the way back takes seconds.
     :raises InvalidState: if the parts contradict one another.
     """
@@ -125,6 +147,8 @@ class ServingState:
     hold: Hold | None = None
     release: LiveRelease | None = None
     ended: Fence | None = None
+    holdback: Holdback | None = None
+    promoted_by: Fence | None = None
     keep_warm: int = 1
 
     def __post_init__(self) -> None:
@@ -135,12 +159,12 @@ class ServingState:
     @property
     def split(self) -> tuple[tuple[Version, float], ...]:
         """The versions that get traffic and their shares in percent, stable first; empty when nothing serves."""
-        if self.canary is None or self.canary.percent == 0:
+        beside = self.canary or self.holdback
+        if beside is None or beside.percent == 0:
             return ((self.stable, 100.0),) if self.stable else ()
-        if self.stable is None or self.canary.percent == 100:
-            return ((self.canary.version, 100.0),)
-        rest = round(100.0 - self.canary.percent, 2)
-        return (self.stable, rest), (self.canary.version, self.canary.percent)
+        if self.stable is None or beside.percent == 100:
+            return ((beside.version, 100.0),)
+        return (self.stable, round(100.0 - beside.percent, 2)), (beside.version, beside.percent)
 
     @property
     def labels(self) -> dict[str, Version]:
@@ -152,16 +176,24 @@ class ServingState:
 
     @property
     def warm(self) -> tuple[Version, ...]:
-        """Every version that must be loaded: labelled ones and the nearest rollback targets, lowest number first."""
+        """Every version that must be loaded: those with a label or traffic and the nearest rollback targets, lowest first."""
         usable = [version for version in self.earlier if version not in self.quarantined]
         nearest = usable[len(usable) - min(self.keep_warm, len(usable)) :]
-        return tuple(sorted({*self.labels.values(), *nearest}))
+        held_back = (self.holdback.version,) if self.holdback else ()
+        return tuple(sorted({*self.labels.values(), *held_back, *nearest}))
 
     @property
     def promoted(self) -> tuple[Version, ...]:
         """Every version that was stable and is not retired, the present one included, lowest number first."""
         present = (self.stable,) if self.stable else ()
         return tuple(sorted({*self.earlier, *self.left, *present}))
+
+    @property
+    def leased(self) -> Fence | None:
+        """The release that somebody looks after by a lease: the live one, or the one whose watch holds a version back."""
+        if self.release is not None:
+            return self.release.fence
+        return self.promoted_by if self.holdback else None
 
     def is_live(self, fence: Fence) -> bool:
         """Whether an actor with this fence belongs to the live release and its present attempt."""
@@ -184,7 +216,9 @@ class ServingState:
             "retired": _versions_json(self.retired),
             "hold": _hold_json(self.hold),
             "release": _release_json(self.release),
-            "ended": {"release": self.ended.release, "attempt": self.ended.attempt} if self.ended else None,
+            "ended": _fence_json(self.ended),
+            "holdback": _holdback_json(self.holdback),
+            "promoted_by": _fence_json(self.promoted_by),
             "keep_warm": self.keep_warm,
         }
 
@@ -198,6 +232,7 @@ class ServingState:
             canary, golden, hold, release, ended = (
                 data[key] for key in ("canary", "golden", "hold", "release", "ended")
             )
+            holdback, promoted_by = data.get("holdback"), data.get("promoted_by")  # the first states lack them
             return cls(
                 fleet=_checked(str, data["fleet"], "fleet"),
                 stable=Version.from_json(data["stable"]) if data["stable"] else None,
@@ -210,6 +245,8 @@ class ServingState:
                 hold=_hold(hold) if hold else None,
                 release=_release(release) if release else None,
                 ended=_fence(ended) if ended else None,
+                holdback=_holdback(holdback) if holdback else None,
+                promoted_by=_fence(promoted_by) if promoted_by else None,
                 keep_warm=_checked(int, data["keep_warm"], "keep_warm"),
             )
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -219,6 +256,8 @@ class ServingState:
 def _contradictions(state: ServingState) -> Iterable[str]:
     if state.canary:
         yield from _canary_contradictions(state, state.canary)
+    if state.holdback:
+        yield from _holdback_contradictions(state, state.holdback)
     if state.golden and state.golden.version in state.quarantined:
         yield f"golden {state.golden.version} is quarantined"
     for place, versions in (("serving", state.warm), ("earlier", state.earlier), ("left", state.left)):
@@ -240,6 +279,22 @@ def _canary_contradictions(state: ServingState, canary: Canary) -> Iterable[str]
         yield f"canary {canary.version} is quarantined"
     if state.release and canary.version != state.release.version:
         yield f"canary {canary.version} is not the version {state.release.version} of release {state.release.id!r}"
+
+
+def _holdback_contradictions(state: ServingState, holdback: Holdback) -> Iterable[str]:
+    held = f"{holdback.version}, which is held back,"
+    if not 0 < holdback.percent <= LARGEST_HOLD_BACK:
+        yield f"hold-back share {holdback.percent} % is not above 0 and at most {LARGEST_HOLD_BACK:g}"
+    elif round(holdback.percent, 2) != holdback.percent:
+        yield f"hold-back share {holdback.percent} % is finer than {PERCENT_STEP} %"
+    if state.canary or state.release:
+        yield f"{held} serves beside a live release"
+    if state.stable is None or state.promoted_by is None:
+        yield f"{held} has no promotion that it belongs to"
+    if holdback.version not in state.earlier:
+        yield f"{held} is no earlier stable version"
+    if holdback.version in state.quarantined:
+        yield f"{held} is quarantined"
 
 
 def _version_json(version: Version | None) -> dict[str, str] | None:
@@ -269,10 +324,26 @@ def _hold(data: dict[str, Any]) -> Hold:
 
 
 def _canary(data: dict[str, Any]) -> Canary:
-    percent = data["percent"]
-    if not isinstance(percent, float):
-        percent = _checked(int, percent, "percent")
-    return Canary(version=Version.from_json(data["version"]), percent=percent)
+    return Canary(version=Version.from_json(data["version"]), percent=_percent(data["percent"]))
+
+
+def _percent(value: Any) -> float:
+    return value if isinstance(value, float) else _checked(int, value, "percent")
+
+
+def _holdback_json(holdback: Holdback | None) -> dict[str, Any] | None:
+    if holdback is None:
+        return None
+    return {"version": holdback.version.to_json(), "percent": holdback.percent, "until": holdback.until}
+
+
+def _holdback(data: dict[str, Any]) -> Holdback:
+    until = data["until"]
+    return Holdback(
+        version=Version.from_json(data["version"]),
+        percent=_percent(data["percent"]),
+        until=None if until is None else _checked(str, until, "until"),
+    )
 
 
 def _golden(data: dict[str, Any]) -> Golden:
@@ -287,6 +358,10 @@ def _release(data: dict[str, Any]) -> LiveRelease:
         version=Version.from_json(data["version"]),
         started_at=_checked(str, data["started_at"], "started_at"),
     )
+
+
+def _fence_json(fence: Fence | None) -> dict[str, Any] | None:
+    return {"release": fence.release, "attempt": fence.attempt} if fence else None
 
 
 def _fence(data: dict[str, Any]) -> Fence:

@@ -5,13 +5,12 @@ never I/O; it returns a :class:`Decision` or raises a subclass of
 :class:`~airflow_model_ops.core.errors.TransitionRefused`. Each is idempotent where a retry could repeat it: asking for
 what already holds gives ``changed=False``.
 
-This module holds the rules of a release and of the way back; those of what stands beside one are in ``standing.py`` and
-are offered here, too.
+This module holds the rules of a release and its watch; those of the ways back are in ``ways_back.py``, those of what
+stands beside a release in ``standing.py``, and both are offered here, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from airflow_model_ops.core.decision import (
@@ -22,21 +21,35 @@ from airflow_model_ops.core.decision import (
     require_not_banned,
     unchanged,
     unheld,
-    with_quarantine,
     without,
     without_release,
 )
 from airflow_model_ops.core.errors import (
     InvalidState,
     ModelOnHold,
-    NoRollbackTarget,
     PreEmpted,
     ReleaseBusy,
     TransitionRefused,
 )
 from airflow_model_ops.core.standing import adopt, hold, lift, pin_golden, quarantine, resume, retire
-from airflow_model_ops.core.state import PERCENT_STEP, Actor, Canary, Fence, LiveRelease, ServingState
+from airflow_model_ops.core.state import (
+    LARGEST_HOLD_BACK,
+    PERCENT_STEP,
+    Canary,
+    Fence,
+    Holdback,
+    LiveRelease,
+    ServingState,
+)
 from airflow_model_ops.core.versioning import Version
+from airflow_model_ops.core.ways_back import (
+    abort,
+    rollback,
+    rollback_guarded,
+    rollback_watched,
+    who_is_live,
+    who_is_watched,
+)
 
 __all__ = [
     "URGENT",
@@ -44,6 +57,7 @@ __all__ = [
     "Decision",
     "abort",
     "adopt",
+    "end_hold_back",
     "hold",
     "lift",
     "pin_golden",
@@ -52,6 +66,8 @@ __all__ = [
     "resume",
     "retire",
     "rollback",
+    "rollback_guarded",
+    "rollback_watched",
     "shift",
     "start_canary",
 ]
@@ -67,7 +83,8 @@ def start_canary(
 ) -> Decision:
     """Put a version on trial: loaded, labelled and given ``percent`` of the traffic (0: none yet).
 
-    A hold of the automation ends with the attempt it belongs to; only a person's stops the next one.
+    It ends the hold-back of the release before it, and with that its watch. A hold of the automation ends with the attempt it
+    belongs to; only a person's stops the next one.
 
     :param lease_expired: Whether the lease of the live release has run out, which makes it an abandoned one.
     :param keep_warm: How many earlier stable versions stay loaded from now on; ``None``: as many as before.
@@ -94,10 +111,13 @@ def start_canary(
     reason = f"canary {version} starts at {canary.percent:g} % of the traffic"
     if live and live.id != release.id:
         reason += f"; release {live.id!r} was abandoned: its lease had run out"
+    if state.holdback:
+        reason += f"; {state.holdback.version} is no longer held back: a newer release starts"
     started = replace(
         without_release(state) if live and live.id != release.id else state,
         canary=canary,
         release=release,
+        holdback=None,
         keep_warm=state.keep_warm if keep_warm is None else keep_warm,
     )
     return changed(Action.START_CANARY, started, reason, version)
@@ -118,11 +138,22 @@ def shift(state: ServingState, *, fence: Fence, percent: float) -> Decision:
     return changed(Action.SHIFT, replace(state, canary=replace(canary, percent=share)), reason, canary.version)
 
 
-def promote(state: ServingState, *, fence: Fence, version: Version, proof: str) -> Decision:
+def promote(
+    state: ServingState,
+    *,
+    fence: Fence,
+    version: Version,
+    proof: str,
+    hold_back: float = 0,
+    hold_back_until: str | None = None,
+) -> Decision:
     """Make the live canary the stable version and end its release.
 
     :param version: The version that was approved; it must be the canary.
     :param proof: The evidence in a sentence, or "without proof".
+    :param hold_back: The share of traffic that the former stable version keeps, in percent; 0: none. It gets none either
+        when there is no former one or it is quarantined.
+    :param hold_back_until: When it is meant to end, ISO 8601 in UTC; see :class:`~airflow_model_ops.core.state.Holdback`.
     :raises PreEmpted: if the asking attempt is no longer the live one.
     :raises ModelOnHold: if a person holds the model.
     """
@@ -132,130 +163,36 @@ def promote(state: ServingState, *, fence: Fence, version: Version, proof: str) 
     if canary.version != version:
         raise TransitionRefused(f"cannot promote {version}: the canary is {canary.version}; approve that one by name")
     _require_no_hold(state, f"promote {version}")
+    _require_hold_back(hold_back)
     former = (state.stable,) if state.stable else ()
+    held_back = [each for each in former if hold_back and each not in state.quarantined]
     promoted = replace(
         without_release(state),
         stable=version,
         earlier=without(state.earlier, version) + former,
         left=without(state.left, version),
+        holdback=Holdback(version=held_back[0], percent=float(hold_back), until=hold_back_until) if held_back else None,
+        promoted_by=fence,
     )
-    return changed(Action.PROMOTE, promoted, f"{version} is promoted to stable: {proof}", version)
+    kept = "".join(f"; {each} is held back with {hold_back:g} %" for each in held_back)
+    return changed(Action.PROMOTE, promoted, f"{version} is promoted to stable: {proof}{kept}", version)
 
 
-def abort(state: ServingState, *, reason: str, fence: Fence | None = None, harmed: bool = False) -> Decision:
-    """End the live release and its canary; stable is untouched.
+def end_hold_back(state: ServingState, *, reason: str, fence: Fence | None = None) -> Decision:
+    """Give stable all traffic: the watch is over, or nobody watches. A hold does not stop it.
 
-    :param fence: Who asks. ``None``: a person, or whoever found the lease expired. A late actor's fence changes nothing.
-    :param harmed: Whether the verdict was HARM (or a person says so): the version is quarantined.
+    :param fence: The release whose watch asks. ``None``: a person, or whoever found its lease expired. A late actor's fence
+        changes nothing.
     """
-    if fence is not None and not state.is_live(fence):
-        return unchanged(Action.ABORT, state, f"nothing to abort: {_who_is_live(fence, state)}")
-    version = state.canary.version if state.canary else (state.release.version if state.release else None)
-    if version is None:
-        return unchanged(Action.ABORT, state, "nothing to abort: no release is live")
-    ended = without_release(state)
-    if harmed:
-        ended = with_quarantine(ended, version)
-    kept = f"{state.stable} keeps all traffic" if state.stable else "the model has no stable version"
-    return changed(Action.ABORT, ended, f"canary {version} ends, {kept}: {reason}", version)
-
-
-def rollback(
-    state: ServingState,
-    *,
-    actor: Actor,
-    reason: str,
-    to: Version | None = None,
-    unusable: Collection[Version] = (),
-    seen: ServingState | None = None,
-) -> Decision:
-    """Take the model back: to the given version, else by aborting the canary, else to the automatic target.
-
-    The automatic target is the newest earlier stable version that is neither quarantined nor retired nor unusable nor
-    older than a person's pin; else golden, unless golden is what the last rollback just left.
-
-    :param unusable: Versions whose files are gone or altered, as far as the caller has checked.
-    :param seen: The state when the wish was made. If another way back was faster, this one has its wish and changes
-        nothing: two people who ask at once go back one version, not two.
-    :raises NoRollbackTarget: if there is no such version; what serves goes on serving.
-    :raises TransitionRefused: if the given version is quarantined, retired or unusable; and, for the automation, past a
-        person's pin or never proven (not stable before and not golden).
-    """
-    if to is None and seen is not None and _went_back_since(seen, state):
-        return unchanged(Action.ROLLBACK, state, "another way back was faster: the model is back already", state.stable)
-    if to is None and (state.canary or state.release):
-        aborted = abort(state, reason=reason)
-        return replace(aborted, action=Action.ROLLBACK)
-    target = to or _automatic_target(state, unusable)
-    _require_rollback_target(state, target, unusable=unusable, actor=actor)
-    if target == state.stable:
-        if not (state.canary or state.release):
-            return unchanged(Action.ROLLBACK, state, f"{target} already is stable and serves alone", target)
-        ended = without_release(state)
-        return changed(Action.ROLLBACK, ended, f"back to {target} alone: {reason}", target)
-    earlier, left = _wind_back(state, target)
-    back = replace(without_release(state), stable=target, earlier=earlier, left=left)
-    origin = f"from {state.stable} " if state.stable else ""
-    return changed(Action.ROLLBACK, back, f"rolled back {origin}to {target}: {reason}", target)
-
-
-def _went_back_since(seen: ServingState, state: ServingState) -> bool:
-    was_live, is_live = bool(seen.canary or seen.release), bool(state.canary or state.release)
-    if was_live:
-        return not is_live and state.stable == seen.stable
-    return seen.stable is not None and seen.stable != state.stable and seen.stable in state.left
-
-
-def _automatic_target(state: ServingState, unusable: Collection[Version]) -> Version:
-    floor = state.golden.version if state.golden and state.golden.by_person else None
-    for version in reversed(state.earlier):
-        banned = version in state.quarantined or version in state.retired or version in unusable
-        if not banned and not (floor and version < floor):
-            return version
-    golden = state.golden.version if state.golden else None
-    just_left = state.left[-1:]
-    if golden and golden != state.stable and golden not in {*unusable, *just_left}:
-        return golden
-    serving = f"{state.stable} goes on serving" if state.stable else "nothing serves"
-    no_golden = "nor another golden one"
-    if golden and golden in just_left:
-        no_golden = f"and golden {golden} is what was just left (ask for golden to take it all the same)"
-    raise NoRollbackTarget(
-        f"no version to roll back to: no earlier stable version is usable, {no_golden}; {serving}. "
-        "Name a version, or push a good one"
+    holdback = state.holdback
+    if holdback is None or fence not in (None, state.promoted_by):
+        return unchanged(Action.END_HOLD_BACK, state, f"no hold-back to end: {who_is_watched(state)}", state.stable)
+    return changed(
+        Action.END_HOLD_BACK,
+        replace(state, holdback=None),
+        f"{holdback.version} is no longer held back, {state.stable} gets all traffic: {reason}",
+        state.stable,
     )
-
-
-def _require_rollback_target(
-    state: ServingState, target: Version, *, unusable: Collection[Version], actor: Actor
-) -> None:
-    require_not_banned(state, target, "roll back to it")
-    if target in unusable:
-        raise TransitionRefused(f"cannot roll back to {target}: its files are gone or altered; choose another version")
-    if actor.is_person:
-        return
-    if target not in {*state.promoted, *state.labels.values()} or (state.canary and target == state.canary.version):
-        raise TransitionRefused(
-            f"cannot roll back to {target}: it was never stable and is not golden; only a person may put it there by name, "
-            "the automation has to release it"
-        )
-    pin = state.golden.version if state.golden and state.golden.by_person else None
-    if pin and target < pin:
-        raise TransitionRefused(
-            f"cannot roll back to {target}: a person pinned {pin}, and only a person may go past a pin"
-        )
-
-
-def _wind_back(state: ServingState, target: Version) -> tuple[tuple[Version, ...], tuple[Version, ...]]:
-    """Return (earlier, left) after going back to ``target``: what was stable after it is left, not a target again."""
-    former = (state.stable,) if state.stable else ()
-    if target in state.earlier:
-        place = state.earlier.index(target)
-        skipped, earlier = state.earlier[place + 1 :], state.earlier[:place]
-    else:
-        skipped, earlier = (), state.earlier
-    left = without(state.left, target, *skipped, *former) + skipped + former
-    return earlier, left
 
 
 def _require_candidate(state: ServingState, version: Version) -> None:
@@ -278,13 +215,7 @@ def _require_live_canary(state: ServingState, fence: Fence) -> Canary:
 
 
 def _pre_empted(fence: Fence, state: ServingState) -> PreEmpted:
-    return PreEmpted(f"pre-empted: {_who_is_live(fence, state)}")
-
-
-def _who_is_live(fence: Fence, state: ServingState) -> str:
-    live = state.release
-    now = f"release {live.id!r} attempt {live.attempt} ({live.version}) is" if live else "no release is"
-    return f"release {fence.release!r} attempt {fence.attempt} is no longer live; {now}"
+    return PreEmpted(f"pre-empted: {who_is_live(fence, state)}")
 
 
 def _is_over(fence: Fence, state: ServingState) -> bool:
@@ -292,6 +223,13 @@ def _is_over(fence: Fence, state: ServingState) -> bool:
     live, ended = state.release, state.ended
     replaced = live is not None and live.id == fence.release and live.attempt > fence.attempt
     return replaced or (ended is not None and ended.release == fence.release and ended.attempt >= fence.attempt)
+
+
+def _require_hold_back(percent: float) -> None:
+    if not 0 <= percent <= LARGEST_HOLD_BACK or round(percent, 2) != percent:
+        raise TransitionRefused(
+            f"cannot hold back {percent!r} %; give 0 to {LARGEST_HOLD_BACK:g}, in steps of {PERCENT_STEP}"
+        )
 
 
 def _ramp(state: ServingState, percent: float, *, zero_allowed: bool) -> float:

@@ -23,6 +23,7 @@ from airflow_model_ops.core.transitions import (
     Decision,
     abort,
     adopt,
+    end_hold_back,
     hold,
     lift,
     pin_golden,
@@ -31,6 +32,8 @@ from airflow_model_ops.core.transitions import (
     resume,
     retire,
     rollback,
+    rollback_guarded,
+    rollback_watched,
     shift,
     start_canary,
 )
@@ -47,6 +50,7 @@ few_versions = st.sets(versions, max_size=3)
 actors = st.sampled_from(ACTORS)
 mostly_people = st.sampled_from([PERSON, PERSON, PERSON, AUTOMATION])
 percents = st.sampled_from([0.01, 5.0, 33.33, 50.0, 100.0])
+hold_backs = st.sampled_from([0.0, 0.01, 5.0, 50.0])
 
 
 class Model:
@@ -66,6 +70,9 @@ class Model:
         self.live: Fence | None = None
         self.last_ended: Fence | None = None
         self.just_left: Version | None = None
+        self.held_back: Version | None = None
+        self.held_back_percent = 0.0
+        self.promoter: Fence | None = None
 
     def banned(self, version: Version) -> bool:
         return version in self.quarantined or version in self.retired
@@ -79,6 +86,9 @@ class Model:
         self.live = self.canary = None
         self.percent = 0.0
 
+    def end_hold_back(self) -> None:
+        self.held_back, self.held_back_percent = None, 0.0
+
     def drop_the_automations_hold(self) -> None:
         self.held = PERSON if self.held is PERSON else None
 
@@ -89,6 +99,8 @@ class Model:
         return newer or (ended is not None and ended.release == fence.release and ended.attempt >= fence.attempt)
 
     def traffic(self) -> dict[Version, float]:
+        if self.held_back and self.stable:
+            return {self.stable: 100.0 - self.held_back_percent, self.held_back: self.held_back_percent}
         if self.canary is None or self.percent == 0:
             return {self.stable: 100.0} if self.stable else {}
         if self.stable is None or self.percent == 100:
@@ -118,6 +130,7 @@ class Model:
         self.left = [version for version in self.left if version not in {target, *former}] + former
         self.just_left = self.left[-1] if self.left else None
         self.stable = target
+        self.promoter = None
 
     def quarantine(self, version: Version) -> None:
         self.quarantined.add(version)
@@ -146,8 +159,9 @@ class ReleaseMachine(RuleBasedStateMachine):
         self.model.stable, self.model.golden = stable, pinned
         self.accept("adopt", decision, changes=adopted or golden)
         for version in [version for version in VERSIONS if version != stable][:promoted]:
-            self._start(Fence(release=f"past {version}", attempt=1), version, 5.0, expired=False)
-            self.promote_the_live_canary()
+            fence = Fence(release=f"past {version}", attempt=1)
+            self._start(fence, version, 5.0, expired=False)
+            self._promote(fence, version, 5.0)
 
     def accept(self, name: str, decision: Decision, *, changes: bool) -> None:
         """Take a decision that the model allows, and commit it to the chain of the log."""
@@ -229,6 +243,7 @@ class ReleaseMachine(RuleBasedStateMachine):
             if other:
                 model.end_release()
             model.drop_the_automations_hold()
+            model.end_hold_back()
             model.live, model.canary, model.percent = fence, version, share
             self.accept("start", decision, changes=not same)
 
@@ -261,17 +276,20 @@ class ReleaseMachine(RuleBasedStateMachine):
         self._promote(fence, approved)
 
     @precondition(lambda self: self.model.live is not None)
-    @rule()
-    def promote_the_live_canary(self) -> None:
+    @rule(target=fences, hold_back=hold_backs)
+    def promote_the_live_canary(self, hold_back: float) -> Fence:
+        """Its fence recurs: the watch of a release shows it, too."""
         assert self.model.live is not None
         assert self.model.canary is not None
-        self._promote(self.model.live, self.model.canary)
+        fence = self.model.live
+        self._promote(fence, self.model.canary, hold_back)
+        return fence
 
-    def _promote(self, fence: Fence, approved: Version) -> None:
+    def _promote(self, fence: Fence, approved: Version, hold_back: float = 0) -> None:
         model = self.model
 
         def call() -> Decision:
-            return promote(self.state, fence=fence, version=approved, proof="SAFE")
+            return promote(self.state, fence=fence, version=approved, proof="SAFE", hold_back=hold_back)
 
         if model.live is None and approved == model.stable:
             self.accept("promote", call(), changes=False)
@@ -287,9 +305,11 @@ class ReleaseMachine(RuleBasedStateMachine):
             model.way_back += [model.stable] if model.stable else []
             model.left = [version for version in model.left if version != approved]
             model.just_left = model.left[-1] if model.left else None
-            model.stable = approved
+            if hold_back and model.stable and model.stable not in model.quarantined:
+                model.held_back, model.held_back_percent = model.stable, hold_back
+            model.stable, model.promoter = approved, fence
             model.end_release()
-            self.accept("promote", decision, changes=True)
+            self.accept("promote with a hold-back" if model.held_back else "promote", decision, changes=True)
 
     @rule(fence=consumes(fences), harmed=st.booleans())
     def abort_by_an_actor_of_a_release(self, fence: Fence, harmed: bool) -> None:
@@ -311,6 +331,87 @@ class ReleaseMachine(RuleBasedStateMachine):
                 self.model.quarantine(ended)
         self.accept(name, decision, changes=live)
         assert (self.state.stable, self.state.earlier, self.state.left) == before, "an abort moved stable"
+
+    # --- the watch after a promotion ---------------------------------------------------------------------------------
+
+    @rule(fence=fences)
+    def end_the_hold_back_as_the_watch_of_any_release(self, fence: Fence) -> None:
+        self._end_hold_back(fence)
+
+    @precondition(lambda self: self.model.held_back)
+    @rule(of_the_watch=st.booleans())
+    def end_the_hold_back(self, of_the_watch: bool) -> None:
+        self._end_hold_back(self.model.promoter if of_the_watch else None)
+
+    def _end_hold_back(self, fence: Fence | None) -> None:
+        model = self.model
+        changes = model.held_back is not None and fence in {None, model.promoter}
+        before = self.state.stable, self.state.earlier, self.state.left
+        if changes:
+            model.end_hold_back()
+        self.accept("end the hold-back", end_hold_back(self.state, reason="over", fence=fence), changes=changes)
+        assert (self.state.stable, self.state.earlier, self.state.left) == before, "the end of a watch moved stable"
+
+    @rule(fence=fences, harmed=st.booleans(), unusable=few_versions)
+    def take_back_as_the_watch_of_any_release(self, fence: Fence, harmed: bool, unusable: set[Version]) -> None:
+        self._take_back(fence, harmed, unusable)
+
+    @precondition(lambda self: self.model.promoter)
+    @rule(harmed=st.booleans(), unusable=few_versions)
+    def take_back_what_was_promoted(self, harmed: bool, unusable: set[Version]) -> None:
+        assert self.model.promoter is not None
+        self._take_back(self.model.promoter, harmed, unusable)
+
+    def _take_back(self, fence: Fence, harmed: bool, unusable: set[Version]) -> None:
+        model = self.model
+
+        def call() -> Decision:
+            return rollback_watched(self.state, fence=fence, reason="late harm", harmed=harmed, unusable=unusable)
+
+        if fence != model.promoter or model.live:
+            self.accept("take back, late", call(), changes=False)
+            return
+        targets = model.automatic_targets(unusable)
+        if not targets:
+            self.refuse("take back", NoRollbackTarget, call)
+            return
+        bad, held_back, decision = model.stable, model.held_back, call()
+        assert bad is not None
+        assert decision.state.stable == targets[0]
+        floor = model.floor()
+        if held_back and held_back not in unusable and not (floor and held_back < floor):
+            assert targets[0] == held_back, "the watch passed over the version that was held back"
+        if harmed:
+            model.quarantine(bad)
+        self._landed(decision, actor=AUTOMATION, unusable=unusable, automatic=True, name="take back")
+
+    @rule(suspect=versions, unusable=few_versions)
+    def guard(self, suspect: Version, unusable: set[Version]) -> None:
+        self._guard(suspect, unusable)
+
+    @precondition(lambda self: self.model.stable)
+    @rule(unusable=few_versions)
+    def guard_stable(self, unusable: set[Version]) -> None:
+        assert self.model.stable is not None
+        self._guard(self.model.stable, unusable)
+
+    def _guard(self, suspect: Version, unusable: set[Version]) -> None:
+        model = self.model
+
+        def call() -> Decision:
+            return rollback_guarded(self.state, version=suspect, reason="over its ceiling", unusable=unusable)
+
+        if suspect != model.stable:
+            self.accept("guard, late", call(), changes=False)
+        elif model.held is PERSON:
+            self.refuse("guard", ModelOnHold, call)
+        elif not model.automatic_targets(unusable):
+            self.refuse("guard", NoRollbackTarget, call)
+        else:
+            decision = call()
+            assert decision.state.stable == model.automatic_targets(unusable)[0]
+            assert set(decision.state.quarantined) == model.quarantined, "the guard quarantined"
+            self._landed(decision, actor=AUTOMATION, unusable=unusable, automatic=True, name="guard")
 
     # --- rollback -----------------------------------------------------------------------------------------------------
 
@@ -355,12 +456,14 @@ class ReleaseMachine(RuleBasedStateMachine):
         may_not = actor is AUTOMATION and (to not in proven or below)
         if model.banned(to) or to in unusable or may_not:
             self.refuse("rollback to", TransitionRefused, call)
-        elif to == model.stable and model.live is None:
+        elif to == model.stable and model.live is None and model.held_back is None:
             self.accept("rollback to", call(), changes=False)
         else:
             self._landed(call(), actor=actor, unusable=unusable, automatic=False)
 
-    def _landed(self, decision: Decision, *, actor: Actor, unusable: set[Version], automatic: bool) -> None:
+    def _landed(
+        self, decision: Decision, *, actor: Actor, unusable: set[Version], automatic: bool, name: str = "rollback"
+    ) -> None:
         model, landed = self.model, decision.state.stable
         assert landed is not None
         assert not model.banned(landed), "a rollback landed on a banned version"
@@ -369,9 +472,10 @@ class ReleaseMachine(RuleBasedStateMachine):
             floor = model.floor()
             assert floor is None or landed >= floor, "the automation went past a person's pin"
         model.end_release()
+        model.end_hold_back()
         if landed != model.stable:
             model.move_stable(landed)
-        self.accept("rollback" if automatic else "rollback to", decision, changes=True)
+        self.accept(name if automatic else "rollback to", decision, changes=True)
 
     # --- what stands beside -------------------------------------------------------------------------------------------
 
@@ -414,6 +518,8 @@ class ReleaseMachine(RuleBasedStateMachine):
             decision = call()
             if version == model.canary:
                 model.end_release()
+            if version == model.held_back:
+                model.end_hold_back()
             model.quarantine(version)
             self.accept("quarantine", decision, changes=True)
 
@@ -447,7 +553,7 @@ class ReleaseMachine(RuleBasedStateMachine):
     def retire(self, chosen: set[Version]) -> None:
         model = self.model
         nearest = [version for version in model.way_back if version not in model.quarantined][-1:]
-        spared = {model.stable, model.canary, model.golden, *nearest}
+        spared = {model.stable, model.canary, model.golden, model.held_back, *nearest}
         if chosen & spared:
             self.refuse("retire", TransitionRefused, lambda: retire(self.state, versions=chosen, reason="old"))
             return
@@ -491,6 +597,9 @@ class ReleaseMachine(RuleBasedStateMachine):
         assert (set(state.quarantined), set(state.retired)) == (model.quarantined, model.retired)
         assert (state.hold and state.hold.by_person) == (model.held and model.held is PERSON)
         assert (state.release.fence if state.release else None) == model.live
+        assert (state.holdback.version if state.holdback else None) == model.held_back
+        assert (state.holdback.percent if state.holdback else 0.0) == model.held_back_percent
+        assert state.promoted_by == model.promoter
 
     @invariant()
     def shares_sum_to_100_or_nothing_serves(self) -> None:
@@ -507,9 +616,20 @@ class ReleaseMachine(RuleBasedStateMachine):
         assert canary is None or not self.model.banned(canary.version)
 
     @invariant()
-    def what_is_labelled_or_warm_is_never_retired(self) -> None:
-        assert not {*self.state.warm, *self.state.labels.values()} & self.model.retired
-        assert set(self.state.labels.values()) <= set(self.state.warm)
+    def a_version_is_held_back_only_beside_the_promotion_it_belongs_to(self) -> None:
+        held_back = self.model.held_back
+        if held_back is not None:
+            assert self.model.live is None
+            assert self.model.promoter is not None
+            assert not self.model.banned(held_back)
+            assert self.model.way_back[-1] == held_back, "the nearest way back is another version"
+            assert self.state.leased == self.model.promoter
+
+    @invariant()
+    def what_serves_or_is_labelled_or_warm_is_never_retired(self) -> None:
+        served = {version for version, _ in self.state.split}
+        assert not {*self.state.warm, *self.state.labels.values(), *served} & self.model.retired
+        assert {*self.state.labels.values(), *served} <= set(self.state.warm)
 
     @invariant()
     def no_version_is_in_two_places(self) -> None:

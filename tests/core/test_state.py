@@ -19,6 +19,7 @@ from airflow_model_ops.core.state import (
     Fence,
     Golden,
     Hold,
+    Holdback,
     LiveRelease,
     ServingState,
 )
@@ -47,6 +48,15 @@ FULL = ServingState(
     keep_warm=1,
 )
 
+WATCHED = replace(
+    FULL,
+    canary=None,
+    release=None,
+    holdback=Holdback(version=version(2), percent=5.5, until="2023-06-01T13:00:00+00:00"),
+    promoted_by=Fence(release="r3", attempt=1),
+)
+"""Version 3 was promoted, and 2 keeps a share while that is watched."""
+
 
 class TestSplit:
     @given(hundredths=st.integers(0, 10_000), has_stable=st.booleans())
@@ -60,8 +70,45 @@ class TestSplit:
     def test_a_first_canary_without_traffic_means_that_nothing_serves(self, v: V) -> None:
         assert ServingState(fleet="main", canary=Canary(version=v(1), percent=0)).split == ()
 
+    def test_a_version_that_is_held_back_shares_with_stable(self, v: V) -> None:
+        assert WATCHED.split == ((v(3), 94.5), (v(2), 5.5))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"holdback": Holdback(version=version(2), percent=0)}, "hold-back share 0 % is not above 0 and at most 50"),
+        ({"holdback": Holdback(version=version(2), percent=50.01)}, r"share 50\.01 % is not above 0 and at most 50"),
+        ({"holdback": Holdback(version=version(2), percent=float("nan"))}, "hold-back share nan % is not above 0"),
+        ({"holdback": Holdback(version=version(2), percent=0.005)}, r"hold-back share 0\.005 % is finer than 0\.01 %"),
+        ({"holdback": Holdback(version=version(3), percent=5)}, r"v3\.0\.0, which is held back, is no earlier stable"),
+        ({"quarantined": (version(2),), "golden": None}, r"v2\.0\.0, which is held back, is quarantined"),
+        ({"promoted_by": None}, "has no promotion that it belongs to"),
+        ({"stable": None}, "has no promotion that it belongs to"),
+        ({"canary": FULL.canary, "release": FULL.release}, "serves beside a live release"),
+    ],
+)
+def test_a_hold_back_that_contradicts_the_state_cannot_be_made(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidState, match=f"contradicts itself: .*{words}"):
+        replace(WATCHED, **change)
+
+
+@pytest.mark.parametrize(
+    ("state", "fence"),
+    [
+        (FULL, Fence(release="r4", attempt=2)),
+        (WATCHED, Fence(release="r3", attempt=1)),
+        (replace(WATCHED, holdback=None), None),
+    ],
+)
+def test_a_live_release_and_a_watch_that_holds_back_need_a_lease(state: ServingState, fence: Fence | None) -> None:
+    assert state.leased == fence
+
 
 class TestLabelsAndWarmth:
+    def test_a_version_that_is_held_back_stays_loaded(self, v: V) -> None:
+        assert v(2) in replace(WATCHED, keep_warm=0, golden=None).warm
+
     def test_labels_name_only_what_there_is(self, v: V) -> None:
         assert FULL.labels == {"stable": v(3), "canary": v(4), "golden": v(2)}
         assert ServingState(fleet="main").labels == {}
@@ -134,11 +181,16 @@ def test_all_contradictions_are_told_at_once() -> None:
 
 
 class TestJson:
-    @pytest.mark.parametrize("state", [FULL, ServingState(fleet="main")])
+    @pytest.mark.parametrize("state", [FULL, WATCHED, ServingState(fleet="main")])
     def test_a_state_survives_json(self, state: ServingState) -> None:
         assert ServingState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
-    @pytest.mark.parametrize("key", sorted(FULL.to_json()))
+    def test_a_state_from_before_the_hold_backs_is_read(self) -> None:
+        data = FULL.to_json()
+        del data["holdback"], data["promoted_by"]
+        assert ServingState.from_json(data) == FULL
+
+    @pytest.mark.parametrize("key", sorted({*FULL.to_json()} - {"holdback", "promoted_by"}))
     def test_a_state_without_one_of_its_parts_is_refused(self, key: str) -> None:
         data = FULL.to_json()
         del data[key]
@@ -153,6 +205,10 @@ class TestJson:
             {"canary": {"version": version(4).to_json(), "percent": "all"}},
             {"release": {"id": "r4"}},
             {"ended": {"release": "r4"}},
+            {"promoted_by": {"release": "r4"}},
+            {"holdback": {"version": version(2).to_json(), "percent": "some", "until": None}},
+            {"holdback": {"version": version(2).to_json(), "percent": 5, "until": 5}},
+            {"holdback": {"version": version(2).to_json()}},
             {"earlier": None},
             {"keep_warm": -1},
         ],

@@ -13,13 +13,15 @@ from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import CANARY, STABLE
 from airflow_model_ops.core.versioning import Version
 
+_HOLDBACK = "holdback"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedHead:
     """The newest recorded entry of a model, and what follows from all recorded ones.
 
     :param versions: How many versions the ledger knows; the newest one has this ordinal.
-    :param labels: Fleet and labels of the newest recorded serving state, as string properties.
+    :param labels: Fleet, labels and hold-back of the newest recorded serving state, as string properties.
     """
 
     model: str
@@ -32,10 +34,10 @@ class RecordedHead:
 
     @property
     def serving(self) -> tuple[Version, ...]:
-        """Stable and canary of the newest recorded serving state, if it has them."""
+        """Stable, canary and hold-back of the newest recorded serving state, if it has them."""
         return tuple(
             Version(name=self.labels[label], number=int(self.labels[f"{label}_number"]))
-            for label in (STABLE, CANARY)
+            for label in (STABLE, CANARY, _HOLDBACK)
             if label in self.labels
         )
 

@@ -74,7 +74,7 @@ def record_of(
 ) -> Record:
     """Return the record of an entry.
 
-    :param served_before: Stable and canary before the entry, so that a transition is found under what it ended, too.
+    :param served_before: What served or was on trial before the entry, so that a transition is found under what it ended, too.
     :param manifests: What is known of the versions of :func:`versions_named`; one without a manifest is recorded by name.
     """
     return Record(
@@ -108,8 +108,8 @@ def percent_of(entry: Entry) -> float | None:
 
 
 def labels_of(state: ServingState) -> dict[str, str]:
-    """Return a state's fleet and labels as string properties."""
-    canary, golden = state.canary, state.golden
+    """Return a state's fleet, labels and hold-back as string properties."""
+    canary, golden, holdback = state.canary, state.golden, state.holdback
     return _filled(
         fleet=state.fleet,
         stable=state.stable.name if state.stable else None,
@@ -118,6 +118,9 @@ def labels_of(state: ServingState) -> dict[str, str]:
         canary_number=str(canary.version.number) if canary else None,
         canary_percent=f"{canary.percent:g}" if canary else None,
         golden=golden.version.name if golden else None,
+        holdback=holdback.version.name if holdback else None,
+        holdback_number=str(holdback.version.number) if holdback else None,
+        holdback_percent=f"{holdback.percent:g}" if holdback else None,
     )
 
 
@@ -181,8 +184,8 @@ def _version_use(entry: Entry, version: Version, index: int, node: Node) -> Use:
 
 
 def _serving(state: ServingState) -> list[Version]:
-    canary = state.canary.version if state.canary else None
-    return [version for version in (state.stable, canary) if version is not None]
+    beside = state.canary or state.holdback
+    return [version for version in (state.stable, beside.version if beside else None) if version is not None]
 
 
 def _version_node(model: str, version: Version, manifest: Manifest | None) -> Node:

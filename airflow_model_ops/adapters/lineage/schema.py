@@ -40,6 +40,7 @@ EXECUTION_TYPES: dict[str, str] = {
     Action.RESUME: f"{PREFIX}Resume",
     Action.RETIRE: f"{PREFIX}Retire",
     Action.ADOPT: f"{PREFIX}Adopt",
+    Action.END_HOLD_BACK: f"{PREFIX}EndHoldBack",
     FactKind.PUSHED: f"{PREFIX}Push",
     FactKind.VALIDATED: f"{PREFIX}Validate",
     FactKind.VERDICT: VERDICT,
@@ -71,7 +72,18 @@ class TypeSpec:
     structs: tuple[str, ...] = ()
 
 
-_LABELS = ("fleet", "stable", "stable_number", "canary", "canary_number", "canary_percent", "golden")
+_LABELS = (
+    "fleet",
+    "stable",
+    "stable_number",
+    "canary",
+    "canary_number",
+    "canary_percent",
+    "golden",
+    "holdback",
+    "holdback_number",
+    "holdback_percent",
+)
 
 ARTIFACTS = (
     TypeSpec(name=MODEL, strings=_LABELS, structs=(RECORDED,)),
