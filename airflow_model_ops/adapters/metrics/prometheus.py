@@ -146,11 +146,9 @@ class PrometheusSource:
             since = max(begins, begins if counted_to is None else counted_to)
             seconds = math.ceil(min(LONGEST_LOOK_SECONDS, max(0, now - since) / 1000 + LOOK_BACK_SECONDS))
             samples = self._fetch(conversation, check, model=model, arms=arms, seconds=seconds)
+        if samples.fault is not None:
+            raise MetricsUnavailable(samples.fault)
         counted = count(samples.counters, begin=begins, after=counted_to)
-        fault = samples.fault_after(since)
-        if fault is not None:
-            at = iso(max(counted.at or since, *samples.faults))
-            return evidence_without_answer(check, arms, measured=Measurement(error=fault), at=at)
         return evidence_of(check, arms, counted, begin=begins, after=counted_to, now=now)
 
     def _fetch(self, conversation: Conversation, check: Check, *, model: str, arms: Arms, seconds: float) -> Samples:

@@ -53,7 +53,6 @@ class PastSteps:
         self._step = step
         self._sums: dict[int, ScrapePair] = {}
         self._newest: dict[int, int] = {}
-        self._faults: dict[int, str] = {}
 
     def add(self, samples: Samples, *, begin: int, end: int) -> None:
         """Take in the scrapes after ``begin`` up to ``end``; the samples may reach further back."""
@@ -68,7 +67,6 @@ class PastSteps:
                 if begin < scrape <= end:
                     index = self._index(scrape)
                     self._newest[index] = max(scrape, self._newest.get(index, scrape))
-        self._faults |= {self._index(at): text for at, text in samples.faults.items() if begin < at <= end}
 
     def evidence(self, check: Check, arms: Arms) -> tuple[Evidence, ...]:
         """Give one evidence per step; one without a newer scrape has the end of the one before."""
@@ -76,10 +74,6 @@ class PastSteps:
         newest: int | None = None
         for index, end in enumerate(self._ends):
             newest = self._newest.get(index, newest)
-            if index in self._faults:
-                measured = Measurement(error=self._faults[index])
-                found.append(evidence_without_answer(check, arms, measured=measured, at=iso(end)))
-                continue
             sums = self._sums.get(index)
             counted = Counted(
                 counts=sums.counts if sums else {}, begin=sums.begin if sums else None, at=newest, newest=newest

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from airflow_model_ops.adapters.metrics.counting import Counter, Process, scrape_times
-from airflow_model_ops.adapters.metrics.prometheus_queries import COUNTED_LABELS, role_of
+from airflow_model_ops.adapters.metrics.prometheus_queries import COUNTED_LABELS, Role, role_of
 from airflow_model_ops.core.errors import MetricsUnavailable
 
+_FAULT_LASTS_MS = 300_000
 _JOB_GONE_MS = 120_000
 """After so long without a scrape a job leaves its address to another job."""
 
@@ -19,16 +20,12 @@ _JOB_GONE_MS = 120_000
 class Samples:
     """What was scraped.
 
-    :param faults: Scrape time in milliseconds to what was scraped instead of a count; such a sample is in no counter.
+    :param fault: What is wrong with the newest scrape of a process, if it holds what is no count. Such a scrape counts as
+        one that failed, so one that passes loses no event.
     """
 
     counters: tuple[Counter, ...]
-    faults: Mapping[int, str]
-
-    def fault_after(self, after: int | None) -> str | None:
-        """Give the newest fault that is newer than a time."""
-        newest = max(self.faults, default=None)
-        return None if newest is None or (after is not None and newest <= after) else self.faults[newest]
+    fault: str | None = None
 
     @property
     def lacks_bucket(self) -> bool:
@@ -48,41 +45,60 @@ def read_samples(answer: Sequence[Any], *, source: str) -> Samples:
     :param source: How the metric source is called in an error.
     :raises MetricsUnavailable: if the answer does not consist of series of samples.
     """
-    counters: list[Counter] = []
-    faults: dict[int, str] = {}
     try:
-        for series in answer:
-            labels = {str(name): str(value) for name, value in series["metric"].items()}
-            values = {round(float(at) * 1000): float(value) for at, value in series["values"]}
-            counters.append(_counter(labels, values))
-            faults |= {at: _fault(labels, value) for at, value in values.items() if not _is_count(value)}
+        series = [_series(each) for each in answer]
     except (AttributeError, KeyError, TypeError, ValueError) as fault:
         raise MetricsUnavailable(
             f"{source} does not answer raw samples ({fault!r}); check that the connection's URL is a Prometheus's"
         ) from fault
-    return Samples(counters=_scraped_once(counters), faults=faults)
+    faults = {
+        (each.process, at): f"{each.name} is {value:g}, which is no count; check what {source} scrapes"
+        for each in series
+        for at, value in each.values.items()
+        if not (math.isfinite(value) and value >= 0)
+    }
+    counters = _scraped_once(each.counter(left_out=faults) for each in series)
+    return Samples(counters=counters, fault=_present_fault(faults, scrape_times(counters)))
 
 
-def _counter(labels: Mapping[str, str], values: Mapping[int, float]) -> Counter:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Series:
+    process: Process
+    name: str
+    role: Role
+    values: Mapping[int, float]
+
+    def counter(self, *, left_out: Container[tuple[Process, int]]) -> Counter:
+        return Counter(
+            process=self.process,
+            group=self.role.group,
+            name=self.role.name,
+            of_all=self.role.of_all,
+            of_bad=self.role.of_bad,
+            values={at: math.floor(value) for at, value in self.values.items() if (self.process, at) not in left_out},
+        )
+
+
+def _series(answered: Any) -> _Series:
+    labels = {str(name): str(value) for name, value in answered["metric"].items()}
     role = role_of(labels)
     if role is None:
-        raise ValueError(f"nobody asked for {dict(labels)}")
-    return Counter(
+        raise ValueError(f"nobody asked for {labels}")
+    return _Series(
         process=tuple(sorted((name, value) for name, value in labels.items() if name not in COUNTED_LABELS)),
-        group=role.group,
-        name=role.name,
-        of_all=role.of_all,
-        of_bad=role.of_bad,
-        values={at: math.floor(value) for at, value in values.items() if _is_count(value)},
+        name=f"{labels['__name__']} of {labels.get('instance') or 'an unnamed instance'}",
+        role=role,
+        values={round(float(at) * 1000): float(value) for at, value in answered["values"]},
     )
 
 
-def _is_count(value: float) -> bool:
-    return math.isfinite(value) and value >= 0
-
-
-def _fault(labels: Mapping[str, str], value: float) -> str:
-    return f"{labels['__name__']} of {labels.get('instance') or 'an unnamed instance'} is {value:g}, which is no count"
+def _present_fault(faults: Mapping[tuple[Process, int], str], times: Mapping[Process, Sequence[int]]) -> str | None:
+    """Give a fault that no later scrape of its process has mended, unless it is long past."""
+    present = [(at, text) for (process, at), text in faults.items() if process not in times or at > times[process][-1]]
+    if not present:
+        return None
+    newest, text = max(present)
+    return text if newest >= max((scraped[-1] for scraped in times.values()), default=0) - _FAULT_LASTS_MS else None
 
 
 def _scraped_once(counters: Iterable[Counter]) -> tuple[Counter, ...]:
