@@ -15,7 +15,7 @@ from airflow_model_ops.adapters.serving.tf_serving_client import LoadState, Vers
 from airflow_model_ops.adapters.serving.tf_serving_plan import Listed, ServingDocument
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.ports import FleetPlan, ModelPlan
-from airflow_model_ops.core.state import Canary, Golden, ServingState
+from airflow_model_ops.core.state import Canary, Fence, Golden, Holdback, ServingState
 from airflow_model_ops.core.versioning import Scheme, Version, VersionNaming
 
 NAMING = VersionNaming(scheme=Scheme.SEMANTIC, prefix="m")
@@ -319,6 +319,22 @@ class TestControl:
         assert planning.control_percent(first) == 0
         assert planning.control_cluster(plan(first)) is None
         assert planning.control_percent(ServingState(fleet="main")) == 0
+
+    def test_it_is_always_on_stable_also_while_the_former_one_is_held_back(self) -> None:
+        held_back = ServingState(
+            fleet="main",
+            stable=v(2),
+            earlier=(v(1),),
+            holdback=Holdback(version=v(1), percent=5),
+            promoted_by=Fence(release="r2", attempt=1),
+        )
+        route = planning.route_of(plan(held_back), active={f"digits/{N2}~control"})
+        assert route == ModelRoute(model="digits", generation=7, split=((N1, 5), (N2, 95)), control=5)
+        assert planning.needed_clusters(plan(held_back)) == {
+            f"digits/{N1}",
+            f"digits/{N2}",
+            f"digits/{N2}~control",
+        }
 
     def test_it_gets_nothing_over_a_cluster_that_is_not_known_to_be_active(self) -> None:
         """A stale cluster of the wrong version does not count either."""
