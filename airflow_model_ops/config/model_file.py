@@ -16,7 +16,16 @@ from airflow_model_ops.core.checks import Check, CheckKind
 from airflow_model_ops.core.checks.definition import MARGIN, NEGLIGIBLE
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.judge.settings import JudgeSettings
-from airflow_model_ops.core.policy import MAX_HOLD_BACK, OnDeadline, ReleasePolicy, Step, Validation, Watch
+from airflow_model_ops.core.policy import (
+    MAX_HOLD_BACK,
+    Guard,
+    OnDeadline,
+    ReleasePolicy,
+    Step,
+    Validation,
+    Watch,
+    guarded_checks,
+)
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
 
 _PROMQL_ONLY = ("consecutive", "window")
@@ -118,6 +127,15 @@ class WatchPart(_Part):
     hold_back: float = Field(default=0.0, ge=0, le=MAX_HOLD_BACK)
 
 
+class GuardPart(_Part):
+    """``guard:`` what takes stable back when it rises above a ceiling, long after its release."""
+
+    enabled: bool = True
+    checks: tuple[str, ...] | None = None
+    mean_time_between_false_alarms: LongerThanZero = 90 * 86_400.0
+    interval: LongerThanZero = 15.0
+
+
 class CheckPart(_Part):
     """One entry of ``checks:``."""
 
@@ -209,8 +227,14 @@ class ModelFile(ModelIdentity):
     judge: JudgePart = JudgePart()
     checks: tuple[CheckPart, ...]
     watch: WatchPart = WatchPart()
+    guard: GuardPart = GuardPart(enabled=False)
     retention: RetentionPart = RetentionPart()
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+
+    @field_validator("guard", mode="before")
+    @classmethod
+    def _is_on_once_it_is_there(cls, value: Any) -> Any:
+        return {} if value is None else value
 
     @model_validator(mode="after")
     def _is_a_policy(self) -> ModelFile:
@@ -221,12 +245,28 @@ class ModelFile(ModelIdentity):
                 "however often it is looked at; remove it"
             )
         self.policy()
+        self.guard_policy()
         return self
 
     @property
     def load_seconds(self) -> float:
         """Longest a version may take to load on every server."""
         return self.canary.load_timeout
+
+    def guard_policy(self) -> Guard | None:
+        """Return how stable is guarded; ``None`` if it is not.
+
+        :raises InvalidConfig: if there is nothing to guard it by.
+        """
+        part = self.guard
+        if not part.enabled:
+            return None
+        return Guard(
+            checks=guarded_checks((check.to_check() for check in self.checks), names=part.checks),
+            mean_seconds=part.mean_time_between_false_alarms,
+            interval_seconds=part.interval,
+            dispersion=self.judge.dispersion,
+        )
 
     def policy(self) -> ReleasePolicy:
         """Return core's form of the file.

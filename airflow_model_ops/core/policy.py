@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -53,6 +53,28 @@ class Watch:
 
     seconds: float = 0.0
     hold_back: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """How stable is guarded against its own ceilings, for as long as it serves.
+
+    :param checks: Shares with a ceiling (``max``).
+    :param mean_seconds: Mean time between two false alarms, at least, of all checks together.
+    :param interval_seconds: Seconds between two measurements.
+    :param dispersion: The overdispersion assumed of a check whose noise was not measured yet.
+    :raises InvalidConfig: with every mistake at once.
+    """
+
+    checks: tuple[Check, ...]
+    mean_seconds: float = 90 * 86_400.0
+    interval_seconds: float = 15.0
+    dispersion: float = JudgeSettings().dispersion
+
+    def __post_init__(self) -> None:
+        mistakes = list(_mistakes_of_guard(self))
+        if mistakes:
+            raise InvalidConfig("; ".join(mistakes), mistakes=mistakes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +197,41 @@ def _mistakes_of_watch(policy: ReleasePolicy) -> Iterator[str]:
     able = [check for check in policy.checks if not check.muted and (share or check.has_absolute_limit)]
     if seconds and not able:
         yield "watch: without hold_back only checks with an absolute limit (max, min) can be judged, and there is none"
+
+
+def guarded_checks(checks: Iterable[Check], *, names: Collection[str] | None) -> tuple[Check, ...]:
+    """Return the checks that guard stable.
+
+    :param names: Those that were named; ``None``: every unmuted one that has a ceiling.
+    :raises InvalidConfig: if there is no check of a name.
+    """
+    known = {check.name: check for check in checks}
+    unknown = sorted(set(names or ()) - known.keys())
+    if unknown:
+        mistake = (
+            f"guard.checks: there is no check {', '.join(map(repr, unknown))}; there are {', '.join(map(repr, known))}"
+        )
+        raise InvalidConfig(mistake, mistakes=[mistake])
+    if names is not None:
+        return tuple(check for name, check in known.items() if name in names)
+    return tuple(check for check in known.values() if check.is_share and check.max is not None and not check.muted)
+
+
+def _mistakes_of_guard(guard: Guard) -> Iterator[str]:
+    if not guard.checks:
+        yield "guard: there is no ceiling to guard; give an unmuted error_rate, latency or wrong_predictions check a max"
+    for check in guard.checks:
+        if not check.is_share or check.max is None:
+            yield f"guard.checks: {check.name!r} has no ceiling; name shares of bad events that have a max"
+        if check.muted:
+            yield f"guard.checks: {check.name!r} is muted, so it decides nothing; unmute it or do not list it"
+    if guard.interval_seconds < 1:
+        yield f"guard.interval is {guard.interval_seconds!r} s; give at least 1 s"
+    if not guard.mean_seconds >= 100 * guard.interval_seconds:
+        yield (
+            f"guard.mean_time_between_false_alarms is {guard.mean_seconds:g} s; give at least 100 times the interval of "
+            f"{guard.interval_seconds:g} s, such as 90d"
+        )
 
 
 class StepMove(StrEnum):

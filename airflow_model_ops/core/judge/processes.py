@@ -89,7 +89,7 @@ class ShareAbove:
 
     def __init__(self, *, rate: float, log_cap: float | None = None) -> None:
         self._tested = rate
-        self._grid = tuple(_by_odds(rate, factor) for factor in ODDS_ABOVE)
+        self._grid = tuple(by_odds(rate, factor) for factor in ODDS_ABOVE)
         self.mixture = Mixture(components=len(self._grid), onset=True, log_cap=log_cap)
 
     @property
@@ -112,7 +112,7 @@ class ShareBelow:
 
     def __init__(self, *, rate: float, log_cap: float, onset: bool = False) -> None:
         self._tested = rate
-        self._grid = tuple(_by_odds(rate, factor) for factor in ODDS_BELOW)
+        self._grid = tuple(by_odds(rate, factor) for factor in ODDS_BELOW)
         self.mixture = Mixture(components=len(self._grid), onset=onset, log_cap=log_cap)
 
     @property
@@ -180,6 +180,7 @@ def share_steps(grid: Sequence[float], tested: float, counts: Counts, *, phi: fl
     return [bad * math.log(rate / tested) + good * math.log((1 - rate) / (1 - tested)) for rate in grid]
 
 
-def _by_odds(rate: float, factor: float) -> float:
+def by_odds(rate: float, factor: float) -> float:
+    """Return the rate whose odds are ``factor`` times those of ``rate``."""
     odds = factor * rate / (1 - rate)
     return odds / (1 + odds)
