@@ -113,6 +113,8 @@ class Evidence:
 
     def __post_init__(self) -> None:
         _ = self.instant
+        if self.begin is not None:
+            _time(self.begin, check=self.check)
 
     @property
     def instant(self) -> datetime:
@@ -120,16 +122,7 @@ class Evidence:
 
         :raises InvalidState: if ``at`` is no ISO 8601 time with an offset.
         """
-        try:
-            instant = datetime.fromisoformat(self.at)
-        except (TypeError, ValueError):
-            instant = None
-        if instant is None or instant.tzinfo is None:
-            raise InvalidState(
-                f"evidence of {self.check!r} is dated {self.at!r}; "
-                "write ISO 8601 with an offset, such as 2023-06-01T12:00:00+00:00"
-            )
-        return instant
+        return _time(self.at, check=self.check)
 
     def to_json(self) -> JsonObject:
         """Give an object that strict JSON can hold."""
@@ -162,6 +155,19 @@ class Evidence:
             stable=stable,
             control=control,
         )
+
+
+def _time(written: str, *, check: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(written)
+    except (TypeError, ValueError):
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise InvalidState(
+            f"evidence of {check!r} is dated {written!r}; "
+            "write ISO 8601 with an offset, such as 2023-06-01T12:00:00+00:00"
+        )
+    return instant
 
 
 def _number_to_json(number: float | None) -> float | str | None:

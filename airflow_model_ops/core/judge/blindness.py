@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from airflow_model_ops.core.checks.definition import Check, Verdict
-from airflow_model_ops.core.checks.evidence import Measurement
+from airflow_model_ops.core.checks.evidence import Evidence, Measurement
+from airflow_model_ops.core.judge.counts import can_be_counts
 
 MAX_CLOCK_SKEW_SECONDS = 5.0
 """How far in the future a sample may seem before its age is unknown: clocks of two machines differ a little."""
@@ -32,6 +33,29 @@ def unanswered(check: Check, measured: Measurement, *, arm: str) -> Blindness | 
         reason = f"the newest sample of {what} is {-age:.0f} s in the future, so its age is unknown; check the clocks"
         return Blindness(verdict=Verdict.STALE, reason=reason)
     return None
+
+
+def uncountable(check: Check, measured: Measurement, *, arm: str) -> Blindness | None:
+    """Say why what a source counted of an arm's share cannot be counts; ``None`` if it can."""
+    what, samples, bad = f"{check.name} of {arm}", measured.samples, measured.bad
+    if can_be_counts(measured):
+        return None
+    if not all(math.isfinite(each or 0.0) for each in (samples, bad)):
+        reason = f"{what}: the metric source counted {bad} bad {check.events} of {samples}, which are no numbers"
+        return Blindness(verdict=Verdict.NO_DATA, reason=reason)
+    reason = (
+        f"{what}: the metric source counted {bad} bad {check.events} of {samples}, which cannot be; check its query"
+    )
+    return Blindness(verdict=Verdict.PROVIDER_DOWN, reason=reason)
+
+
+def out_of_order(check: Check, evidence: Evidence, *, newest_at: float, arm: str) -> Blindness | None:
+    """Say that the source's clock went back; ``None`` if it did not. What it says meanwhile cannot be put in order."""
+    behind = newest_at - evidence.instant.timestamp()
+    if behind <= 0:
+        return None
+    reason = f"{check.name} of {arm}: the answer is dated {behind:.0f} s before the one before it; check the clocks"
+    return Blindness(verdict=Verdict.STALE, reason=reason)
 
 
 def without_number(check: Check, measured: Measurement, *, arm: str) -> Blindness | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from airflow_model_ops.core.checks.evidence import Evidence, Measurement
@@ -39,6 +40,12 @@ def counts_of(measurement: Measurement | None) -> Counts:
     if measurement is None or measurement.samples is None or measurement.bad is None:
         return NOTHING
     return Counts(int(measurement.samples), int(measurement.bad))
+
+
+def can_be_counts(measurement: Measurement) -> bool:
+    """Tell whether what was counted are whole numbers, none of them impossible; nothing at all can be."""
+    samples, bad = measurement.samples or 0.0, measurement.bad or 0.0
+    return math.isfinite(samples) and samples == int(samples) and 0 <= bad <= samples and bad == int(bad)
 
 
 def baseline_of(evidence: Evidence) -> Counts:

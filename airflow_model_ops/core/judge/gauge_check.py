@@ -20,7 +20,7 @@ from typing import Any
 
 from airflow_model_ops.core.checks.definition import Check, Verdict
 from airflow_model_ops.core.checks.evidence import Evidence, Measurement
-from airflow_model_ops.core.judge.blindness import Blindness, unanswered, without_number
+from airflow_model_ops.core.judge.blindness import Blindness, out_of_order, unanswered, without_number
 from airflow_model_ops.core.judge.counts import Counts
 from airflow_model_ops.core.judge.finding import NONE, Finding, Words
 from airflow_model_ops.core.judge.mixture import Mixture
@@ -42,7 +42,7 @@ class GaugeCheck:
         self._worse = ShareAbove(rate=_EVEN)
         self._newest: Evidence | None = None
         self._at = self._signed_at = -math.inf
-        self._measured = self._beyond = 0
+        self._beyond = 0
         self.enter_step()
 
     @property
@@ -59,6 +59,9 @@ class GaugeCheck:
     def fold(self, evidence: Evidence) -> None:
         """Take in one measurement; one that is no later than the one before holds nothing new."""
         self._newest = evidence
+        if evidence.canary.error is not None:
+            self._within = self._beyond = 0
+            return
         at = evidence.instant.timestamp()
         if at <= self._at:
             return
@@ -134,6 +137,7 @@ class GaugeCheck:
             reason = f"{self.check.name} of {subject} has not been measured yet"
             return Blindness(verdict=Verdict.NO_DATA, reason=reason)
         blind = self._blindness_of(evidence.canary, subject)
+        blind = blind or out_of_order(self.check, evidence, newest_at=self._at, arm=subject)
         if blind is not None or not self._compares:
             return blind
         if evidence.stable is None:
@@ -176,12 +180,16 @@ class GaugeCheck:
         evidence = self._newest
         stable = None if evidence is None or evidence.stable is None else evidence.stable.value
         return {
-            "canary": None if evidence is None else evidence.canary.value,
-            "stable": stable,
+            "canary": None if evidence is None else _finite(evidence.canary.value),
+            "stable": _finite(stable),
             "windows": self._signs.n,
             "worse": self._signs.bad,
             "log_harm": self._worse.log_e if self._compares else None,
         }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _value(measured: Measurement) -> float:

@@ -37,7 +37,7 @@ ODDS_BELOW = geometric_grid(1 / 100, 1 / 1.1, 14)
 """Alternatives about one rate, in multiples of the odds of the tested one."""
 REMEMBERED_NATS = 1.5
 """How much wealth beyond its threshold a capped process remembers: a few bad events use it up."""
-_INTERVAL_GRID = geometric_grid(1 / 64, 64.0, 41)
+_INTERVAL_GRID = geometric_grid(1 / 32, 32.0, 41)
 
 
 class RatioHarm:
@@ -153,16 +153,24 @@ class RatioInterval:
         least = math.log(average) + math.log(alpha)
         inside = [index for index, each in enumerate(self.log_likelihoods) if each > least]
         first, last = inside[0], inside[-1]
-        lower = None if first == 0 else self._crossing(first - 1, first, least)
-        upper = None if last == len(_INTERVAL_GRID) - 1 else self._crossing(last, last + 1, least)
+        lower = None if first == 0 else self._edge(first - 1, first, least)
+        upper = None if last == len(_INTERVAL_GRID) - 1 else self._edge(last + 1, last, least)
         return lower, upper
 
-    def _crossing(self, index: int, following: int, level: float) -> float:
-        """Return where the log-likelihood crosses a level between two neighbours of the grid."""
-        here, there = self.log_likelihoods[index], self.log_likelihoods[following]
-        part = (level - here) / (there - here)
-        low, high = math.log(_INTERVAL_GRID[index]), math.log(_INTERVAL_GRID[following])
-        return math.exp(low + part * (high - low))
+    def _edge(self, outer: int, inner: int, level: float) -> float:
+        """Return the ratio between two neighbours of the grid beyond which the log-likelihood is surely below a level.
+
+        It is concave in the logarithm of the ratio, so it lies below the line through two neighbours everywhere but between
+        them; with very many counts it may peak between two, which a line from one to the other would cut off.
+        """
+        logs, away = self.log_likelihoods, outer - inner
+        part = 0.0
+        if 0 <= outer + away < len(logs):
+            part = (level - logs[outer]) / (logs[outer] - logs[outer + away])
+        if 0 <= inner - away < len(logs) and logs[inner - away] > logs[inner]:
+            part = max(part, 1 - (logs[inner] - level) / (logs[inner - away] - logs[inner]))
+        low, high = math.log(_INTERVAL_GRID[outer]), math.log(_INTERVAL_GRID[inner])
+        return math.exp(low + min(1.0, part) * (high - low))
 
 
 def ratio_steps(grid: Sequence[float], tested: float, canary: Counts, baseline: Counts, *, phi: float) -> list[float]:

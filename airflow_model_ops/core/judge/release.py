@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from airflow_model_ops.core.checks.definition import Check, CheckKind, Verdict
 from airflow_model_ops.core.checks.evidence import Evidence
 from airflow_model_ops.core.checks.summary import Assessment, Summary, combine
 from airflow_model_ops.core.errors import InvalidState
-from airflow_model_ops.core.judge.counts import baseline_of, counts_of
+from airflow_model_ops.core.judge.counts import baseline_of, can_be_counts, counts_of
 from airflow_model_ops.core.judge.dispersion import DispersionMeter
 from airflow_model_ops.core.judge.finding import NONE, CheckJudge, Finding
 from airflow_model_ops.core.judge.gauge_check import GaugeCheck
@@ -54,7 +55,10 @@ class ReleaseJudge:
         known = meters or {}
         self._judges: dict[str, CheckJudge] = {
             check.name: ShareCheck(
-                check, settings=settings, has_stable=has_stable, meter=known.get(check.name) or DispersionMeter()
+                check,
+                settings=settings,
+                has_stable=has_stable,
+                meter=deepcopy(known.get(check.name, DispersionMeter())),
             )
             if check.is_share
             else GaugeCheck(check, settings=settings, has_stable=has_stable)
@@ -63,6 +67,7 @@ class ReleaseJudge:
         self._parts = parts_of_alpha(self._judges.values())
         self._split: SplitCheck | None = None
         self._split_at = -math.inf
+        self._requests_of = _counts_requests(checks)
 
     def enter_step(self, percent: float) -> None:
         """Begin a share of traffic: safety and the split are shown anew, harm is carried on."""
@@ -118,29 +123,23 @@ class ReleaseJudge:
                 )
             for name, judge in self._judges.items():
                 judge.restore(data["checks"][name])
+            self._split = None
             if data["split"] is not None:
                 self._split = SplitCheck(settings=self._settings, percent=float(data["split"]["percent"]))
                 self._split.restore(data["split"])
             self._split_at = -math.inf if data["split_at"] is None else float(data["split_at"])
-        except (AttributeError, KeyError, TypeError, ValueError, struct.error) as fault:
+        except (AttributeError, LookupError, TypeError, ValueError, struct.error) as fault:
             raise InvalidState(f"kept evidence cannot be read ({fault!r}); abort the release") from fault
 
     def _fold_split(self, everything: Sequence[Evidence]) -> None:
-        """Judge the split on the router's own counts of requests, whichever check brings them first."""
-        kinds = (CheckKind.ERROR_RATE, CheckKind.LATENCY)
-        counted = [each for each in everything if self._judges[each.check].check.kind in kinds]
-        if self._split is None or not counted:
+        """Judge the split on the router's own counts of requests, always by one check: two would count each twice."""
+        if self._split is None:
             return
-        first = min(counted, key=lambda each: kinds.index(self._judges[each.check].check.kind))
-        at = first.instant.timestamp()
-        if (
-            at > self._split_at
-            and first.canary.error is None
-            and first.stable is not None
-            and first.stable.error is None
-        ):
-            self._split_at = at
-            self._split.fold(counts_of(first.canary), baseline_of(first))
+        for each in everything:
+            at = each.instant.timestamp()
+            if each.check == self._requests_of and at > self._split_at and _is_whole(each):
+                self._split_at = at
+                self._split.fold(counts_of(each.canary), baseline_of(each))
 
     def _acting(self, findings: Mapping[str, Finding]) -> dict[str, Verdict]:
         """Return which unmuted checks act, and how."""
@@ -159,7 +158,7 @@ class ReleaseJudge:
         threshold = math.log(1 / self._settings.alpha)
         if total < threshold:
             return acting
-        for (name, verdict), log_e in sorted(evidence.items(), key=lambda item: item[1]):
+        for (name, verdict), log_e in sorted(evidence.items(), key=lambda item: item[0][1] is Verdict.HARM):
             if log_e == highest or log_e >= threshold:
                 acting[name] = verdict
         return acting
@@ -196,6 +195,22 @@ class ReleaseJudge:
     def _is_suspicious(self, name: str, finding: Finding) -> bool:
         part = self._parts.get(name, 1.0) / max(1, self._judges[name].parts)
         return max(finding.log_harm, finding.log_breach) + math.log(part * self._settings.alpha / _SUSPICIOUS) >= 0
+
+
+def _counts_requests(checks: Sequence[Check]) -> str | None:
+    """Return the check that brings the router's counts of requests: one of errors, or else one of latency."""
+    for kind in (CheckKind.ERROR_RATE, CheckKind.LATENCY):
+        for check in checks:
+            if check.kind is kind:
+                return check.name
+    return None
+
+
+def _is_whole(evidence: Evidence) -> bool:
+    """Tell whether every arm was counted: with one missing, the others' shares of the requests are not what they were."""
+    measured = [evidence.canary, evidence.stable]
+    measured += [] if evidence.control is None else [evidence.control]
+    return all(each is not None and each.error is None and can_be_counts(each) for each in measured)
 
 
 def parts_of_alpha(judges: Iterable[CheckJudge]) -> dict[str, float]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_model_ops.core.checks.definition import Check, CheckKind
 from airflow_model_ops.core.judge.counts import Counts
 from airflow_model_ops.core.judge.finding import Words
 from airflow_model_ops.core.judge.settings import JudgeSettings
+
+_LATE_SHARE = 0.5
+"""The canary turned bad late if it got less than this share of its requests since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,17 +103,25 @@ def _words_alone(check: Check, standing: Standing) -> Words:
 def _harm(check: Check, standing: Standing) -> str:
     """Tell harm by the whole step, or since the canary turned bad if that was later."""
     of = _of(check, standing)
-    late = standing.recent_since and standing.recent != standing.step and standing.recent[0].n
     at_least = standing.ratio_low
     sure = _confidence(standing.settings.alpha)
-    if late:
-        since = datetime.fromisoformat(standing.recent_since).strftime("%H:%M:%S")
+    if _turned_bad_late(check, standing):
+        since = datetime.fromisoformat(standing.recent_since).astimezone(UTC).strftime("%H:%M:%S")
         shown = f"{_compared(check, standing.recent)} since {since} UTC: ratio {_ratio_words(standing.recent)}"
         return f"{of} {shown}, above the allowed {check.max_ratio:g} with {sure}"
     shown = f"{_compared(check, standing.step)}: ratio {_ratio_words(standing.step)}"
     if at_least is not None and at_least > check.max_ratio:
         return f"{of} {shown}, at least {at_least:.1f} with {sure}"
     return f"{of} {shown}, above the allowed {check.max_ratio:g} with {sure}"
+
+
+def _turned_bad_late(check: Check, standing: Standing) -> bool:
+    """Tell whether the counts since the canary turned bad show harm better than the step's: it was good for long, or before."""
+    canary, since_then = standing.step[0].n, standing.recent[0].n
+    shown_by_step = standing.ratio_low is not None and standing.ratio_low > check.max_ratio
+    if not since_then or standing.recent == standing.step:
+        return False
+    return not shown_by_step or since_then < _LATE_SHARE * canary
 
 
 def _why_safe(check: Check, standing: Standing) -> str:
