@@ -19,6 +19,7 @@ from airflow_model_ops.control.observer import ArmsOf, Observer
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.checks import Summary, Verdict
 from airflow_model_ops.core.errors import ModelOpsError, PreEmpted
+from airflow_model_ops.core.judge.ramp import Pace
 from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.policy import ACTING, ReleasePolicy, Step, StepMove, next_move
 from airflow_model_ops.core.ports import MetricSource
@@ -152,8 +153,25 @@ class StepCheck:
             deadline_seconds=self._policy.deadline_seconds,
             on_deadline=self._policy.on_deadline,
             suspicious=summary.suspicious,
+            may_rise=self._may_rise(),
         )
         return self._act(move, summary, head.state, reference)
+
+    def _may_rise(self) -> bool:
+        """Whether the next share may cost what a canary that is not excluded yet would do at it."""
+        following, budget = self._index + 1, self._policy.max_bad_events
+        if budget is None or following >= len(self._policy.steps):
+            return True
+        pace = Pace(
+            max_bad_events=budget,
+            interval_seconds=self._policy.interval_seconds,
+            horizon_seconds=self._policy.deadline_seconds,
+        )
+        rise = self._observer.book.judge.may_rise(self._policy.steps[following].percent, pace=pace)
+        if rise is None:
+            return True
+        _log.info("step=%d max_bad_events: %s", self._index + 1, rise.reason)
+        return rise.allowed
 
     def _act(self, move: StepMove, summary: Summary, state: ServingState, reference: str) -> StepOutcome | None:
         _log.info("step=%d verdict=%s move=%s reason=%s", self._index + 1, summary.verdict, move, summary.reason)

@@ -257,19 +257,26 @@ def next_move(
     deadline_seconds: float,
     on_deadline: OnDeadline,
     suspicious: bool = False,
+    may_rise: bool = True,
 ) -> StepMove:
     """Return what a step does on a verdict.
 
     :param baked_seconds: Since the share was applied.
     :param waited_seconds: Since the deadline began to count.
-    :param suspicious: The newest measurement crosses a limit: then a deadline holds where it would promote.
+    :param suspicious: Much speaks against the canary already: then a deadline holds where it would promote.
+    :param may_rise: Whether the next share fits into the harm budget; else the step waits, for its deadline at most.
     """
     if verdict in ACTING:
         return StepMove.ABORT
-    if verdict is Verdict.SAFE and baked_seconds >= step.bake_seconds:
+    if verdict is Verdict.SAFE and baked_seconds >= step.bake_seconds and may_rise:
         return StepMove.PASS
     if waited_seconds < deadline_seconds:
         return StepMove.WAIT
-    if on_deadline is OnDeadline.PROMOTE and verdict in {Verdict.UNDECIDED, Verdict.SAFE} and not suspicious:
+    if (
+        on_deadline is OnDeadline.PROMOTE
+        and verdict in {Verdict.UNDECIDED, Verdict.SAFE}
+        and not suspicious
+        and may_rise
+    ):
         return StepMove.PASS_WITHOUT_PROOF
     return StepMove.ABORT if on_deadline is OnDeadline.ABORT else StepMove.HOLD

@@ -40,6 +40,19 @@ _HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a release can react, and what it may cost.
+
+    :param max_bad_events: Cap of the expected extra bad events of the whole release, per check.
+    :param horizon_seconds: Longest a step may last, which ends what is never found.
+    """
+
+    max_bad_events: float
+    interval_seconds: float
+    horizon_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
     """What a bad canary's cost depends on, beside its share of traffic.
 

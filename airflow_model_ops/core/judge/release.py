@@ -22,6 +22,7 @@ from airflow_model_ops.core.judge.counts import baseline_of, can_be_counts, coun
 from airflow_model_ops.core.judge.dispersion import DispersionMeter
 from airflow_model_ops.core.judge.finding import NONE, CheckJudge, Finding
 from airflow_model_ops.core.judge.gauge_check import GaugeCheck
+from airflow_model_ops.core.judge.ramp import Pace, RiseDecision
 from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.judge.share_check import ShareCheck
 from airflow_model_ops.core.judge.split_check import SplitCheck
@@ -100,6 +101,16 @@ class ReleaseJudge:
         if mismatch is not None:
             assessments.append(Assessment(check=SPLIT, verdict=Verdict.SPLIT_MISMATCH, reason=mismatch))
         return combine(assessments)
+
+    def may_rise(self, percent: float, *, pace: Pace) -> RiseDecision | None:
+        """Say whether a larger share of traffic fits into the harm budget of every deciding check; ``None``: none has one."""
+        decisions = [
+            judge.may_rise(percent, pace=pace, alpha_part=self._parts[name])
+            for name, judge in self._judges.items()
+            if isinstance(judge, ShareCheck) and name in self._parts
+        ]
+        told = [decision for decision in decisions if decision is not None]
+        return min(told, key=lambda decision: decision.left - decision.expected_extra) if told else None
 
     def to_json(self) -> dict[str, Any]:
         """Give what :meth:`restore` needs to go on bit for bit: some kilobytes, however long the release lasts."""

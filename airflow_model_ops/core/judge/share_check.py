@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from airflow_model_ops.core.checks.definition import Check, Verdict
@@ -13,6 +14,7 @@ from airflow_model_ops.core.judge.blindness import Blindness, out_of_order, unan
 from airflow_model_ops.core.judge.counts import NOTHING, Counts, baseline_of, counts_of
 from airflow_model_ops.core.judge.dispersion import DispersionMeter, comparison_size
 from airflow_model_ops.core.judge.finding import NONE, Finding
+from airflow_model_ops.core.judge.forecast import Traffic
 from airflow_model_ops.core.judge.mixture import SLOT_SECONDS, Mixture, pack, unpack
 from airflow_model_ops.core.judge.processes import (
     REMEMBERED_NATS,
@@ -23,6 +25,7 @@ from airflow_model_ops.core.judge.processes import (
     ShareBelow,
     ratio_steps,
 )
+from airflow_model_ops.core.judge.ramp import Exposure, Pace, RiseDecision, excess, may_rise
 from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.judge.share_words import Standing, words_of
 
@@ -81,6 +84,7 @@ class ShareCheck:
         self._below_ceiling = ShareBelow(rate=check.max, log_cap=self._cap) if check.max else None
         self._interval = RatioInterval()
         self._step = (NOTHING, NOTHING)
+        self._step_seconds = 0.0
         self._heard_at = -math.inf
         self._baseline_heard_at = -math.inf
 
@@ -118,6 +122,31 @@ class ShareCheck:
             numbers=standing.to_json(),
         )
 
+    def may_rise(self, percent: float, *, pace: Pace, alpha_part: float) -> RiseDecision | None:
+        """Say whether a larger share fits into the harm budget; ``None`` if this check has no stable to exceed.
+
+        :param alpha_part: The check's part of the release's alpha.
+        """
+        if not self._has_stable:
+            return None
+        canary, baseline = self._step
+        seconds = max(self._step_seconds, pace.interval_seconds)
+        _, upper = self._interval.bounds(alpha=self._settings.alpha)
+        below = self._below_negligible
+        exposure = Exposure(
+            check=self.check,
+            traffic=Traffic(rate_rps=(canary.n + baseline.n) / seconds, base_rate=baseline.rate),
+            ratio_upper=upper,
+            is_negligible=below is not None and below.log_e >= self._safe_at,
+            phi=self.phi(),
+            settings=self._settings,
+            alpha_part=alpha_part,
+            interval_seconds=pace.interval_seconds,
+            horizon_seconds=pace.horizon_seconds,
+        )
+        spent = excess(*self._release, phi=exposure.phi)
+        return may_rise(percent, exposure=exposure, budget=pace.max_bad_events, spent=spent)
+
     def to_json(self) -> dict[str, Any]:
         """Give what :meth:`restore` needs to go on bit for bit."""
         return {
@@ -126,6 +155,7 @@ class ShareCheck:
             "meter": self._meter.to_json(),
             "counts": [[each.n, each.bad] for each in (*self._release, *self._step, *self._recent)],
             "recent": [self._recent_since, self._recent_log],
+            "step_seconds": self._step_seconds,
             "times": [
                 each if math.isfinite(each) else None
                 for each in (self._slot_at, self._at, self._heard_at, self._baseline_heard_at)
@@ -145,6 +175,7 @@ class ShareCheck:
         release_c, release_b, step_c, step_b, recent_c, recent_b = (Counts(*each) for each in data["counts"])
         self._release, self._step, self._recent = (release_c, release_b), (step_c, step_b), (recent_c, recent_b)
         self._recent_since, self._recent_log = str(data["recent"][0]), float(data["recent"][1])
+        self._step_seconds = float(data["step_seconds"])
         self._slot_at, self._at, self._heard_at, self._baseline_heard_at = (
             -math.inf if each is None else float(each) for each in data["times"]
         )
@@ -177,6 +208,8 @@ class ShareCheck:
         self._baseline_heard_at = at if baseline.n else self._baseline_heard_at
         self._release = (self._release[0] + canary, self._release[1] + baseline)
         self._step = (self._step[0] + canary, self._step[1] + baseline)
+        if evidence.begin is not None:
+            self._step_seconds += at - datetime.fromisoformat(evidence.begin).timestamp()
         tested = self.check.max_ratio
         if not (canary.bad or baseline.bad):
             step = 0.0
