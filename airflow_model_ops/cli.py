@@ -89,6 +89,14 @@ def _changing() -> tuple[ActionCommand, ...]:
     return (
         _command("rollback", "change.rollback", "Take a model back at once", _MODEL, to, _REASON, _WAIT),
         _command("abort", "change.abort", "End the live release; stable goes on", _MODEL, _REASON, _WAIT),
+        _command(
+            "end-hold-back",
+            "change.end_hold_back",
+            "Give stable the share that the version before it keeps after a promotion",
+            _MODEL,
+            _REASON,
+            _WAIT,
+        ),
         _command("hold", "change.hold", "Stop shifts and promotions until resumed", _MODEL, by_hand, _WAIT),
         _command("resume", "change.resume", "End a hold", _MODEL, by_hand, _WAIT),
         _command("pin", "change.pin", "Pin the known-good (golden) version", _MODEL, pinned, _WAIT),

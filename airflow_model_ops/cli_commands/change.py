@@ -43,6 +43,12 @@ def abort(args: Namespace) -> Outcome:
 
 
 @command
+def end_hold_back(args: Namespace) -> Outcome:
+    """Give stable all traffic after a promotion."""
+    return _change(args, lambda control: control.end_hold_back(reason=args.reason, fence=None))
+
+
+@command
 def hold(args: Namespace) -> Outcome:
     """Stop shifts and promotions."""
     return _change_aside(args, lambda control: control.hold(reason=args.reason))

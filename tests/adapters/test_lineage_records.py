@@ -26,7 +26,7 @@ from airflow_model_ops.adapters.lineage.text import (
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import InvalidConfig, InvalidState, LedgerUnsuitable
 from airflow_model_ops.core.log import Entry, FactKind
-from airflow_model_ops.core.state import Golden
+from airflow_model_ops.core.state import Fence, Golden, LiveRelease
 from airflow_model_ops.core.transitions import Action
 from tests.adapters.lineage_story import ADA, V1, V2, Story, manifest_of, told
 
@@ -39,6 +39,18 @@ def record(entry: Entry, **more: object) -> Record:
 def entry_named(name: str) -> Entry:
     """The last such entry of the story."""
     return next(entry for entry in reversed(told().log.stored) if entry.name == name)
+
+
+def held_back() -> Story:
+    """A second release is promoted with a hold-back, which then ends."""
+    story, fence = Story(), Fence(release="r2", attempt=1)
+    story.releases(V1, id="r1", steps=(100.0,))
+    live = LiveRelease(id="r2", attempt=1, version=V2, started_at="2023-06-02T14:00:00+00:00")
+    story.decides(transitions.start_canary(story.state, release=live, percent=50), release=fence)
+    promotion = transitions.promote(story.state, fence=fence, version=V2, proof="shown safe", hold_back=5)
+    story.decides(promotion, release=fence)
+    story.decides(transitions.end_hold_back(story.state, fence=fence, reason="no harm"), release=fence)
+    return story
 
 
 def links(of: Record) -> set[tuple[str, str, str]]:
@@ -84,7 +96,7 @@ def test_every_property_that_a_record_carries_is_declared_in_its_type() -> None:
         for kind, specs in (("a", schema.ARTIFACTS), ("e", schema.EXECUTIONS), ("c", schema.CONTEXTS))
     }
     head = RecordedHead(model="digits")
-    for entry in told().log.stored:
+    for entry in (*told().log.stored, *held_back().log.stored):
         made = record(entry)
         head = head.after(entry, new_versions=1)
         nodes = [("e", made.execution), ("a", head.node()), *(("c", node) for node in made.contexts)]
@@ -139,6 +151,25 @@ def test_a_rollback_is_linked_to_the_version_that_it_left() -> None:
         ("input", "left", f"digits/{V2.name}"),
         ("output", "state", f"digits/{entry.sequence:020d}"),
     }
+
+
+def test_a_hold_back_serves_from_its_promotion_to_its_end_which_is_an_execution_of_its_own() -> None:
+    promoted, ended = (record(entry, served_before=(V2, V1)) for entry in held_back().log.stored[-2:])
+    assert ("input", "serving", f"digits/{V1.name}") in links(promoted)
+    state = next(use.node.properties for use in promoted.uses if use.key == "state")
+    assert (state["stable"], state["holdback"], state["holdback_percent"]) == (V2.name, V1.name, "5")
+    assert promoted.execution.properties["percent"] == "95"
+    assert ended.execution.type == "airflow_model_ops.EndHoldBack"
+    assert ended.execution.properties["percent"] == "100"
+    assert ("input", "left", f"digits/{V1.name}") in links(ended)
+    assert "digits/r2" in [context.name for context in ended.contexts]
+
+
+def test_the_recorded_head_knows_what_is_held_back() -> None:
+    promoted, ended = held_back().log.stored[-2:]
+    head = RecordedHead(model="digits").after(promoted, new_versions=2)
+    assert head.serving == (V2, V1)
+    assert head.after(ended, new_versions=0).serving == (V2,)
 
 
 def test_applied_reads_the_serving_state_of_its_generation() -> None:

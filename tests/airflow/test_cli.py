@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from airflow_model_ops.control.heads import read_head
+from airflow_model_ops.core.state import Fence
 from tests.adapters.envoy_rig import eventually
 from tests.adapters.serving_rig import Fleet, serving_fleet, version
 from tests.airflow.command_line import CommandLine
 
 COMMANDS = {
     *("models", "status", "history", "verify"),
-    *("rollback", "abort", "hold", "resume", "pin", "quarantine", "lift", "reconcile"),
+    *("rollback", "abort", "end-hold-back", "hold", "resume", "pin", "quarantine", "lift", "reconcile"),
     *("adopt", "envoy-bootstrap"),
 }
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -186,6 +187,26 @@ def test_status_and_models_tell_what_should_serve_and_what_does(cli: CommandLine
     blind = cli.run("status", "digits")
     assert blind.status == 0
     assert blind.row["observed"].startswith("unknown: ")
+
+
+@pytest.mark.integration
+def test_a_hold_back_is_shown_until_a_person_ends_it(cli: CommandLine) -> None:
+    released(cli.fleet, 1)
+    cli.fleet.start(2, percent=50)
+    control = cli.fleet.control()
+    control.promote(version(2), fence=Fence(release="r2", attempt=1), proof="safe", hold_back=5, hold_back_seconds=3600)
+    control.apply(deadline_seconds=20)
+    status = cli.run("status", "digits").row
+    assert status["split"] == "m-v2.0.0 95 %, m-v1.0.0 5 %"
+    assert status["holdback"].startswith("m-v1.0.0 5 % held back until 20")
+    (row,) = cli.run("models").rows
+    assert (row["stable"], row["holdback"]) == ("m-v2.0.0", "m-v1.0.0 5 %")
+    ended = cli.run("end-hold-back", "digits", "--reason", "enough")
+    assert (ended.status, ended.row["serves"]) == (0, "m-v2.0.0 100 %")
+    assert cli.run("status", "digits").row["holdback"] in {None, "None"}
+    newest = cli.run("history", "digits").rows[1]
+    assert (newest["what"], newest["actor"]) == ("end_hold_back", f"person {ME}")
+    assert newest["reason"] == "m-v1.0.0 is no longer held back, m-v2.0.0 gets all traffic: enough"
 
 
 @pytest.mark.integration

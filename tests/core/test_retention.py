@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_model_ops.core.errors import TransitionRefused
 from airflow_model_ops.core.retention import choose_retired
-from airflow_model_ops.core.state import Actor, ActorKind, Canary, Fence, Golden, LiveRelease, ServingState
+from airflow_model_ops.core.state import Actor, ActorKind, Canary, Fence, Golden, Holdback, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import abort, pin_golden, promote, quarantine, rollback, start_canary
 from airflow_model_ops.core.versioning import Scheme, Version, VersionNaming
 
@@ -29,6 +29,18 @@ def test_the_newest_promoted_versions_stay_and_older_ones_go(v: Callable[[int], 
 
 def test_nothing_goes_before_anything_was_promoted() -> None:
     assert choose_retired(ServingState(fleet="main"), present=versions(1, 2), keep_last=1) == ()
+
+
+def test_a_version_that_is_held_back_stays(v: Callable[[int], Version]) -> None:
+    state = ServingState(
+        fleet="main",
+        stable=v(5),
+        earlier=versions(1, 2, 3, 4),
+        holdback=Holdback(version=v(4), percent=5),
+        promoted_by=Fence(release="r5", attempt=1),
+        keep_warm=0,
+    )
+    assert choose_retired(state, present=versions(1, 2, 3, 4, 5), keep_last=1) == versions(1, 2, 3)
 
 
 def test_golden_and_what_a_fleet_lists_or_a_release_waits_with_stay(v: Callable[[int], Version]) -> None:
