@@ -89,15 +89,50 @@ class StepPart(_Part):
     bake: Seconds = 300.0
 
 
+class AdaptivePart(_Part):
+    """``canary.adaptive:`` a ramp whose shares rise as soon as safety is shown, each ``factor`` times the one before."""
+
+    start: float = Field(default=1.0, gt=0, lt=100)
+    end: float = Field(default=50.0, gt=0, lt=100)
+    factor: float = Field(default=2.5, ge=1.1, le=100)
+
+    @model_validator(mode="after")
+    def _rises(self) -> AdaptivePart:
+        if self.start > self.end:
+            raise ValueError(
+                f"adaptive starts at {self.start:g} % and ends at {self.end:g} %; give a start below the end"
+            )
+        return self
+
+    def steps(self) -> tuple[StepPart, ...]:
+        """Return the shares of the ramp, which need no time to bake: the evidence alone lets them rise."""
+        shares = [self.start]
+        while shares[-1] < self.end:
+            shares.append(min(self.end, round(shares[-1] * self.factor, 2)))
+        return tuple(StepPart(percent=share, bake=0.0) for share in shares)
+
+
 class CanaryPart(_Part):
     """``canary:`` the ramp."""
 
     steps: tuple[StepPart, ...] = (StepPart(percent=10), StepPart(percent=50))
+    adaptive: AdaptivePart | None = None
     interval: Seconds = 15.0
     deadline: Seconds = 3600.0
     on_deadline: OnDeadline = OnDeadline.HOLD
     max_bad_events: float | None = Field(default=None, gt=0)
     load_timeout: LongerThanZero = 600.0
+
+    @model_validator(mode="after")
+    def _is_one_ramp(self) -> CanaryPart:
+        default = type(self).model_fields["steps"].default
+        if self.adaptive is not None and self.steps != default:
+            raise ValueError("canary has both steps and adaptive; keep one of them")
+        return self
+
+    def ramp(self) -> tuple[StepPart, ...]:
+        """Return the steps of the release."""
+        return self.steps if self.adaptive is None else self.adaptive.steps()
 
 
 class JudgePart(_Part):
@@ -277,7 +312,7 @@ class ModelFile(ModelIdentity):
         return ReleasePolicy(
             model=self.model,
             naming=self.naming(),
-            steps=tuple(Step(percent=step.percent, bake_seconds=step.bake) for step in canary.steps),
+            steps=tuple(Step(percent=step.percent, bake_seconds=step.bake) for step in canary.ramp()),
             checks=tuple(check.to_check() for check in self.checks),
             interval_seconds=canary.interval,
             deadline_seconds=canary.deadline,
