@@ -27,6 +27,7 @@ ALLOWED: dict[str, tuple[frozenset[str], frozenset[str] | str]] = {
     "config": (frozenset({"core", "config"}), frozenset({"pydantic", "pydantic_core", "yaml"})),
     "adapters": (frozenset({"core", "adapters"}), ANY_VENDOR),
     "metrics": (frozenset({"metrics"}), frozenset({"prometheus_client"})),
+    "predictions": (frozenset({"metrics", "predictions"}), frozenset({"prometheus_client"})),
     "testing": (frozenset({"core", "adapters", "testing"}), frozenset()),
 }
 """Storeys above (hooks, operators, ...) may import everything below them; they are free here."""

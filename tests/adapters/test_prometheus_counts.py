@@ -226,7 +226,7 @@ def test_the_past_is_counted_in_steps_that_add_up_to_what_was_seen_live(
     router: Serving, source: PrometheusSource, model: Model
 ) -> None:
     follower = following(source, model, ERRORS)
-    start = follower.seen[-1].instant.timestamp()
+    start = follower.begin
     for number in range(12):
         router.answer(model.canary.cluster, good=number, failed=1)
         router.answer(model.stable.cluster, good=10)
@@ -237,9 +237,10 @@ def test_the_past_is_counted_in_steps_that_add_up_to_what_was_seen_live(
     assert sum(step.canary.bad or 0 for step in steps) == 12
     assert sum(step.canary.samples or 0 for step in steps) == 78
     assert sum(counts(step.stable)[1] or 0 for step in steps) == 120
-    assert [step.at for step in steps] == sorted({step.at for step in steps}), "each step has scrapes of its own"
+    ends = [step.at for step in steps]
+    assert ends == sorted(ends), "a step without a scrape of its own ends where the one before did"
     assert max(step.canary.samples or 0 for step in steps) < 78
-    assert all(0 <= (step.canary.age_seconds or 0) < 1 for step in steps)
+    assert all(0 <= (step.canary.age_seconds or 0) < 5 for step in steps)
 
 
 def test_the_past_of_a_query_is_measured_at_the_end_of_each_step(source: PrometheusSource, model: Model) -> None:
