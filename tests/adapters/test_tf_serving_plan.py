@@ -320,7 +320,7 @@ class TestControl:
         assert planning.control_cluster(plan(first)) is None
         assert planning.control_percent(ServingState(fleet="main")) == 0
 
-    def test_it_is_always_on_stable_also_while_the_former_one_is_held_back(self) -> None:
+    def test_it_rests_while_the_former_one_is_held_back_and_stable_is_the_one_on_trial(self) -> None:
         held_back = ServingState(
             fleet="main",
             stable=v(2),
@@ -329,7 +329,7 @@ class TestControl:
             promoted_by=Fence(release="r2", attempt=1),
         )
         route = planning.route_of(plan(held_back), active={f"digits/{N2}~control"})
-        assert route == ModelRoute(model="digits", generation=7, split=((N1, 5), (N2, 95)), control=5)
+        assert route == ModelRoute(model="digits", generation=7, split=((N1, 5), (N2, 95)), control=0)
         assert planning.needed_clusters(plan(held_back)) == {
             f"digits/{N1}",
             f"digits/{N2}",

@@ -314,7 +314,10 @@ def control_percent(state: ServingState) -> float:
     """Return what part of stable's requests is counted apart, in percent of all: as much as the other arm gets.
 
     At most half of stable's share, so that both parts can be compared; nothing where a half is below a hundredth of a percent.
+    Nothing either while the former stable is held back: then stable is the version on trial, and all of it is counted as one.
     """
+    if state.holdback is not None:
+        return 0.0
     shares = dict(state.split)
     stable = hundredths(shares.pop(state.stable, 0.0)) if state.stable else 0
     wanted = hundredths(max(shares.values(), default=_IDLE_CONTROL_PERCENT))
