@@ -29,20 +29,19 @@ def ours(scene: Scene, seed: int, run: int) -> Ours:
     return Ours(scene, history=draw_history(scene, seed=seed, run=run))
 
 
-def rival(new: Callable[..., Judge], scene: Scene, seed: int, run: int, **settings: float | None) -> Judge:
-    """Make a judge that needs no history."""
-    del scene, seed, run
-    return new(**settings)
+def rival(new: Callable[[], Judge], *_release: object) -> Judge:
+    """Make a judge that is the same for every release."""
+    return new()
 
 
-def kayenta(scene: Scene, seed: int, run: int) -> Judge:
+def kayenta(scene: Scene, *_run: int) -> Judge:
     """Make Kayenta's judge: one point a minute, a judgement every ten."""
-    return rival(Kayenta, scene, seed, run, every=10, ends=scene.peeks)
+    return Kayenta(every=10, ends=scene.peeks)
 
 
-def z_fixed(scene: Scene, seed: int, run: int) -> Judge:
+def z_fixed(scene: Scene, *_run: int) -> Judge:
     """Make the z-test that is looked at once, at the release's end."""
-    return rival(ZTest, scene, seed, run, alpha=SETTINGS.alpha, at=scene.peeks)
+    return ZTest(alpha=SETTINGS.alpha, at=scene.peeks)
 
 
 OURS = Contender(name="ours", make=ours)
@@ -70,4 +69,4 @@ def field(*, base: float, argo_limit: float) -> list[Contender]:
 
 
 def _make(new: Callable[..., Judge], **settings: float) -> MakeJudge:
-    return partial(rival, new, **settings)
+    return partial(rival, partial(new, **settings))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 from benchmarks.judge.contenders import ours
@@ -55,7 +54,9 @@ def judge_days(scene: Scene, seed: int, runs: range, *, sampled: int = 1) -> lis
         decided = bool(trails.highest[index] >= near)
         outcome = let_judge(ours(scene, seed, run), drawn[index]) if decided else None
         is_sampled = runs.start == 0 and index < sampled
-        difference = _difference(scene, seed, run, drawn[index], trails.first[:, index]) if is_sampled else None
+        difference = (
+            _difference(scene, seed, run, drawn[index], trails.first[:, index].tolist()) if is_sampled else None
+        )
         rolled_back = outcome is not None and outcome.rolled_back is not None
         judged.append(Judged(rolled_back=rolled_back, decided=decided, difference=difference))
     return judged
@@ -82,6 +83,3 @@ def rate_of(judged: Sequence[Judged]) -> Rate:
 def worst_difference(judged: Sequence[Judged]) -> float:
     """Tell by how much the twin is off at most, in the sampled releases."""
     return max((each.difference for each in judged if each.difference is not None), default=math.nan)
-
-
-work = partial(judge_days, sampled=1)

@@ -12,8 +12,8 @@ from benchmarks.judge.traffic import Arm, Seen
 START = datetime(2023, 6, 1, tzinfo=UTC).timestamp()
 """When every simulated release begins, seconds since the epoch."""
 
-SCRAPE_AGE_SECONDS = 2.0
-"""Age of the newest sample when nothing is wrong."""
+SCRAPE_AGE_SECONDS, STALE_SECONDS = 2.0, 600.0
+"""Age of the newest sample when nothing is wrong, and at least when the source is stale."""
 
 
 class Source:
@@ -25,14 +25,15 @@ class Source:
 
     def answer(self, seen: Seen) -> Evidence:
         """Give the evidence of one interval."""
-        begin, self._last = self._last, self._last if seen.fault is Fault.STALE else seen.end
-        age = SCRAPE_AGE_SECONDS + seen.end - self._last
+        stuck = seen.fault is Fault.STALE and not seen.canary_only
+        begin, self._last = self._last, self._last if stuck else seen.end
+        age = SCRAPE_AGE_SECONDS if seen.fault is not Fault.STALE else max(STALE_SECONDS, seen.end - self._last)
         others = None if seen.canary_only else seen.fault
         return Evidence(
             check=self._check,
             canary=_measured(seen.canary, seen.fault, age=age),
-            stable=_measured(seen.stable, others, age=age),
-            control=_measured(seen.control, others, age=age),
+            stable=_measured(seen.stable, others, age=age if others else SCRAPE_AGE_SECONDS),
+            control=_measured(seen.control, others, age=age if others else SCRAPE_AGE_SECONDS),
             begin=_iso(begin),
             at=_iso(self._last),
         )

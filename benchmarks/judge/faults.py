@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from airflow_model_ops.adapters.metrics.counting import Count, Counter, count
 from airflow_model_ops.core.checks import Verdict
 from benchmarks.judge.contenders import ours
 from benchmarks.judge.judges import Outcome, let_judge
 from benchmarks.judge.profiles import Profile
-from benchmarks.judge.promises import count_outcomes
 from benchmarks.judge.rates import Rate, promoted, rolled_back
 from benchmarks.judge.report import Finding, Report
 from benchmarks.judge.scenes import Fault, Faulty, Scene
@@ -23,6 +23,7 @@ HOUR = 3_600.0
 GOAL = "what the judge cannot see it does not act on"
 GROUPS = ("canary", "stable", "control")
 
+_ACTING = {Verdict.HARM, Verdict.BREACH, Verdict.SAFE}
 _RESET_SHARE = 0.1
 
 
@@ -34,45 +35,53 @@ def run(workers: Workers, profile: Profile, report: Report) -> None:
     report.findings += _resets(workers, profile)
 
 
+def judge_blindly(scene: Scene, seed: int, runs: range) -> list[int]:
+    """Count, of some releases, the looks at a hidden interval that say HARM, BREACH or SAFE.
+
+    A release that ends before, by what was seen until then, has none.
+    """
+    return [_acts_blindly(scene, seed, run) for run in runs]
+
+
+def _acts_blindly(scene: Scene, seed: int, run: int) -> int:
+    judge, blindly = ours(scene, seed, run), 0
+    for seen in draw(scene, seed=seed, run=run):
+        verdict = judge.look(seen).verdict
+        blindly += seen.fault is not None and verdict in _ACTING
+        if verdict in {Verdict.HARM, Verdict.BREACH}:
+            break
+    return blindly
+
+
 def _lasting(workers: Workers, profile: Profile, fault: Fault) -> Iterator[Finding]:
-    """The fault comes after two minutes, before anything can be proven, and stays for the rest of the release."""
+    """The fault comes after two looks, before much can be known, and stays for the rest of the release."""
     for canary_only in (False, True):
-        ended: list[Outcome] = []
-        for ratio in (1.0, 1.5):
-            faulty = Faulty(kind=fault, from_seconds=120.0, canary_only=canary_only)
+        faulty = Faulty(kind=fault, from_seconds=120.0, canary_only=canary_only)
+        acted: list[int] = []
+        for ratio in (1.0, 3.0):
             name = f"{fault} for good x{ratio:g} {canary_only}"
-            scene = Scene(name=name, rps=100.0, ratio=ratio, seconds=6 * HOUR, faulty=faulty)
-            ended += workers.outcomes(ours, scene, runs=profile.story_runs)
-        yield Finding(
-            goal=GOAL,
-            cell=f"{fault}{' of the canary alone' if canary_only else ''}, from the second minute on, x1 and x1.5",
-            rule="0 rollbacks, 0 promotions",
-            measured=count_outcomes(ended),
-            holds=rolled_back(ended).hits == promoted(ended).hits == 0,
-        )
-
-
-def judge_blinks(scene: Scene, seed: int, runs: range) -> list[int]:
-    """Count, of some healthy releases, the looks at a hidden interval that say HARM, BREACH or SAFE."""
-    acting = {Verdict.HARM, Verdict.BREACH, Verdict.SAFE}
-    blinks = []
-    for run in runs:
-        judge = ours(scene, seed, run)
-        looks = [(seen.fault, judge.look(seen).verdict) for seen in draw(scene, seed=seed, run=run)]
-        blinks.append(sum(fault is not None and verdict in acting for fault, verdict in looks))
-    return blinks
+            scene = Scene(name=name, rps=100.0, ratio=ratio, seconds=4 * HOUR, faulty=faulty)
+            acted += _acted(workers, profile, scene)
+        yield _finding(f"{fault}{' of the canary alone' if canary_only else ''} for four hours, x1 and x3", acted)
 
 
 def _passing(workers: Workers, profile: Profile, fault: Fault) -> Finding:
-    """Every other interval is hidden, so that the judge learns that the canary is safe, but may not say so blindly."""
-    scene = Scene(name=f"{fault} now and then", rps=100.0, seconds=3 * HOUR, faulty=Faulty(kind=fault, share=0.5))
-    blinks = workers.batches(judge_blinks, scene, runs=profile.story_runs, size=max(1, profile.story_runs // 8))
+    """Half of the intervals are hidden: the judge learns from the others, but may not say so while it is blind."""
+    scene = Scene(name=f"{fault} now and then", rps=100.0, seconds=2 * HOUR, faulty=Faulty(kind=fault, share=0.5))
+    return _finding(f"{fault} in half of the intervals, x1", _acted(workers, profile, scene))
+
+
+def _acted(workers: Workers, profile: Profile, scene: Scene) -> list[int]:
+    return workers.batches(judge_blindly, scene, runs=profile.story_runs, size=max(1, profile.story_runs // 8))
+
+
+def _finding(cell: str, acted: list[int]) -> Finding:
     return Finding(
         goal=GOAL,
-        cell=f"{fault}, every other interval, healthy",
-        rule="no look at a hidden interval acts or promotes",
-        measured=f"{sum(blinks)} of about {profile.story_runs * scene.peeks // 2:,} looks",
-        holds=not any(blinks),
+        cell=cell,
+        rule="0 rollbacks, 0 promotions at a hidden interval",
+        measured=f"{sum(acted)} looks in {len(acted)} releases",
+        holds=not any(acted),
     )
 
 
@@ -89,7 +98,7 @@ def _resets(workers: Workers, profile: Profile) -> Iterator[Finding]:
             goal="a counter reset is neither harm nor safety",
             cell=f"the router restarts in {100 * _RESET_SHARE:g} % of the intervals; {words}",
             rule="0 in all runs; never more events than there were",
-            measured=count_outcomes(ended),
+            measured=f"{rolled_back(ended).hits} rolled back, {promoted(ended).hits} promoted of {runs}",
             holds=rate == Rate(hits=0, runs=runs),
         )
 
@@ -127,7 +136,7 @@ def count_with_resets(true: Drawn, *, random: np.random.Generator) -> Drawn:
     return replace(true, samples=counted[:, :, 0], bad=counted[:, :, 1])
 
 
-def _cumulative(events: Whole, *, restarts: np.ndarray) -> list[int]:
+def _cumulative(events: Whole, *, restarts: NDArray[np.bool_]) -> list[int]:
     values, total = [0], 0
     for count_now, restarted in zip(events.tolist(), restarts.tolist(), strict=True):
         total = count_now if restarted else total + count_now

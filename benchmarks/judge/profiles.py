@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Profile:
     """Numbers of runs.
 
-    :param healthy_runs: Healthy releases of a day per cell, our judge; with looks every 15 s or faster a part of them.
+    :param healthy_runs: Healthy releases of a day per cell, our judge, with a look a minute.
+    :param fast_runs: The same with a look every 15 s.
     :param second_runs: The same with a look every second, for ``second_seconds`` each.
     :param rival_runs: Healthy releases per cell, the other judges.
     :param slow_runs: The same for a day of Kayenta's, which takes seconds each.
@@ -18,6 +19,7 @@ class Profile:
     :param margin_runs: Releases exactly at a margin.
     :param story_runs: Releases of each of the stories (late onset, few errors, restarts, faults).
     :param contest_cells: Requests per second and base rate.
+    :param beyond: Whether to show also what nobody promises.
     """
 
     name: str
@@ -33,24 +35,26 @@ class Profile:
     story_runs: int
     contest_cells: tuple[tuple[float, float], ...]
     ratios: tuple[float, ...]
+    beyond: bool
     base: float = 0.01
     traffics: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
 
 
 QUICK = Profile(
     name="quick",
-    healthy_runs=250,
-    fast_runs=100,
-    second_runs=60,
+    healthy_runs=150,
+    fast_runs=40,
+    second_runs=40,
     second_seconds=7_200.0,
     rival_runs=60,
     slow_runs=6,
     delay_runs=60,
     oracle_runs=1_000,
-    margin_runs=60,
-    story_runs=20,
+    margin_runs=40,
+    story_runs=16,
     contest_cells=((10.0, 0.01), (100.0, 0.01)),
     ratios=(1.2, 2.0, 3.0, 5.0),
+    beyond=False,
 )
 
 FULL = Profile(
@@ -64,7 +68,8 @@ FULL = Profile(
     delay_runs=300,
     oracle_runs=10_000,
     margin_runs=400,
-    story_runs=200,
+    story_runs=160,
     contest_cells=((1.0, 0.01), (10.0, 0.01), (100.0, 0.01), (1000.0, 0.01), (10.0, 0.001), (100.0, 0.001)),
     ratios=(1.2, 1.5, 2.0, 3.0, 5.0, 10.0),
+    beyond=True,
 )

@@ -16,7 +16,7 @@ class Fault(StrEnum):
     EMPTY = "empty"
     """It answers that there is nothing."""
     STALE = "stale"
-    """It repeats its last answer, which grows old."""
+    """It goes on answering what was so ten minutes ago or more, and says how old that is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import dataclasses
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ CANARY, STABLE, CONTROL = range(3)
 _INCIDENT_SECONDS, _INCIDENT_FACTOR = 360.0, 5.0
 
 Whole = NDArray[np.int64]
-Real = NDArray[np.float64]
+Real = NDArray[np.floating[Any]]
 
 
 class Arm(NamedTuple):
@@ -74,9 +74,9 @@ class Drawn:
         )
         fault = self.scene.faulty
         for end, percent, samples, bad, hit in rows:
-            arms = map(Arm, samples, bad)
+            canary, stable, control = map(Arm, samples, bad)
             hidden = (fault.kind, fault.canary_only) if fault is not None and hit else (None, False)
-            yield Seen(end, percent, *arms, *hidden)
+            yield Seen(end, percent, canary, stable, control, *hidden)
 
 
 def draw(scene: Scene, *, seed: int, run: int) -> Drawn:
@@ -153,7 +153,8 @@ def _bursts(scene: Scene, middles: Real, random: np.random.Generator) -> Real:
     blocks = (middles // scene.burst_seconds).astype(int)
     shape = 1 / scene.burst_cv2
     factors: Real = random.gamma(shape, scene.burst_cv2, size=(blocks[-1] + 1, 3))
-    return factors[blocks]
+    taken: Real = factors[blocks]
+    return taken
 
 
 def _hits(scene: Scene, middles: Real, random: np.random.Generator) -> NDArray[np.bool_]:

@@ -26,6 +26,7 @@ class MeterTwin:
         self._intervals = np.array(dispersion.BLOCK_LENGTHS)[:, None]
         self._deviation, self._variance = np.zeros(shape), np.zeros(shape)
         self._filled, self._chi_squares, self._degrees = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self._sizes, self._folded = np.zeros(runs), np.zeros(runs)
 
     def fold(self, n_first: Real, x_first: Real, n_second: Real, x_second: Real) -> None:
         """Take in one interval of each release."""
@@ -34,6 +35,8 @@ class MeterTwin:
         whole = np.maximum(requests, 2)
         share = n_first / whole
         variance = bad * share * (1 - share) * (requests - bad) / (whole - 1)
+        self._sizes += comparison_size(n_first, n_second)
+        self._folded += known
         self._deviation += np.where(known, x_first - bad * share, 0.0)
         self._variance += np.where(known, variance, 0.0)
         self._filled += known
@@ -43,14 +46,23 @@ class MeterTwin:
         for sums in (self._deviation, self._variance, self._filled):
             sums[full] = 0.0
 
-    def phi(self, default: float) -> Real:
-        """Give each release's overdispersion."""
+    def phi(self, default: float, *, size: Real) -> Real:
+        """Give each release's overdispersion for a comparison of this size."""
+        degrees = np.maximum(self._degrees, 1)
+        spread = 2 / (9 * degrees)
+        quantile = degrees * (1 - spread + dispersion.QUARTILE_NORMAL * np.sqrt(spread)) ** 3
         enough = self._degrees >= dispersion.LEAST_DEGREES_OF_LENGTH
-        spread = 2 / (9 * np.maximum(self._degrees, 1))
-        quantile = np.maximum(self._degrees, 1) * (1 - spread + dispersion.QUARTILE_NORMAL * np.sqrt(spread)) ** 3
-        measured = np.where(enough, dispersion.CAUTION * self._chi_squares / quantile, 1.0).max(axis=0)
+        measured = np.where(enough, self._chi_squares / quantile, 0.0).max(axis=0)
+        larger = np.maximum(1.0, size * self._folded / np.where(self._sizes > 0, self._sizes, 1.0))
+        scaled = np.where((measured > 1) & (size > 0), 1 + (measured - 1) * larger, measured)
         unmeasured = self._degrees[0] < dispersion.LEAST_DEGREES
-        return np.maximum.reduce([np.ones_like(measured), measured, np.where(unmeasured, default, 1.0)])
+        return np.maximum(np.maximum(1.0, dispersion.CAUTION * scaled), np.where(unmeasured, default, 1.0))
+
+
+def comparison_size(n_first: Real, n_second: Real) -> Real:
+    """Give how large comparisons of two arms are; 0 where one had no requests."""
+    size: Real = n_first * n_second / np.maximum(n_first + n_second, 1)
+    return size
 
 
 class HarmTwin:
@@ -117,7 +129,8 @@ def highest_evidence(
             slot_at = at
             harm.open_slot()
         base_n, base_x = samples[:, STABLE] + samples[:, CONTROL], bad[:, STABLE] + bad[:, CONTROL]
-        harm.fold(samples[:, CANARY], bad[:, CANARY], base_n, base_x, phi=meter.phi(default_dispersion))
+        phi = meter.phi(default_dispersion, size=comparison_size(samples[:, CANARY], base_n))
+        harm.fold(samples[:, CANARY], bad[:, CANARY], base_n, base_x, phi=phi)
         highest = np.maximum(highest, harm.log_e)
         if index < trail:
             first.append(harm.log_e)
