@@ -84,7 +84,7 @@ class Measurement:
                 _number_from_json(data[key]) for key in ("value", "samples", "age_seconds", "bad")
             )
             error = None if data["error"] is None else str(data["error"])
-        except (KeyError, TypeError, ValueError) as fault:
+        except (KeyError, OverflowError, TypeError, ValueError) as fault:
             raise InvalidState(
                 f"measurement {data!r} cannot be read ({fault!r}); it was not written by this package"
             ) from fault
@@ -175,4 +175,7 @@ def _number_to_json(number: float | None) -> float | str | None:
 
 
 def _number_from_json(number: float | str | None) -> float | None:
-    return None if number is None else float(number)
+    if number is None:
+        return None
+    read = float(number)
+    return number if type(number) is int else read  # what is written again must be the same, character by character

@@ -75,7 +75,7 @@ class ReleaseJudge:
         for judge in self._judges.values():
             judge.enter_step()
         compared = self._has_stable and 0 < percent < 100
-        self._split = SplitCheck(settings=self._settings, percent=percent) if compared else None
+        self._split = SplitCheck(settings=self._settings, percent=float(percent)) if compared else None
 
     def fold(self, evidence: Iterable[Evidence]) -> None:
         """Take in one interval of any of the checks, each at most once.
@@ -139,7 +139,7 @@ class ReleaseJudge:
                 self._split = SplitCheck(settings=self._settings, percent=float(data["split"]["percent"]))
                 self._split.restore(data["split"])
             self._split_at = -math.inf if data["split_at"] is None else float(data["split_at"])
-        except (AttributeError, LookupError, TypeError, ValueError, struct.error) as fault:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError, struct.error) as fault:
             raise InvalidState(f"kept evidence cannot be read ({fault!r}); abort the release") from fault
 
     def _fold_split(self, everything: Sequence[Evidence]) -> None:
