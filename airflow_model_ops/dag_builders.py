@@ -6,20 +6,18 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetAny, AssetWatcher, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_model_ops.callbacks import AbortReleaseOfRun
-from airflow_model_ops.config.model_file import ConnectionsPart, ModelFile, ModelIdentity, load_model_file
+from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_model_file
 from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.dag_parts import START, TAG, fleets_of, record_of, unique
 from airflow_model_ops.operators.check import CheckMetricsOperator
 from airflow_model_ops.operators.push import PushModelOperator
 from airflow_model_ops.operators.rollback import PinGoldenOperator, RollbackModelOperator
@@ -30,19 +28,21 @@ from airflow_model_ops.operators.traffic import (
     ShiftTrafficOperator,
     StartCanaryOperator,
 )
-from airflow_model_ops.operators.upkeep import CleanupVersionsOperator, ReconcileOperator, RecordLineageOperator
+from airflow_model_ops.operators.upkeep import CleanupVersionsOperator, ReconcileOperator
 from airflow_model_ops.operators.validate import ValidateModelOperator
-from airflow_model_ops.triggers.watch import NeglectedModelsTrigger
+from airflow_model_ops.watch_dags import build_guard_dag, build_watch_dag
 
-START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC)
-TAG = "model-ops"
-_WATCH_SECONDS = 10.0
-"""How long a run of the watch goes on with a model that does not follow: a newer finding must not wait for it."""
-_WATCH_RUNS = 4
-"""How many runs of the watch one fleet that cannot be mended may have at once, as the watcher's pauses and retries fall."""
+__all__ = [
+    "build_golden_dag",
+    "build_guard_dag",
+    "build_housekeeping_dag",
+    "build_release_dag",
+    "build_release_dags",
+    "build_rollback_dag",
+    "build_watch_dag",
+]
+
 _PRESETS = frozenset({"@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@once", "@continuous"})
-_LONGEST_ID = 180
-"""Airflow takes 250 characters for a task's id with its groups."""
 _log = logging.getLogger(__name__)
 _WAITING_RUNS = 16
 """How many releases of one model may wait for their turn at once."""
@@ -93,7 +93,7 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
             task_id="release_guard", model=file, release=load.output, reason="the run ended before the promotion"
         )
         cleanup = CleanupVersionsOperator(task_id="cleanup", model=file)
-        record = _record(model=file)
+        record = record_of(model=file)
         last >> promote >> [abort, cleanup]  # cleanup is the leaf that makes a run fail whose release was not promoted
         [promote, abort] >> record
         guard.as_teardown(setups=load, on_failure_fail_dagrun=True)
@@ -156,7 +156,7 @@ def build_rollback_dag(
             target="{{ params.target }}",
             reason="{{ params.reason }}",
         )
-        back >> _record(model=models, choose="{{ params.model }}")
+        back >> record_of(model=models, choose="{{ params.model }}")
     return dag
 
 
@@ -184,7 +184,7 @@ def build_golden_dag(
         pin = PinGoldenOperator(
             task_id="pin", model=models, choose="{{ params.model }}", version="{{ params.version or '' }}"
         )
-        pin >> _record(model=models, choose="{{ params.model }}")
+        pin >> record_of(model=models, choose="{{ params.model }}")
     return dag
 
 
@@ -210,56 +210,13 @@ def build_housekeeping_dag(
         **dag_kwargs,
     ) as dag:
         taken: set[str] = set()
-        for fleet, connections in _fleets(models).items():
-            ReconcileOperator(task_id=_unique(f"reconcile_{fleet}", taken), connections=connections)
+        for fleet, connections in fleets_of(models).items():
+            ReconcileOperator(task_id=unique(f"reconcile_{fleet}", taken), connections=connections)
         for name, file in sorted(models.items()):
-            with TaskGroup(group_id=_unique(name.replace(".", "__"), taken), group_display_name=name):
-                record = _record(model=file)
+            with TaskGroup(group_id=unique(name.replace(".", "__"), taken), group_display_name=name):
+                record = record_of(model=file)
                 if isinstance(file, ModelFile):
                     CleanupVersionsOperator(task_id="cleanup", model=file) >> record
-    return dag
-
-
-def build_watch_dag(models: Mapping[str, ModelIdentity], *, dag_id: str = "model_watch", **dag_kwargs: Any) -> DAG:
-    """Return the DAG that finishes what a killed worker left: started by an event, not by a clock.
-
-    A stream in the triggerer reads the logs of all models every two seconds; a head that nobody applies or a release that
-    nobody looks after starts a run.
-    """
-    fleets = _fleets(models)
-    watched = [
-        Asset(
-            name=f"neglected_models_{fleet}",
-            uri=f"model-ops://watch/{ids.repository}/{ids.target}",
-            group=TAG,
-            watchers=[
-                AssetWatcher(
-                    name=f"watch_{fleet}",
-                    trigger=NeglectedModelsTrigger(repository=ids.repository, target=ids.target),
-                )
-            ],
-        )
-        for fleet, ids in fleets.items()
-    ]
-    with DAG(
-        dag_id=dag_id,
-        description="Apply what is committed and not applied; end releases that nobody looks after.",
-        schedule=AssetAny(*watched) if watched else None,
-        start_date=START,
-        catchup=False,
-        is_paused_upon_creation=False,  # it is one of the four guards of every way back
-        max_active_runs=_WATCH_RUNS * max(1, len(fleets)),  # a run for one fleet must not wait for another fleet's
-        tags=[TAG],
-        **dag_kwargs,
-    ) as dag:
-        for fleet, ids in fleets.items():
-            ReconcileOperator(
-                task_id=f"reconcile_{fleet}",
-                connections=ids,
-                apply_seconds=_WATCH_SECONDS,
-                retries=3,
-                retry_delay=timedelta(seconds=2),
-            )
     return dag
 
 
@@ -275,17 +232,6 @@ def _ramp(file: ModelFile, load: StartCanaryOperator) -> CheckMetricsOperator:
         before >> group
         before = group
     return check
-
-
-def _record(**kwargs: Any) -> RecordLineageOperator:
-    """Return the task that writes the records after the fact, whatever it was.
-
-    As a teardown it does not decide how the run ends: a rollback that failed is shown as failed although its record was
-    written, and one that worked as a success although ML Metadata is down.
-    """
-    record = RecordLineageOperator(task_id="record", retries=2, retry_delay=timedelta(seconds=5), **kwargs)
-    record.as_teardown()
-    return record
 
 
 def _release_params() -> dict[str, Param]:
@@ -306,29 +252,6 @@ def _release_params() -> dict[str, Param]:
         "hyperparameters": Param({}, type="object", title="Hyperparameters"),
         "metrics": Param({}, type="object", title="Offline metrics", description="Name to number."),
     }
-
-
-def _fleets(models: Mapping[str, ModelIdentity]) -> dict[str, ConnectionsPart]:
-    """Return the connections of each fleet once, by a name that a task id may hold: its connection's, as far as possible."""
-    found = {(file.connections.target, file.connections.repository): file.connections for file in models.values()}
-    targets = [target for target, _ in found]
-    named: dict[str, ConnectionsPart] = {}
-    taken: set[str] = set()
-    for target, repository in sorted(found):
-        name = target if targets.count(target) == 1 else f"{target}_{repository}"
-        named[_unique(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), taken)] = found[target, repository]
-    return named
-
-
-def _unique(wanted: str, taken: set[str]) -> str:
-    """Return an id that no other has yet, short enough for Airflow, and remember it: two names may become one id."""
-    base = name = wanted[:_LONGEST_ID]
-    for number in itertools.count(2):
-        if name not in taken:
-            break
-        name = f"{base}_{number}"
-    taken.add(name)
-    return name
 
 
 def _require_schedule(file: ModelFile) -> None:

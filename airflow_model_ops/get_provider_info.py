@@ -47,10 +47,10 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-_OPERATORS = ("push", "validate", "traffic", "check", "rollback", "upkeep")
+_OPERATORS = ("push", "validate", "traffic", "check", "rollback", "guard", "upkeep")
 _SENSORS = ("version", "metric")
 _HOOKS = ("repository", "tf_serving", "prometheus", "mlmd")
-_TRIGGERS = ("canary", "turn", "version", "watch")
+_TRIGGERS = ("canary", "turn", "version", "watch", "guard")
 
 
 def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:

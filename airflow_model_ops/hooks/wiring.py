@@ -231,3 +231,8 @@ def arms_of(model: str, canary: Version, stable: Version | None) -> Arms:
         stable=arm_of(model, stable) if stable else None,
         control=control_arm_of(model, stable) if stable else None,
     )
+
+
+def guarded_arms_of(model: str, stable: Version) -> Arms:
+    """Return how the metric source knows the stable version when it is looked at by itself, in its two groups."""
+    return Arms(canary=arm_of(model, stable), control=control_arm_of(model, stable))

@@ -42,7 +42,7 @@ class RollbackModelOperator(TrafficOperator):
         commit = control.rollback(reason=self.reason, to=self.target)
         self.log.info("model=%s %s", control.model, commit.reason)
         applied = control.apply(deadline_seconds=max(APPLY_SECONDS, self.identity.load_seconds))
-        self._emit(context, commit, applied.split)
+        touch_stable(context, model=self.identity.model, commit=commit, split=applied.split)
         return {
             "version": commit.state.stable.name if commit.state.stable else None,
             "split": applied.split,
@@ -50,22 +50,23 @@ class RollbackModelOperator(TrafficOperator):
             "seconds": round(applied.seconds, 3),
         }
 
-    def _emit(self, context: Context, commit: Commit, split: dict[str, float]) -> None:
-        """Touch the stable asset if stable changed: an aborted canary leaves it as it was."""
-        stable = commit.state.stable
-        # A retry adopts what its first try committed, perhaps before that could tell anybody, and does not see the state
-        # before it.
-        same = commit.former.stable == stable if commit.former is not None else commit.version != stable
-        if stable is None or same:
-            return
-        run = context["dag_run"]
-        extra: dict[str, Any] = {
-            "version": stable.name,
-            "split": split,
-            "reason": commit.reason,
-            "run": release_id(run.dag_id, run.run_id),
-        }
-        context["outlet_events"][ROLLBACK_ALIAS].add(model_asset(self.identity.model), extra=extra)
+
+def touch_stable(context: Context, *, model: str, commit: Commit, split: dict[str, float]) -> None:
+    """Touch the stable asset of a model if a rollback changed stable: an aborted canary leaves it as it was."""
+    stable = commit.state.stable
+    # A retry adopts what its first try committed, perhaps before that could tell anybody, and does not see the state
+    # before it.
+    same = commit.former.stable == stable if commit.former is not None else commit.version != stable
+    if stable is None or same:
+        return
+    run = context["dag_run"]
+    extra: dict[str, Any] = {
+        "version": stable.name,
+        "split": split,
+        "reason": commit.reason,
+        "run": release_id(run.dag_id, run.run_id),
+    }
+    context["outlet_events"][ROLLBACK_ALIAS].add(model_asset(model), extra=extra)
 
 
 class PinGoldenOperator(ModelOperator):

@@ -9,7 +9,8 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
-from airflow_model_ops.config.model_file import ConnectionsPart
+from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
+from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, release_id, told_to_airflow
 
 if TYPE_CHECKING:
@@ -103,18 +104,36 @@ class ReconcileOperator(BaseOperator):
 
 
 class RecordLineageOperator(ModelOperator):
-    """Bring the model's ledger in ML Metadata up to its log; every entry exactly once, however often this runs."""
+    """Bring a model's ledger in ML Metadata up to its log; every entry exactly once, however often this runs.
+
+    With several models and no ``choose`` it does so for all of them; one model's trouble does not stop the others.
+    """
 
     ui_color = "#f3e8fd"
 
     def act(self, context: Context) -> dict[str, int]:
         """Catch up and return how many entries were recorded."""
-        from airflow_model_ops.hooks.mlmd import MlmdHook
+        if self.choose is not None or not isinstance(self.model, Mapping):
+            return {"recorded": self._catch_up(self.identity, context)}
+        recorded, failed = 0, {}
+        for name, identity in sorted(self.model.items()):
+            try:
+                recorded += self._catch_up(identity, context)
+            except ModelOpsError as error:
+                failed[name] = error
+        if failed:
+            told = "; ".join(f"{name}: {error}" for name, error in failed.items())
+            raise AirflowException(f"not every model is recorded: {told}")
+        return {"recorded": recorded}
 
-        ledger_id = self.identity.connections.ledger
+    def _catch_up(self, identity: ModelIdentity, context: Context) -> int:
+        from airflow_model_ops.hooks.mlmd import MlmdHook
+        from airflow_model_ops.hooks.wiring import open_fleet_of
+
+        ledger_id = identity.connections.ledger
         if ledger_id is None:
-            return {"recorded": 0}
-        control = self.control(context)
+            return 0
+        control = open_fleet_of(identity.connections).control(identity, origin=origin_of(context))
         recorded = (
             MlmdHook(ledger_id)
             .get_conn()
@@ -125,7 +144,7 @@ class RecordLineageOperator(ModelOperator):
             )
         )
         self.log.info("model=%s recorded=%d", control.model, recorded)
-        return {"recorded": recorded}
+        return recorded
 
 
 def _task_of(run: Mapping[str, str]) -> tuple[str | None, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Hashable
+from collections.abc import AsyncIterator, Hashable
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_model_ops.config.model_file import ConnectionsPart
+from airflow_model_ops.control.pause import Pause
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind
@@ -77,7 +78,7 @@ async def _neglected(
 
     ids = ConnectionsPart(repository=repository, target=target)
     origin = Origin(actor=Actor(kind=ActorKind.AUTOMATION, name="watcher"))
-    pause = _Pause(again_seconds=again_seconds)
+    pause = Pause(first_seconds=again_seconds, longest_seconds=LONGEST_PAUSE_SECONDS)
     loop = asyncio.get_running_loop()
     while True:
         # After a restart of the triggerer, the triggers that look after releases come back with this one: let them first.
@@ -96,19 +97,3 @@ async def _neglected(
         except (ModelOpsError, OSError, AirflowException, AirflowRuntimeError) as error:
             # The watcher must outlive what it watches: it says what is wrong and looks again.
             _log.warning("cannot look after fleet %r now: %s", target, error)
-
-
-class _Pause:
-    """How long to leave each head to the run that was started for it: longer each time that it could not help."""
-
-    def __init__(self, *, again_seconds: float) -> None:
-        self._first = again_seconds
-        self._pauses: dict[Hashable, tuple[float, float]] = {}  # until when, and how long the next one is
-
-    def is_over(self, heads: Collection[Hashable], *, now: float) -> bool:
-        """Whether to fire for one of the heads; one that is no longer among them is forgotten."""
-        self._pauses = {head: self._pauses.get(head, (now, self._first)) for head in heads}
-        due = {head: length for head, (until, length) in self._pauses.items() if now >= until}
-        longest = max(self._first, LONGEST_PAUSE_SECONDS)
-        self._pauses |= {head: (now + length, min(2 * length, longest)) for head, length in due.items()}
-        return bool(due)

@@ -158,6 +158,17 @@ class GuardJudge:
         for each in evidence:
             self.checks[each.check].fold(each)
 
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """Give what :meth:`restore` needs to go on bit for bit, by check."""
+        return {name: check.to_json() for name, check in self.checks.items()}
+
+    def restore(self, name: str, data: Mapping[str, Any]) -> None:
+        """Go on with one check from what :meth:`to_json` gave.
+
+        :raises InvalidState: if it is not that; the check then starts anew.
+        """
+        self.checks[name].restore(data)
+
     def alarm(self, *, subject: str) -> Alarm | None:
         """Say whether stable is above a ceiling now; blind, it says nothing.
 

@@ -1,0 +1,51 @@
+"""What the bundled DAGs have in common: names that Airflow takes, one set of connections per fleet, the record."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
+from airflow_model_ops.operators.upkeep import RecordLineageOperator
+
+START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC)
+TAG = "model-ops"
+_LONGEST_ID = 180
+"""Airflow takes 250 characters for a task's id with its groups."""
+
+
+def record_of(**kwargs: Any) -> RecordLineageOperator:
+    """Return the task that writes the records after the fact, whatever it was.
+
+    As a teardown it does not decide how the run ends: a rollback that failed is shown as failed although its record was
+    written, and one that worked as a success although ML Metadata is down.
+    """
+    record = RecordLineageOperator(task_id="record", retries=2, retry_delay=timedelta(seconds=5), **kwargs)
+    record.as_teardown()
+    return record
+
+
+def fleets_of(models: Mapping[str, ModelIdentity]) -> dict[str, ConnectionsPart]:
+    """Return the connections of each fleet once, by a name that a task id may hold: its connection's, as far as possible."""
+    found = {(file.connections.target, file.connections.repository): file.connections for file in models.values()}
+    targets = [target for target, _ in found]
+    named: dict[str, ConnectionsPart] = {}
+    taken: set[str] = set()
+    for target, repository in sorted(found):
+        name = target if targets.count(target) == 1 else f"{target}_{repository}"
+        named[unique(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), taken)] = found[target, repository]
+    return named
+
+
+def unique(wanted: str, taken: set[str]) -> str:
+    """Return an id that no other has yet, short enough for Airflow, and remember it: two names may become one id."""
+    base = name = wanted[:_LONGEST_ID]
+    for number in itertools.count(2):
+        if name not in taken:
+            break
+        name = f"{base}_{number}"
+    taken.add(name)
+    return name
