@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,9 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.judge.counts import Counts
-from airflow_model_ops.core.judge.mixture import START_SHARE, Mixture, geometric_grid, pack, unpack
+from airflow_model_ops.core.judge.mixture import START_SHARE, Mixture
 from airflow_model_ops.core.judge.processes import (
     HARM_FACTORS,
     ODDS_ABOVE,
@@ -30,6 +27,7 @@ from airflow_model_ops.core.judge.processes import (
     ratio_steps,
     share_steps,
 )
+from tests.core.judge.streams import Arms, arms_of, streams
 
 ROUNDING = 1e-9
 sizes = st.integers(0, 12)
@@ -182,20 +180,6 @@ def test_a_whole_process_with_its_late_bets_and_its_cap_never_gains_on_average(
 
 # -- the oracle: the definition, by scipy's binomial --------------------------------------------------------------------
 
-streams = st.lists(
-    st.tuples(st.integers(0, 400), st.integers(0, 4_000), st.floats(0, 1), st.floats(0, 1), st.floats(1, 5)),
-    min_size=1,
-    max_size=8,
-)
-
-
-def arms_of(stream: list[tuple[int, int, float, float, float]]) -> list[tuple[Counts, Counts, float]]:
-    """Make counts of drawn numbers; few of the events are bad."""
-    return [
-        (Counts(n_c, round(n_c * bad_c**4)), Counts(n_b, round(n_b * bad_b**4)), phi)
-        for n_c, n_b, bad_c, bad_b, phi in stream
-    ]
-
 
 def by_definition(steps: np.ndarray) -> float:
     """Return the wealth of equal bets on each alternative, started before any interval with what the design gives it.
@@ -210,9 +194,7 @@ def by_definition(steps: np.ndarray) -> float:
 
 
 @given(stream=streams, tested=st.floats(1, 3))
-def test_harm_is_the_average_over_ratios_and_onsets_of_conditional_binomials(
-    stream: list[tuple[int, int, float, float, float]], tested: float
-) -> None:
+def test_harm_is_the_average_over_ratios_and_onsets_of_conditional_binomials(stream: Arms, tested: float) -> None:
     process, steps = RatioHarm(max_ratio=tested), []
     ratios = tested * np.array(HARM_FACTORS)
     for canary, baseline, phi in arms_of(stream):
@@ -226,9 +208,7 @@ def test_harm_is_the_average_over_ratios_and_onsets_of_conditional_binomials(
 
 
 @given(stream=streams, tested=st.floats(0.001, 0.5))
-def test_a_ceiling_is_the_average_over_rates_and_onsets_of_binomials(
-    stream: list[tuple[int, int, float, float, float]], tested: float
-) -> None:
+def test_a_ceiling_is_the_average_over_rates_and_onsets_of_binomials(stream: Arms, tested: float) -> None:
     process, steps = ShareAbove(rate=tested), []
     assume(all(counts.bad < 60 for counts, *_ in arms_of(stream)))
     odds = np.array(ODDS_ABOVE) * tested / (1 - tested)
@@ -281,7 +261,7 @@ def test_harm_and_safety_are_seen_where_they_are() -> None:
 
 @given(stream=streams, place=st.integers(0, 7))
 def test_one_bad_event_more_in_the_canary_never_lowers_harm_and_one_in_the_baseline_never_raises_it(
-    stream: list[tuple[int, int, float, float, float]], place: int
+    stream: Arms, place: int
 ) -> None:
     arms = arms_of(stream)
     at = place % len(arms)
@@ -328,124 +308,3 @@ def test_no_numbers_are_too_large_or_too_many_for_a_process() -> None:
         below.fold(Counts(10**9, 10**9), phi=1.0)
     assert 500 < harm.log_e < math.inf
     assert below.log_e == -math.inf
-
-
-# -- the interval that people see -------------------------------------------------------------------------------------------
-
-
-@given(stream=streams, scale=st.sampled_from([1, 1_000]))
-def test_every_ratio_that_is_not_excluded_is_inside_the_interval(
-    stream: list[tuple[int, int, float, float, float]], scale: int
-) -> None:
-    """By brute force: the likelihood at many ratios against its average over the grid, with few and with very many counts."""
-    interval, fine = RatioInterval(), np.geomspace(1 / 32, 32, 4_001)
-    grid = np.geomspace(1 / 32, 32, 41)
-    logs = {"fine": np.zeros_like(fine), "grid": np.zeros_like(grid)}
-    for canary, baseline, phi in arms_of(stream):
-        seen, other = Counts(canary.n * scale, canary.bad * scale), Counts(baseline.n * scale, baseline.bad * scale)
-        interval.fold(seen, other, phi=phi)
-        if seen.bad + other.bad and seen.n and other.n:
-            for name, ratios in (("fine", fine), ("grid", grid)):
-                whole = np.log(ratios * seen.n + other.n)
-                logs[name] += (seen.bad * np.log(ratios) - (seen.bad + other.bad) * whole) / phi
-    highest = logs["fine"].max()
-    average = np.logaddexp.reduce(logs["grid"] - highest) - math.log(len(grid))
-    inside = fine[logs["fine"] - highest > average + math.log(0.01) + 0.001]
-    low, high = interval.bounds(alpha=0.01)
-    assert len(inside)
-    assert low is None or low <= inside[0] * (1 + 1e-6)
-    assert high is None or high >= inside[-1] * (1 - 1e-6)
-    step = 32 ** (1 / 20)
-    assert low is None or low >= inside[0] / step
-    assert high is None or high <= inside[-1] * step
-
-
-@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9, 1.08, 2.0, 3.0, 4.0, 11.0])
-def test_the_true_ratio_stays_inside_with_very_many_counts(ratio: float) -> None:
-    """It may lie between two ratios of the grid, which then are both excluded or nearly so."""
-    for thousands in (1, 100, 10_000):
-        interval = RatioInterval()
-        n = thousands * 100_000
-        interval.fold(Counts(n, round(0.01 * ratio * n)), Counts(9 * n, round(0.01 * 9 * n)), phi=1.0)
-        low, high = interval.bounds(alpha=0.01)
-        assert low is not None
-        assert high is not None
-        assert low < ratio < high
-        assert high / low < 3
-
-
-def test_the_interval_holds_at_all_looks_at_once() -> None:
-    chance, missed = np.random.default_rng(5), 0
-    for _ in range(200):
-        interval = RatioInterval()
-        for canary, baseline in zip(chance.binomial(400, 0.06, 60), chance.binomial(3_600, 0.02, 60), strict=True):
-            interval.fold(Counts(400, int(canary)), Counts(3_600, int(baseline)), phi=1.0)
-            low, high = interval.bounds(alpha=0.05)
-            if not (low or 0) <= 3 <= (high or math.inf):
-                missed += 1
-                break
-    assert missed <= 10
-
-
-# -- keeping it ---------------------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.floats(), max_size=50))
-def test_packed_numbers_come_back_bit_for_bit(numbers: list[float]) -> None:
-    assert np.array(unpack(pack(numbers))).tobytes() == np.array(numbers, dtype=float).tobytes()
-
-
-@given(stream=streams, stop=st.integers(0, 8))
-def test_a_mixture_goes_on_bit_for_bit_from_what_it_wrote(
-    stream: list[tuple[int, int, float, float, float]], stop: int
-) -> None:
-    straight, broken = RatioHarm(max_ratio=1.1), RatioHarm(max_ratio=1.1)
-    for index, (canary, baseline, phi) in enumerate(arms_of(stream)):
-        if index == stop:
-            written = json.dumps(broken.mixture.to_json())
-            broken = RatioHarm(max_ratio=1.1)
-            broken.mixture.restore(json.loads(written))
-        for process in (straight, broken):
-            process.mixture.open_slot()
-            process.fold(canary, baseline, phi=phi)
-    assert broken.mixture.to_json() == straight.mixture.to_json()
-
-
-def test_what_another_set_of_bets_wrote_is_refused() -> None:
-    with pytest.raises(InvalidState, match="2 components where 3 are used"):
-        Mixture(components=3).restore(Mixture(components=2).to_json())
-
-
-def test_wealth_that_waits_for_a_late_onset_never_runs_out_and_never_grows_by_itself() -> None:
-    mixture = Mixture(components=2, onset=True)
-    for _ in range(10_000):
-        before = list(mixture.wealth)
-        mixture.open_slot()
-        assert all(now > then for now, then in zip(mixture.wealth, before, strict=True))
-    assert mixture.log_e == pytest.approx(0, abs=ROUNDING)
-
-
-def test_a_geometric_grid_has_its_ends_and_even_factors() -> None:
-    grid = geometric_grid(0.5, 8.0, 5)
-    assert grid == pytest.approx((0.5, 1, 2, 4, 8))
-
-
-def test_counts_that_cannot_be_are_refused() -> None:
-    for n, bad in ((1, 2), (-1, -1), (3, -1)):
-        with pytest.raises(InvalidState, match="is no count"):
-            Counts(n, bad)
-    assert Counts(3, 1) + Counts(2, 1) == Counts(5, 2)
-    assert (Counts().rate, Counts(4, 1).rate) == (0, 0.25)
-
-
-def test_the_order_of_independent_intervals_does_not_matter_without_late_onset() -> None:
-    chance = random.Random(6)
-    arms = [(Counts(50, chance.randrange(4)), Counts(450, chance.randrange(9))) for _ in range(30)]
-
-    def interval_of(order: list[tuple[Counts, Counts]]) -> tuple[float | None, float | None]:
-        interval = RatioInterval()
-        for canary, baseline in order:
-            interval.fold(canary, baseline, phi=2.0)
-        return interval.bounds(alpha=0.01)
-
-    assert interval_of(arms[::-1]) == pytest.approx(interval_of(arms))
