@@ -53,7 +53,10 @@ class Observer:
         meters = {
             check.name: self._calibrated(check, arms)
             for check in self._policy.checks
-            if check.is_share and check.dispersion is None and arms.control is not None
+            if check.is_share
+            and check.dispersion is None
+            and arms.control is not None
+            and self._policy.calibration_seconds
         }
         opening = Opening(
             checks=self._policy.checks, settings=self._policy.judge, has_stable=stable is not None, meters=meters

@@ -2,141 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from airflow_model_ops.control.model_control import ModelControl
-from airflow_model_ops.control.step_check import StepCheck, StepOutcome, StepResult, abandon
-from airflow_model_ops.core.checks import Arm, Check, CheckKind, Evidence, Measurement, Verdict
-from airflow_model_ops.core.errors import InvalidConfig, InvalidState, MetricsUnavailable
-from airflow_model_ops.core.log import Origin
-from airflow_model_ops.core.policy import OnDeadline, ReleasePolicy, Step
-from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
-from airflow_model_ops.core.versioning import Scheme, Version, VersionNaming
-from airflow_model_ops.testing import InMemoryRepository, InMemoryTarget, ManualClock
+from airflow_model_ops.control.step_check import StepOutcome, StepResult, abandon
+from airflow_model_ops.core.checks import Check, CheckKind, Measurement, Verdict
+from airflow_model_ops.core.errors import InvalidConfig, InvalidState
+from airflow_model_ops.core.judge.record import replay
+from airflow_model_ops.core.policy import OnDeadline
+from airflow_model_ops.core.state import Fence
+from tests.control.counted_traffic import CountedTraffic
+from tests.control.watched_release import PERSON, WatchedRelease, v
 
-NAMING = VersionNaming(scheme=Scheme.SEMANTIC, prefix="digits")
-PERSON = Actor(kind=ActorKind.PERSON, name="ada")
-AUTOMATION = Actor(kind=ActorKind.AUTOMATION, name="model_release_digits")
-GOOD = Measurement(value=0.01, samples=10_000.0, age_seconds=1.0)
-BAD = Measurement(value=0.1, samples=10_000.0, age_seconds=1.0)
-AWFUL = Measurement(value=0.5, samples=10_000.0, age_seconds=1.0)
-BLIND = {
-    Verdict.NO_DATA: Measurement(),
-    Verdict.STALE: Measurement(value=0.9, samples=10_000.0, age_seconds=3600.0),
-    Verdict.PROVIDER_DOWN: Measurement(error="connection refused"),
-    Verdict.UNDECIDED: Measurement(value=0.9, samples=30.0, age_seconds=1.0),
+BLIND: dict[Verdict, Callable[[CountedTraffic], None]] = {
+    Verdict.NO_DATA: lambda traffic: setattr(traffic, "rps", 0.0),
+    Verdict.STALE: lambda traffic: setattr(traffic, "behind", 3600.0),
+    Verdict.PROVIDER_DOWN: lambda traffic: setattr(traffic, "trouble", "connection refused"),
+    Verdict.SPLIT_MISMATCH: lambda traffic: setattr(traffic, "misrouted", 1.5),
+    Verdict.UNDECIDED: lambda traffic: setattr(traffic, "rps", 10.0),
 }
 
 
-def v(major: int) -> Version:
-    return NAMING.parse(f"digits-v{major}.0.0")
-
-
-class Watch:
-    """A model that serves version 1 and tries version 2, watched by a trigger that may be restarted at any time."""
-
-    def __init__(self, *, stable: bool = True, on_deadline: OnDeadline = OnDeadline.HOLD) -> None:
-        self.clock = ManualClock()
-        self.repository, self.target = InMemoryRepository(), InMemoryTarget()
-        self.canary, self.stable = GOOD, GOOD
-        self.seconds_per_answer = 0.0
-        self.seconds_ahead = 0.0
-        self.asked = 0
-        self.policy = ReleasePolicy(
-            model="digits",
-            naming=NAMING,
-            steps=(Step(percent=10, bake_seconds=60), Step(percent=50, bake_seconds=60)),
-            checks=(
-                Check(name="errors", kind=CheckKind.ERROR_RATE, max=0.2, max_ratio_to_stable=1.5, consecutive=2),
-                Check(name="muted", kind=CheckKind.ERROR_RATE, max=0.0, muted=True),
-            ),
-            interval_seconds=10,
-            deadline_seconds=300,
-            on_deadline=on_deadline,
-        )
-        self.fence = Fence(release="r", attempt=1)
-        for major in (1, 2, 3):
-            self.repository.add_version("digits", v(major))
-        if stable:
-            self.release(1, fence=Fence(release="first", attempt=1), percent=100)
-            self.control().promote(v(1), fence=Fence(release="first", attempt=1), proof="good")
-            self.apply()
-        self.release(2, fence=self.fence, percent=10)
-
-    def control(self, actor: Actor = AUTOMATION) -> ModelControl:
-        return ModelControl(
-            model="digits",
-            naming=NAMING,
-            repository=self.repository,
-            target=self.target,
-            initial=ServingState(fleet="main"),
-            origin=Origin(actor=actor),
-            clock=self.clock,
-        )
-
-    def apply(self) -> None:
-        self.control().apply(deadline_seconds=5)
-
-    def release(self, major: int, *, fence: Fence, percent: float) -> None:
-        control = self.control()
-        control.start_canary(v(major), fence=fence)
-        control.shift(fence=fence, percent=percent)
-        self.apply()
-
-    def check(self, *, step: int = 0) -> StepCheck:
-        """A watcher that remembers nothing, as after a restart."""
-        return StepCheck(
-            control=self.control(),
-            source=self,
-            policy=self.policy,
-            step_index=step,
-            fence=self.fence,
-            version=v(2),
-            arm_of=lambda model, version: Arm(version_number=str(version.number), cluster=f"{model}-{version.number}"),
-        )
-
-    def gather(self, check: Check, *, model: str, canary: Arm, stable: Arm | None) -> Evidence:
-        self.asked += 1
-        self.clock.advance(self.seconds_per_answer)
-        at = datetime.fromtimestamp(self.clock.now() + self.seconds_ahead, UTC).isoformat()
-        return Evidence(check=check.name, canary=self.canary, stable=self.stable if stable else None, at=at)
-
-    def ping(self) -> str:
-        raise MetricsUnavailable("nobody pings here")
-
-    def ticks(self, times: int, *, check: StepCheck | None = None, step: int = 0) -> StepOutcome | None:
-        """Measure every ten seconds until the step is over."""
-        for _ in range(times):
-            self.clock.advance(10)
-            outcome = (check or self.check(step=step)).tick()
-            if outcome is not None:
-                return outcome
-        return None
-
-    @property
-    def state(self) -> ServingState:
-        return self.control().state
-
-    @property
-    def split(self) -> dict[int, float]:
-        return {number // 10**8: percent for number, percent in self.target.observe("digits").split.items()}
-
-    @property
-    def names(self) -> list[str]:
-        return [entry.name for entry in self.repository.log("digits").entries()]
-
-
 @pytest.fixture
-def watch() -> Watch:
-    return Watch()
+def watch() -> WatchedRelease:
+    return WatchedRelease()
 
 
 class TestPassing:
-    def test_a_good_canary_passes_when_it_has_baked_and_not_before(self, watch: Watch) -> None:
+    def test_a_good_canary_passes_when_it_has_baked_and_not_before(self, watch: WatchedRelease) -> None:
         check = watch.check()
 
         assert watch.ticks(5, check=check) is None
@@ -144,32 +42,45 @@ class TestPassing:
 
         assert outcome is not None
         assert (outcome.result, outcome.verdict) == (StepResult.PASSED, Verdict.SAFE)
+        assert "errors of digits-v2.0.0" in outcome.reason
+        assert "below 2 with 95 % confidence" in outcome.reason
         assert watch.split == {1: 90, 2: 10}
 
-    def test_a_restart_at_every_tick_changes_nothing(self, watch: Watch) -> None:
-        assert watch.ticks(5) is None  # each tick is of another watcher
-        outcome = watch.ticks(1)
+    def test_baking_is_not_enough_where_safety_is_not_shown_yet(self, watch: WatchedRelease) -> None:
+        watch.traffic.rps = 300
+
+        assert watch.ticks(12) is None
+        outcome = watch.ticks(12)
 
         assert outcome is not None
-        assert outcome.result is StepResult.PASSED
+        assert (outcome.result, outcome.verdict) == (StepResult.PASSED, Verdict.SAFE)
 
-    def test_the_verdict_is_recorded_once_however_often_the_last_tick_is_repeated(self, watch: Watch) -> None:
+    def test_without_an_error_in_either_version_the_negligible_rate_shows_safety(self, watch: WatchedRelease) -> None:
+        watch.traffic.canary_bad = watch.traffic.stable_bad = 0.0
+
+        outcome = watch.ticks(20)
+
+        assert outcome is not None
+        assert outcome.verdict is Verdict.SAFE
+        assert "0.10 %" in outcome.reason
+
+    def test_the_verdict_is_recorded_once_however_often_the_last_tick_is_repeated(self, watch: WatchedRelease) -> None:
         watch.ticks(6)
         watch.ticks(3)
 
         assert watch.names.count("verdict") == 1
 
-    def test_the_record_carries_the_numbers_of_every_check(self, watch: Watch) -> None:
+    def test_the_record_carries_the_numbers_of_every_check(self, watch: WatchedRelease) -> None:
         outcome = watch.ticks(6)
 
-        last = watch.repository.log("digits").last()
-        assert last is not None
+        last = watch.entries[-1]
         assert outcome is not None
         assert (last.name, last.evidence, last.release) == ("verdict", outcome.evidence, watch.fence)
         assert [each["check"] for each in last.detail["assessments"]] == ["errors", "muted"]
         assert (last.detail["verdict"], last.detail["percent"]) == ("SAFE", 10)
+        assert last.detail["assessments"][0]["numbers"]["canary"] == {"n": 6000, "bad": 60}
 
-    def test_a_passed_step_leaves_a_lease_that_outlasts_the_way_to_the_next_task(self, watch: Watch) -> None:
+    def test_a_passed_step_leaves_a_lease_that_outlasts_the_way_to_the_next_task(self, watch: WatchedRelease) -> None:
         watch.ticks(6)
         watch.clock.advance(60)
 
@@ -177,7 +88,7 @@ class TestPassing:
         assert live is not None
         assert not watch.control().leases.has_expired(live)
 
-    def test_an_outcome_survives_the_trip_through_an_event(self, watch: Watch) -> None:
+    def test_an_outcome_survives_the_trip_through_an_event(self, watch: WatchedRelease) -> None:
         outcome = watch.ticks(6)
 
         assert outcome is not None
@@ -185,60 +96,87 @@ class TestPassing:
 
 
 class TestActing:
-    def test_harm_takes_the_canary_down_and_quarantines_it(self, watch: Watch) -> None:
-        watch.canary = BAD
+    def test_harm_takes_the_canary_down_and_quarantines_it(self, watch: WatchedRelease) -> None:
+        watch.traffic.harmful()
 
-        outcome = watch.ticks(2)
+        outcome = watch.ticks(1)
 
         assert outcome is not None
         assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.HARM)
+        assert "10.0 % (100 of 1,000) against stable's 1.0 % (90 of 9,000): ratio 10.0" in outcome.reason
         assert watch.split == {1: 100}
         assert v(2) in watch.state.quarantined
         assert watch.names[-3:] == ["abort", "applied", "verdict"]
 
-    def test_a_crossed_limit_that_stable_crosses_too_takes_it_down_and_leaves_it_a_candidate(
-        self, watch: Watch
+    def test_a_ceiling_that_stable_crosses_too_takes_it_down_and_leaves_it_a_candidate(
+        self, watch: WatchedRelease
     ) -> None:
-        watch.canary = watch.stable = AWFUL
+        watch.traffic.awful()
 
-        outcome = watch.ticks(2)
+        outcome = watch.ticks(1)
 
         assert outcome is not None
         assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.BREACH)
         assert watch.split == {1: 100}
         assert v(2) not in watch.state.quarantined
 
-    def test_one_bad_interval_alone_does_not_act(self, watch: Watch) -> None:
-        watch.canary = BAD
-        assert watch.ticks(1) is None
-        watch.canary = GOOD
+    def test_a_few_bad_answers_do_not_act_and_more_of_them_do(self, watch: WatchedRelease) -> None:
+        watch.traffic.rps, watch.traffic.canary_bad = 100, 0.05
 
-        assert watch.ticks(1) is None
+        assert watch.ticks(2) is None
         assert watch.split == {1: 90, 2: 10}
-
-    def test_safe_intervals_dated_later_do_not_pass_a_canary_that_harms_now(self, watch: Watch) -> None:
-        assert watch.ticks(5) is None
-        watch.canary, watch.seconds_ahead = BAD, -100.0
-
-        assert watch.ticks(1) is None
-        outcome = watch.ticks(1)
+        outcome = watch.ticks(18)
 
         assert outcome is not None
         assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.HARM)
 
-    def test_an_interval_that_is_read_twice_counts_once(self, watch: Watch) -> None:
-        watch.canary = BAD
-        watch.clock.advance(10)
+    def test_a_canary_that_turns_bad_after_a_long_good_time_is_found_at_once(self, watch: WatchedRelease) -> None:
+        watch.control(PERSON).hold(reason="audit")
+        watch.apply()
+        assert watch.ticks(200) is None
+        watch.traffic.harmful()
 
+        outcome = watch.ticks(2)
+
+        assert outcome is not None
+        assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.HARM)
+
+    def test_an_incident_that_hits_both_versions_alike_does_not_act(self, watch: WatchedRelease) -> None:
+        watch.traffic.canary_bad = watch.traffic.stable_bad = 0.15  # below the ceiling
+
+        outcome = watch.ticks(6)
+
+        assert outcome is not None
+        assert outcome.result is StepResult.PASSED
+
+    def test_a_muted_check_is_shown_and_decides_nothing(self, watch: WatchedRelease) -> None:
+        errors, muted = watch.policy.checks
+        watch.policy = replace(watch.policy, checks=(replace(errors, max=None), muted))
+        watch.traffic.canary_bad = watch.traffic.stable_bad = 0.15
+
+        outcome = watch.ticks(6)
+
+        assert outcome is not None
+        assert (outcome.result, outcome.verdict) == (StepResult.PASSED, Verdict.SAFE)
+        shown = watch.entries[-1].detail["assessments"][1]
+        assert (shown["check"], shown["verdict"], shown["muted"]) == ("muted", "BREACH", True)
+
+    def test_a_scrape_that_is_read_twice_counts_once(self, watch: WatchedRelease) -> None:
+        watch.traffic.rps, watch.traffic.canary_bad = 100, 0.1
+        watch.clock.advance(10)
         assert watch.check().tick() is None
-        assert watch.check().tick() is None
+        once = watch.numbers()
+
+        for _ in range(10):
+            assert watch.check().tick() is None
+
+        assert watch.numbers() == once
         assert watch.split == {1: 90, 2: 10}
 
     def test_a_fleet_that_cannot_confirm_the_abort_does_not_keep_the_verdict_from_being_told(
-        self, watch: Watch
+        self, watch: WatchedRelease
     ) -> None:
-        watch.canary = BAD
-        watch.ticks(1)
+        watch.traffic.harmful()
         watch.target.unavailable_servers.add("server-1")
 
         outcome = watch.ticks(1)
@@ -248,18 +186,160 @@ class TestActing:
         assert watch.state.canary is None
 
     @pytest.mark.parametrize("verdict", BLIND)
-    def test_blindness_and_scant_data_never_act(self, watch: Watch, verdict: Verdict) -> None:
-        watch.canary = BLIND[verdict]
+    def test_blindness_and_scant_data_never_act(self, watch: WatchedRelease, verdict: Verdict) -> None:
+        BLIND[verdict](watch.traffic)
 
         assert watch.ticks(25) is None
+        assert watch.book.judge.summary(subject="it").verdict is verdict
         assert watch.split == {1: 90, 2: 10}
         assert watch.state.hold is None
+
+    def test_harm_that_was_shown_acts_also_when_the_source_falls_silent(self, watch: WatchedRelease) -> None:
+        """Its watcher died after it kept the evidence and before it acted."""
+        watch.traffic.harmful()
+        watch.clock.advance(10)
+        watcher = watch.check()
+        watcher._act = lambda *_: None  # type: ignore[method-assign, assignment]
+        watcher.tick()
+        watch.traffic.trouble = "connection refused"
+
+        outcome = watch.ticks(1)
+
+        assert outcome is not None
+        assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.HARM)
+
+
+class TestGauges:
+    """A value that carries no counts is judged by plain thresholds, ``consecutive`` times in a row."""
+
+    @pytest.fixture
+    def watch(self) -> WatchedRelease:
+        watch = WatchedRelease()
+        accuracy = Check(name="accuracy", kind=CheckKind.PROMQL, query="accuracy", min=0.9, consecutive=3)
+        watch.policy = replace(watch.policy, checks=(*watch.policy.checks, accuracy))
+        return watch
+
+    def test_a_value_within_its_limits_passes_with_the_shares(self, watch: WatchedRelease) -> None:
+        outcome = watch.ticks(6)
+
+        assert outcome is not None
+        assert outcome.verdict is Verdict.SAFE
+        assert "accuracy of digits-v2.0.0 1: within at least 0.9" in outcome.reason
+
+    def test_beyond_a_limit_so_often_in_a_row_is_a_breach(self, watch: WatchedRelease) -> None:
+        watch.traffic.gauge = (0.5, 0.95)
+        assert watch.ticks(2) is None
+        watch.traffic.gauge = (0.95, 0.95)
+        assert watch.ticks(1) is None
+        watch.traffic.gauge = (0.5, 0.95)
+        assert watch.ticks(2) is None
+
+        outcome = watch.ticks(1)
+
+        assert outcome is not None
+        assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.BREACH)
+        assert v(2) not in watch.state.quarantined
+
+
+class TestRestarts:
+    @pytest.mark.parametrize("story", ["good", "harmful", "awful"])
+    def test_a_restart_at_every_tick_changes_nothing(self, story: str) -> None:
+        steady, restarted = WatchedRelease(), WatchedRelease()
+        for watch in (steady, restarted):
+            getattr(watch.traffic, story)()
+            watch.traffic.rps = 300
+
+        ends = [steady.ticks(29, check=steady.check()), restarted.ticks(29)]
+
+        assert ends[0] is not None
+        assert ends[0] == ends[1]
+        assert steady.book.judge.to_json() == restarted.book.judge.to_json(), "bit for bit"
+        assert [(each.name, each.reason, each.detail) for each in steady.entries] == [
+            (each.name, each.reason, each.detail) for each in restarted.entries
+        ]
+
+    def test_a_long_step_turns_its_pages_and_a_restart_reads_only_the_last(self) -> None:
+        steady, restarted = WatchedRelease(), WatchedRelease()
+        for watch in (steady, restarted):
+            watch.traffic.rps = 10
+            watch.control(PERSON).hold(reason="audit")
+            watch.apply()
+        steady.ticks(130, check=steady.check())
+
+        restarted.ticks(130)
+
+        assert steady.book.judge.to_json() == restarted.book.judge.to_json()
+        assert restarted.book.taken_in == 131, "one share and 130 intervals"
+        assert len(list(restarted.book.entries())) == 131
+        restarted.repository.read_evidence = only_the_last_page(restarted)  # type: ignore[method-assign]
+        assert restarted.check().tick() is None
+
+    def test_two_watchers_at_once_never_count_an_event_twice(self, watch: WatchedRelease) -> None:
+        watch.traffic.rps = 10
+        one, other = watch.check(), watch.check()
+
+        for _ in range(45):  # past the end of a page
+            watch.clock.advance(3)
+            assert one.tick() is None
+            watch.clock.advance(1)
+            assert other.tick() is None
+
+        assert_counted_once(watch, seconds=180)
+
+    def test_a_watcher_that_is_overtaken_while_it_asks_counts_nothing_twice(self, watch: WatchedRelease) -> None:
+        watch.traffic.rps = 10
+        assert watch.ticks(2) is None
+
+        class OvertakenSource:
+            """While the slow watcher asks, a fresh one measures."""
+
+            def gather(self, check: Check, **question: Any) -> Any:
+                answer = watch.traffic.gather(check, **question)
+                if check.name == "errors":
+                    watch.clock.advance(5)
+                    watch.check().tick()
+                return answer
+
+        assert watch.check(source=OvertakenSource()).tick() is None
+        assert watch.ticks(3) is None
+
+        assert_counted_once(watch, seconds=55)
+
+    @pytest.mark.parametrize("dies_at", [1, 2, 3, 39, 40, 41, 80])
+    def test_a_watcher_that_dies_between_page_and_head_loses_and_doubles_nothing(
+        self, watch: WatchedRelease, dies_at: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watch.traffic.rps = 10
+        watch.control(PERSON).hold(reason="audit")
+        watch.apply()
+        write, heads = watch.repository.write_evidence, []
+
+        def dying(model: str, release: str, name: str, content: bytes) -> str:
+            if name.endswith("-judge"):
+                heads.append(name)
+                if len(heads) == dies_at:
+                    raise ConnectionResetError("the worker died")
+            return write(model, release, name, content)
+
+        monkeypatch.setattr(watch.repository, "write_evidence", dying)
+        assert watch.ticks(dies_at - 1) is None
+        with pytest.raises(ConnectionResetError):
+            watch.ticks(1)
+        assert watch.ticks(90 - dies_at) is None
+
+        assert_counted_once(watch, seconds=900)
+
+    def test_evidence_that_cannot_be_read_says_what_to_do(self, watch: WatchedRelease) -> None:
+        watch.repository.write_evidence("digits", "r", "attempt-1-judge", b"not json")
+
+        with pytest.raises(InvalidState, match="abort the release"):
+            watch.ticks(1)
 
 
 class TestDeadline:
     @pytest.mark.parametrize("verdict", BLIND)
-    def test_hold_freezes_the_step_once_and_waits_for_a_person(self, watch: Watch, verdict: Verdict) -> None:
-        watch.canary = BLIND[verdict]
+    def test_hold_freezes_the_step_once_and_waits_for_a_person(self, watch: WatchedRelease, verdict: Verdict) -> None:
+        BLIND[verdict](watch.traffic)
 
         assert watch.ticks(60) is None
 
@@ -269,8 +349,8 @@ class TestDeadline:
         assert watch.names.count("hold") == 1
         assert watch.split == {1: 90, 2: 10}
 
-    def test_a_resume_arms_the_deadline_again(self, watch: Watch) -> None:
-        watch.canary = BLIND[Verdict.NO_DATA]
+    def test_a_resume_arms_the_deadline_again(self, watch: WatchedRelease) -> None:
+        BLIND[Verdict.NO_DATA](watch.traffic)
         watch.ticks(40)
         watch.control(PERSON).resume(reason="the metrics come back")
         watch.apply()
@@ -280,11 +360,11 @@ class TestDeadline:
         watch.ticks(3)
         assert watch.state.hold is not None
 
-    def test_a_resume_lets_a_canary_pass_that_is_safe_by_then(self, watch: Watch) -> None:
-        watch.canary = BLIND[Verdict.NO_DATA]
+    def test_a_resume_lets_a_canary_pass_that_is_safe_by_then(self, watch: WatchedRelease) -> None:
+        BLIND[Verdict.NO_DATA](watch.traffic)
         watch.ticks(40)
-        watch.canary = GOOD
-        assert watch.ticks(3) is None  # held
+        watch.traffic.rps = 1000
+        assert watch.ticks(5) is None  # held
         watch.control(PERSON).resume(reason="go on")
         watch.apply()
 
@@ -295,8 +375,8 @@ class TestDeadline:
 
     @pytest.mark.parametrize("verdict", BLIND)
     def test_abort_ends_the_canary_without_a_quarantine(self, verdict: Verdict) -> None:
-        watch = Watch(on_deadline=OnDeadline.ABORT)
-        watch.canary = BLIND[verdict]
+        watch = WatchedRelease(on_deadline=OnDeadline.ABORT)
+        BLIND[verdict](watch.traffic)
 
         outcome = watch.ticks(31)
 
@@ -306,8 +386,8 @@ class TestDeadline:
         assert not watch.state.quarantined
 
     def test_promote_goes_on_without_proof_when_undecided(self) -> None:
-        watch = Watch(on_deadline=OnDeadline.PROMOTE)
-        watch.canary = BLIND[Verdict.UNDECIDED]
+        watch = WatchedRelease(on_deadline=OnDeadline.PROMOTE)
+        BLIND[Verdict.UNDECIDED](watch.traffic)
 
         outcome = watch.ticks(31)
 
@@ -315,39 +395,53 @@ class TestDeadline:
         assert outcome.result is StepResult.PASSED_WITHOUT_PROOF
         assert outcome.reason.startswith("without proof")
 
-    def test_a_limit_crossed_just_before_the_deadline_holds_where_it_would_promote(self) -> None:
-        watch = Watch(on_deadline=OnDeadline.PROMOTE)
-        watch.canary = BLIND[Verdict.UNDECIDED]
+    def test_much_that_speaks_against_it_just_before_the_deadline_holds_where_it_would_promote(self) -> None:
+        watch = WatchedRelease(on_deadline=OnDeadline.PROMOTE)
+        BLIND[Verdict.UNDECIDED](watch.traffic)
         watch.ticks(29)
-        watch.canary = BAD
+        watch.traffic.rps, watch.traffic.canary_bad = 200, 0.1
 
         assert watch.ticks(1) is None
 
         hold = watch.state.hold
         assert hold is not None
-        assert "seen 1 of 2 times in a row" in hold.reason
+        assert hold.reason.startswith("the 10 % step found no verdict within 300 s: UNDECIDED")
 
-    @pytest.mark.parametrize("verdict", [Verdict.NO_DATA, Verdict.STALE, Verdict.PROVIDER_DOWN])
+    @pytest.mark.parametrize("verdict", sorted(BLIND.keys() - {Verdict.UNDECIDED}))
     def test_blindness_never_promotes(self, verdict: Verdict) -> None:
-        watch = Watch(on_deadline=OnDeadline.PROMOTE)
-        watch.canary = BLIND[verdict]
+        watch = WatchedRelease(on_deadline=OnDeadline.PROMOTE)
+        BLIND[verdict](watch.traffic)
 
         assert watch.ticks(31) is None
         assert watch.state.hold is not None
 
-    def test_a_deadline_does_not_hold_a_model_whose_release_a_person_just_ended(self, watch: Watch) -> None:
-        watch.canary = BLIND[Verdict.NO_DATA]
+    def test_an_outage_pauses_nothing_that_was_shown_before_and_decides_nothing_itself(
+        self, watch: WatchedRelease
+    ) -> None:
+        assert watch.ticks(5) is None
+        watch.traffic.trouble = "connection refused"
+        assert watch.ticks(10) is None
+        watch.traffic.trouble = None
+
+        outcome = watch.ticks(1)
+
+        assert outcome is not None
+        assert outcome.result is StepResult.PASSED
+        assert watch.numbers()["canary"]["n"] == 16_000, "what happened during the outage is counted after it"
+
+    def test_a_deadline_does_not_hold_a_model_whose_release_a_person_just_ended(self, watch: WatchedRelease) -> None:
+        BLIND[Verdict.NO_DATA](watch.traffic)
         watch.ticks(29)
-        real = watch.gather
 
-        def gather_while_a_person_rolls_back(check: Check, **arms: Any) -> Evidence:
-            if watch.state.release is not None:
-                watch.control(PERSON).rollback(reason="enough")
-            return real(check, **arms)
+        class RolledBackSource:
+            """While it is asked, a person rolls back."""
 
-        check = watch.check()
-        check._source = type("Source", (), {"gather": staticmethod(gather_while_a_person_rolls_back)})()  # type: ignore[assignment]
-        outcome = watch.ticks(1, check=check)
+            def gather(self, check: Check, **question: Any) -> Any:
+                if watch.state.release is not None:
+                    watch.control(PERSON).rollback(reason="enough")
+                return watch.traffic.gather(check, **question)
+
+        outcome = watch.ticks(1, check=watch.check(source=RolledBackSource()))
 
         assert outcome is not None
         assert outcome.result is StepResult.PRE_EMPTED
@@ -355,19 +449,19 @@ class TestDeadline:
 
 
 class TestHold:
-    def hold(self, watch: Watch) -> None:
+    def hold(self, watch: WatchedRelease) -> None:
         watch.control(PERSON).hold(reason="audit")
         watch.apply()
 
-    def test_a_person_freezes_the_step(self, watch: Watch) -> None:
+    def test_a_person_freezes_the_step(self, watch: WatchedRelease) -> None:
         self.hold(watch)
 
         assert watch.ticks(100) is None
         assert watch.names.count("hold") == 1
 
-    def test_harm_still_ends_a_held_canary(self, watch: Watch) -> None:
+    def test_harm_still_ends_a_held_canary(self, watch: WatchedRelease) -> None:
         self.hold(watch)
-        watch.canary = BAD
+        watch.traffic.harmful()
 
         outcome = watch.ticks(2)
 
@@ -376,8 +470,8 @@ class TestHold:
         assert watch.split == {1: 100}
 
     def test_a_deadline_that_passes_under_a_hold_does_not_abort(self) -> None:
-        watch = Watch(on_deadline=OnDeadline.ABORT)
-        watch.canary = BLIND[Verdict.NO_DATA]
+        watch = WatchedRelease(on_deadline=OnDeadline.ABORT)
+        BLIND[Verdict.NO_DATA](watch.traffic)
         self.hold(watch)
 
         assert watch.ticks(40) is None
@@ -392,7 +486,7 @@ class TestHold:
 
 
 class TestPreEmption:
-    def test_a_rollback_ends_the_watch(self, watch: Watch) -> None:
+    def test_a_rollback_ends_the_watch(self, watch: WatchedRelease) -> None:
         watch.ticks(2)
         watch.control(PERSON).rollback(reason="no")
 
@@ -402,24 +496,38 @@ class TestPreEmption:
         assert outcome.result is StepResult.PRE_EMPTED
         assert "digits-v1.0.0 serves" in outcome.reason
 
-    def test_a_newer_attempt_ends_the_watch_of_the_older_one(self, watch: Watch) -> None:
+    def test_a_newer_attempt_ends_the_watch_of_the_older_one(self, watch: WatchedRelease) -> None:
         watch.release(2, fence=Fence(release="r", attempt=2), percent=10)
-        asked = watch.asked
+        asked = watch.traffic.asked
 
         outcome = watch.ticks(1)
 
         assert outcome is not None
         assert outcome.result is StepResult.PRE_EMPTED
-        assert watch.asked == asked
+        assert watch.traffic.asked == asked
 
-    def test_a_newer_attempt_starts_with_no_evidence_of_the_older_one(self, watch: Watch) -> None:
+    def test_a_newer_attempt_starts_with_no_evidence_of_the_older_one(self, watch: WatchedRelease) -> None:
         watch.ticks(5)
         watch.fence = Fence(release="r", attempt=2)
         watch.release(2, fence=watch.fence, percent=10)
 
         assert watch.ticks(5) is None
+        assert watch.numbers()["canary"]["n"] == 5_000
 
-    def test_abandoning_it_is_fenced_and_done_once(self, watch: Watch) -> None:
+    def test_a_late_watcher_of_a_step_that_is_over_begins_nothing_anew(self, watch: WatchedRelease) -> None:
+        late = watch.check(step=0)
+        watch.ticks(6)
+        watch.shift(50)
+        watch.ticks(3, step=1)
+        before = watch.book.judge.to_json()
+
+        outcome = watch.ticks(1, check=late)
+
+        assert outcome is not None
+        assert outcome.result is StepResult.PRE_EMPTED
+        assert watch.book.judge.to_json() == before
+
+    def test_abandoning_it_is_fenced_and_done_once(self, watch: WatchedRelease) -> None:
         late = Fence(release="r", attempt=0)
 
         assert "no longer live" in abandon(watch.control(), fence=late, reason="killed")
@@ -433,24 +541,25 @@ class TestPreEmption:
 
 
 class TestApplied:
-    def test_nothing_is_measured_before_the_share_is_applied(self, watch: Watch) -> None:
+    def test_nothing_is_measured_before_the_share_is_applied(self, watch: WatchedRelease) -> None:
         watch.control().shift(fence=watch.fence, percent=50)
 
         assert watch.ticks(5, step=1) is None
-        assert watch.asked == 0
+        assert watch.traffic.asked == 0
 
-    def test_baking_begins_when_the_share_was_applied(self, watch: Watch) -> None:
+    def test_baking_and_counting_begin_when_the_share_was_applied(self, watch: WatchedRelease) -> None:
         watch.clock.advance(100)
 
-        outcome = watch.ticks(2)
+        outcome = watch.ticks(1)
 
         assert outcome is not None
         assert outcome.result is StepResult.PASSED
+        assert watch.numbers()["canary"]["n"] == 11_000
 
-    def test_a_later_head_that_waits_does_not_stop_the_judging(self, watch: Watch) -> None:
+    def test_a_later_head_that_waits_does_not_stop_the_judging(self, watch: WatchedRelease) -> None:
         watch.ticks(1)
         watch.control(PERSON).pin_golden(v(1))  # and its author died before applying it
-        watch.canary = BAD
+        watch.traffic.harmful()
 
         outcome = watch.ticks(2)
 
@@ -459,9 +568,170 @@ class TestApplied:
         assert watch.split == {1: 100}
 
 
+class TestNextShare:
+    def test_it_must_show_safety_anew(self, watch: WatchedRelease) -> None:
+        watch.policy = replace(watch.policy, steps=tuple(replace(step, bake_seconds=0) for step in watch.policy.steps))
+        watch.traffic.rps = 200
+        assert watch.ticks(29) is not None
+        watch.shift(50)
+
+        assert watch.ticks(2, step=1) is None
+        assert watch.numbers()["canary"]["n"] == 2_000
+        outcome = watch.ticks(20, step=1)
+
+        assert outcome is not None
+        assert (outcome.result, outcome.verdict) == (StepResult.PASSED, Verdict.SAFE)
+
+    def test_no_request_from_before_the_share_was_applied_is_counted(self, watch: WatchedRelease) -> None:
+        watch.ticks(6)
+        watch.clock.advance(7)
+        watch.shift(50)
+        applied_at = watch.clock.now()
+
+        watch.ticks(1, step=1)
+
+        _, spans = watch.counted()
+        assert spans[-1] == (iso(applied_at), iso(applied_at + 10))
+
+    def test_what_speaks_against_the_canary_is_carried_into_it(self) -> None:
+        """A canary that is slightly worse is found sooner than one whose release began with the larger share."""
+        carried, fresh = WatchedRelease(), WatchedRelease()
+        for watch in (carried, fresh):
+            watch.traffic.rps, watch.traffic.canary_bad = 100, 0.05
+        carried.ticks(4)
+        suspicion = carried.numbers()["log_harm"]
+        carried.traffic.canary_bad = 0.025
+        for watch in (carried, fresh):
+            watch.shift(50)
+
+        assert suspicion > 0
+        assert carried.ticks(1, step=1) is None
+        assert fresh.ticks(1, step=1) is None
+        assert carried.numbers()["canary"] == {"n": 500, "bad": 12}
+        assert carried.numbers()["log_harm"] > fresh.numbers()["log_harm"] + suspicion / 2
+
+    def test_it_waits_until_it_fits_into_the_harm_budget(self, watch: WatchedRelease) -> None:
+        eager = replace(watch.policy, steps=tuple(replace(step, bake_seconds=0) for step in watch.policy.steps))
+        watch.policy = replace(eager, max_bad_events=2.0)
+
+        assert watch.ticks(5) is None
+        assert watch.book.judge.summary(subject="it").verdict is Verdict.SAFE
+        outcome = watch.ticks(5)
+
+        assert outcome is not None
+        assert outcome.result is StepResult.PASSED
+
+
+class TestOpening:
+    """What a release is judged by is fixed when its judging begins."""
+
+    def test_a_file_that_changes_in_mid_release_does_not_change_its_checks(self, watch: WatchedRelease) -> None:
+        watch.ticks(2)
+        strict = Check(name="strict", kind=CheckKind.ERROR_RATE, max=0.0001)
+        watch.policy = replace(watch.policy, checks=(strict,), judge=replace(watch.policy.judge, alpha=0.2))
+
+        outcome = watch.ticks(4)
+
+        assert outcome is not None
+        assert outcome.result is StepResult.PASSED
+        assert [each["check"] for each in watch.entries[-1].detail["assessments"]] == ["errors", "muted"]
+        assert watch.book.opening.settings.alpha == 0.01
+
+    def test_the_noise_of_the_past_is_measured_before_it_begins(self, watch: WatchedRelease) -> None:
+        watch.traffic.past = bursts
+
+        watch.ticks(1)
+
+        numbers = watch.numbers()
+        assert numbers["dispersion_measured"]
+        assert numbers["dispersion"] > 2
+
+    def test_a_calm_past_makes_it_decide_sooner_than_an_unknown_one(self) -> None:
+        known, unknown = WatchedRelease(), WatchedRelease()
+        known.traffic.past = calm
+        for watch in (known, unknown):
+            watch.traffic.rps = 300
+            watch.ticks(10)
+
+        assert known.numbers()["dispersion"] < unknown.numbers()["dispersion"] == 2.0
+        assert known.numbers()["log_safe"] > unknown.numbers()["log_safe"]
+
+    def test_a_source_that_does_not_know_the_past_delays_nothing(self, watch: WatchedRelease) -> None:
+        watch.traffic.trouble = "connection refused"
+        watch.ticks(1)
+        watch.traffic.trouble = None
+
+        outcome = watch.ticks(5)
+
+        assert outcome is not None
+        assert outcome.result is StepResult.PASSED
+        assert watch.numbers()["dispersion"] == 2.0
+
+    def test_the_past_is_asked_once_however_often_the_watcher_is_restarted(self, watch: WatchedRelease) -> None:
+        watch.traffic.past = calm
+
+        watch.ticks(5)
+
+        assert watch.traffic.past_asked == 2, "of each of the two checks"
+
+    def test_no_past_is_asked_for_where_none_is_wanted_or_the_noise_is_given(self, watch: WatchedRelease) -> None:
+        watch.traffic.past = bursts
+        errors, muted = (replace(check, dispersion=1.0) for check in watch.policy.checks)
+        watch.policy = replace(watch.policy, checks=(errors, muted))
+        watch.ticks(1)
+        assert (watch.traffic.past_asked, watch.numbers()["dispersion"]) == (0, 1.0)
+
+        other = WatchedRelease()
+        other.traffic.past = bursts
+        other.policy = replace(other.policy, calibration_seconds=0.0)
+        other.ticks(1)
+        assert (other.traffic.past_asked, other.numbers()["dispersion"]) == (0, 2.0)
+
+
+class TestReplay:
+    @pytest.mark.parametrize("story", ["good", "harmful", "awful"])
+    def test_what_is_kept_gives_the_recorded_verdict_bit_for_bit(self, watch: WatchedRelease, story: str) -> None:
+        watch.traffic.past = bursts
+        getattr(watch.traffic, story)()
+        watch.ticks(29)
+        recorded = watch.entries[-1].detail
+        kept = list(watch.book.entries())[: recorded["taken_in"]]
+
+        again = replay(watch.book.opening, kept).summary(subject="digits-v2.0.0")
+
+        assert again.verdict.value == recorded["verdict"]
+        assert [each.to_json() for each in again.assessments] == recorded["assessments"]
+
+    def test_the_verdict_of_the_first_share_can_be_replayed_when_the_release_went_on(
+        self, watch: WatchedRelease
+    ) -> None:
+        watch.ticks(6)
+        watch.shift(50)
+        watch.ticks(6, step=1)
+        first, second = (entry.detail for entry in watch.entries if entry.name == "verdict")
+
+        for recorded in (first, second):
+            kept = list(watch.book.entries())[: recorded["taken_in"]]
+            again = replay(watch.book.opening, kept).summary(subject="digits-v2.0.0")
+            assert [each.to_json() for each in again.assessments] == recorded["assessments"]
+
+    def test_a_page_that_is_gone_is_told(self, watch: WatchedRelease, monkeypatch: pytest.MonkeyPatch) -> None:
+        watch.traffic.rps = 10
+        watch.ticks(3)
+        book, read = watch.book, watch.repository.read_evidence
+        monkeypatch.setattr(
+            watch.repository,
+            "read_evidence",
+            lambda model, release, name: None if "evidence" in name else read(model, release, name),
+        )
+
+        with pytest.raises(InvalidState, match="it cannot be replayed"):
+            list(book.entries())
+
+
 class TestLease:
-    def test_it_is_renewed_while_a_slow_source_is_asked(self, watch: Watch) -> None:
-        watch.seconds_per_answer = 70.0
+    def test_it_is_renewed_while_a_slow_source_is_asked(self, watch: WatchedRelease) -> None:
+        watch.traffic.seconds_per_answer = 70.0
 
         watch.ticks(1)
 
@@ -472,25 +742,25 @@ class TestLease:
 
 class TestFirstRelease:
     def test_early_steps_leave_the_judging_to_the_last(self) -> None:
-        watch = Watch(stable=False)
+        watch = WatchedRelease(stable=False)
 
         outcome = watch.ticks(1)
 
         assert outcome is not None
         assert (outcome.result, outcome.verdict) == (StepResult.PASSED, None)
-        assert watch.asked == 0
+        assert watch.traffic.asked == 0
         assert watch.split == {2: 100}
 
     def test_a_hold_freezes_an_early_step_too(self) -> None:
-        watch = Watch(stable=False)
+        watch = WatchedRelease(stable=False)
         watch.control(PERSON).hold(reason="audit")
         watch.apply()
 
         assert watch.ticks(5) is None
 
     def test_the_last_step_judges_by_absolute_limits(self) -> None:
-        watch = Watch(stable=False)
-        watch.canary = AWFUL
+        watch = WatchedRelease(stable=False)
+        watch.traffic.awful()
 
         outcome = watch.ticks(2, step=1)
 
@@ -498,24 +768,64 @@ class TestFirstRelease:
         assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.BREACH)
         assert watch.state.stable is None
 
+    def test_a_canary_below_its_ceiling_passes_the_last_step(self) -> None:
+        watch = WatchedRelease(stable=False)
+
+        outcome = watch.ticks(6, step=1)
+
+        assert outcome is not None
+        assert (outcome.result, outcome.verdict) == (StepResult.PASSED, Verdict.SAFE)
+        assert "not compared with stable" in outcome.reason
+
 
 @pytest.mark.parametrize(
     ("consecutive", "words"),
     [
-        (31, "'errors' needs 31 measurements in a row, one each 10 s, longer than the deadline of 300 s"),
-        (1001, "'errors' has consecutive 1001; give at most 1000"),
+        (31, "'drift' needs 31 measurements in a row, one each 10 s, longer than the deadline of 300 s"),
+        (1001, "'drift' has consecutive 1001; give at most 1000"),
     ],
 )
-def test_a_check_that_could_never_decide_is_refused(consecutive: int, words: str, watch: Watch) -> None:
-    checks = (replace(watch.policy.checks[0], consecutive=consecutive),)
+def test_a_check_that_could_never_decide_is_refused(consecutive: int, words: str, watch: WatchedRelease) -> None:
+    drift = Check(name="drift", kind=CheckKind.PROMQL, query="drift", max=3, consecutive=consecutive)
 
     with pytest.raises(InvalidConfig, match=words):
-        replace(watch.policy, checks=checks)
-    assert replace(watch.policy, checks=(replace(checks[0], consecutive=30),)).checks[0].consecutive == 30
+        replace(watch.policy, checks=(drift,))
+    assert replace(watch.policy, checks=(replace(drift, consecutive=30),)).checks[0].consecutive == 30
 
 
-def test_evidence_that_cannot_be_read_says_what_to_do(watch: Watch) -> None:
-    watch.repository.write_evidence("digits", "r", "attempt-1-step-1", b"not json")
+def calm(begin: float, end: float) -> tuple[Measurement, Measurement]:
+    """As noisy as independent requests: one standard deviation to either side in turn."""
+    up = int(begin / 10) % 2
+    return counted(9_000, 90), counted(1_000, 7 + 6 * up)
 
-    with pytest.raises(InvalidState, match="abort the release"):
-        watch.ticks(1)
+
+def bursts(begin: float, end: float) -> tuple[Measurement, Measurement]:
+    """Every third interval control has twice as many bad answers, or none, in turn."""
+    bad = {0: 20, 3: 0}.get(int(begin / 10) % 6, 10)
+    return counted(9_000, 90), counted(1_000, bad)
+
+
+def counted(requests: int, bad: int) -> Measurement:
+    return Measurement(value=bad / requests, samples=requests, bad=bad, age_seconds=0.0)
+
+
+def iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def assert_counted_once(watch: WatchedRelease, *, seconds: float) -> None:
+    """What is kept of each check covers the time once and without a gap, with one canary request per second."""
+    for check in ("errors", "muted"):
+        requests, spans = watch.counted(check)
+        assert requests == seconds, check
+        assert all(end == begin for (_, end), (begin, _) in pairwise(spans)), check
+
+
+def only_the_last_page(watch: WatchedRelease) -> Callable[[str, str, str], bytes | None]:
+    read = watch.repository.read_evidence
+
+    def reading(model: str, release: str, name: str) -> bytes | None:
+        assert "evidence" not in name or name.endswith("-4"), f"{name} is read"
+        return read(model, release, name)
+
+    return reading
