@@ -1,11 +1,10 @@
-"""Plain thresholds: what makes a verdict, and above all what never does."""
+"""Checks and their evidence: what is asked, what was answered, and what all checks of a release say together."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -18,267 +17,58 @@ from airflow_model_ops.core.checks import (
     CheckKind,
     Evidence,
     Measurement,
+    Summary,
     Verdict,
-    assess,
     combine,
 )
 from airflow_model_ops.core.errors import InvalidConfig, InvalidState
 
 START = datetime(2023, 6, 1, 12, tzinfo=UTC)
-ACTING = {Verdict.HARM, Verdict.BREACH}
-
-
-def share(bad: float, of: float, *, age: float | None = 1.0) -> Measurement:
-    return Measurement(value=bad / of, samples=of, age_seconds=age)
-
-
-def evidence(*arms: tuple[Measurement, Measurement | None], check: str = "wrong") -> list[Evidence]:
-    return [
-        Evidence(check=check, canary=canary, stable=stable, at=(START + timedelta(seconds=10 * i)).isoformat())
-        for i, (canary, stable) in enumerate(arms)
-    ]
-
-
-def wrong_check(**limits: object) -> Check:
-    return Check.from_json({"name": "wrong", "kind": "wrong_predictions", **(limits or {"max_ratio_to_stable": 1.5})})
-
-
-GOOD = (share(20, 1_000), share(361, 18_000))
-WORSE = (share(162, 2_000), share(361, 18_000))
-
-
-def test_a_canary_worse_than_stable_twice_in_a_row_is_harm_in_words_a_person_on_call_understands() -> None:
-    told = assess(wrong_check(), evidence(WORSE, WORSE), has_stable=True, subject="v-20230601-120000")
-    assert told.verdict is Verdict.HARM
-    assert told.reason == (
-        "wrong of v-20230601-120000 8.1 % (162 of 2,000) against stable 2.0 % (361 of 18,000): "
-        "ratio 4.0, allowed 1.5, 2 times in a row"
-    )
-
-
-def test_one_bad_interval_is_not_enough() -> None:
-    told = assess(wrong_check(), evidence(GOOD, WORSE), has_stable=True)
-    assert told.verdict is Verdict.UNDECIDED
-    assert told.reason.endswith("ratio 4.0, allowed 1.5; seen 1 of 2 times in a row")
-
-
-def test_one_good_interval_is_not_enough_either() -> None:
-    assert assess(wrong_check(), evidence(GOOD), has_stable=True).verdict is Verdict.UNDECIDED
-    assert assess(wrong_check(), evidence(WORSE, GOOD), has_stable=True).verdict is Verdict.UNDECIDED
-    assert assess(wrong_check(), evidence(GOOD, GOOD), has_stable=True).verdict is Verdict.SAFE
-
-
-def test_the_same_instant_measured_twice_counts_once() -> None:
-    """A restarted trigger may hand in an interval again."""
-    (only,) = evidence(WORSE)
-    assert assess(wrong_check(), [only, only, only], has_stable=True).verdict is Verdict.UNDECIDED
-
-
-def test_what_was_gathered_last_decides_when_a_clock_goes_back() -> None:
-    """Earlier SAFE intervals with later time stamps must not let a worse or a blind canary pass."""
-    down = (Measurement(error="down"), Measurement(error="down"))
-    for newest, verdict in ((WORSE, Verdict.UNDECIDED), (down, Verdict.PROVIDER_DOWN)):
-        late, *good = evidence(newest, GOOD, GOOD)
-        assert assess(wrong_check(), [*good, late], has_stable=True).verdict is verdict
-    earlier, later, good = *evidence(WORSE, WORSE), evidence(GOOD, GOOD, GOOD)[2]
-    assert assess(wrong_check(), [good, earlier, later], has_stable=True).verdict is Verdict.HARM
-
-
-def test_an_instant_that_goes_back_starts_the_row_anew() -> None:
-    first, second, third = evidence(GOOD, GOOD, GOOD)
-    assert assess(wrong_check(), [second, third, first], has_stable=True).verdict is Verdict.UNDECIDED
-    assert assess(wrong_check(), [third, first, second], has_stable=True).verdict is Verdict.SAFE
-
-
-def test_a_limit_crossed_just_now_is_suspicious_unless_the_check_decides_nothing() -> None:
-    suspect = assess(wrong_check(), evidence(GOOD, WORSE), has_stable=True)
-    assert (suspect.verdict, suspect.suspicious) == (Verdict.UNDECIDED, True)
-    assert combine([suspect]).suspicious
-    assert not combine([dataclasses.replace(suspect, muted=True)]).suspicious
-    assert not assess(wrong_check(), evidence(WORSE, GOOD), has_stable=True).suspicious
-
-
-def test_a_sample_a_little_in_the_future_is_fresh() -> None:
-    skewed = (share(20, 1_000, age=-5), GOOD[1])
-    assert assess(wrong_check(), evidence(skewed, skewed), has_stable=True).verdict is Verdict.SAFE
-
-
-def test_evidence_of_another_check_is_ignored() -> None:
-    told = assess(wrong_check(), evidence(WORSE, WORSE, check="other"), has_stable=True)
-    assert (told.verdict, told.reason) == (Verdict.NO_DATA, "wrong of the canary has not been measured yet")
-
-
-def test_a_crossed_ratio_that_may_be_chance_is_undecided() -> None:
-    by_chance = (share(3, 150), share(1, 150))
-    told = assess(wrong_check(), evidence(by_chance, by_chance), has_stable=True)
-    assert told.verdict is Verdict.UNDECIDED
-    assert "ratio 3.0, allowed 1.5, but so few events may be chance" in told.reason
-
-
-def test_a_stable_without_any_bad_event_still_allows_comparison() -> None:
-    many, few = (share(90, 1_000), share(0, 1_000)), (share(1, 1_000), share(0, 1_000))
-    assert assess(wrong_check(), evidence(many, many), has_stable=True).verdict is Verdict.HARM
-    assert assess(wrong_check(), evidence(few, few), has_stable=True).verdict is Verdict.UNDECIDED
-    none = (share(0, 1_000), share(0, 1_000))
-    assert assess(wrong_check(), evidence(none, none), has_stable=True).verdict is Verdict.SAFE
-
-
-def test_an_absolute_limit_gives_breach_and_harm_goes_first_when_both_hold() -> None:
-    absolute, both = wrong_check(max=0.05), wrong_check(max=0.05, max_ratio_to_stable=1.5)
-    told = assess(absolute, evidence(WORSE, WORSE), has_stable=True)
-    assert told.verdict is Verdict.BREACH
-    assert told.reason == "wrong of the canary 8.1 % (162 of 2,000): above the allowed 5.0 %, 2 times in a row"
-    assert assess(both, evidence(WORSE, WORSE), has_stable=True).verdict is Verdict.HARM
-
-
-def test_a_breach_needs_no_sound_stable_and_its_reason_tells_the_limit_that_was_crossed() -> None:
-    check = wrong_check(max=0.05, max_ratio_to_stable=1.5)
-    told = assess(check, evidence((WORSE[0], Measurement(error="down")), WORSE), has_stable=True)
-    assert (told.verdict, told.reason) == (
-        Verdict.BREACH,
-        "wrong of the canary 8.1 % (162 of 2,000): above the allowed 5.0 %, 2 times in a row",
-    )
-
-
-def test_a_difference_to_stable_is_harm_too() -> None:
-    told = assess(wrong_check(max_difference_to_stable=0.03), evidence(WORSE, WORSE), has_stable=True)
-    assert told.verdict is Verdict.HARM
-    assert "difference 6.1 %, allowed 3.0 %" in told.reason
-
-
-def test_a_gauge_below_its_minimum_is_a_breach() -> None:
-    check = Check(name="accuracy", kind=CheckKind.PROMQL, query="accuracy", min=0.9, consecutive=1)
-    told = assess(check, evidence((Measurement(value=0.42), None), check="accuracy"), has_stable=True)
-    assert told.verdict is Verdict.BREACH
-    assert told.reason == "accuracy of the canary 0.42: below the required 0.9"
-
-
-def test_a_ratio_of_negative_gauges_decides_nothing() -> None:
-    check = Check(name="drift", kind=CheckKind.PROMQL, query="drift", max_ratio_to_stable=2, consecutive=1)
-    arms = (Measurement(value=5.0), Measurement(value=-1.0))
-    assert assess(check, evidence(arms, check="drift"), has_stable=True).verdict is Verdict.UNDECIDED
-
-
-def test_a_first_release_is_judged_by_absolute_limits_only() -> None:
-    both = wrong_check(max=0.05, max_ratio_to_stable=1.5)
-    alone = (share(20, 1_000), None)
-    told = assess(both, evidence(alone, alone), has_stable=False)
-    assert told.verdict is Verdict.SAFE
-    assert told.reason.endswith("(not compared with stable: there is none yet)")
-    skipped = assess(wrong_check(), evidence(alone, alone), has_stable=False)
-    assert (skipped.verdict, skipped.skipped) == (Verdict.UNDECIDED, True)
-
-
-@pytest.mark.parametrize(
-    ("blind", "verdict", "words"),
-    [
-        (Measurement(error="Prometheus is away"), Verdict.PROVIDER_DOWN, "could not be measured: Prometheus is away"),
-        (Measurement(), Verdict.NO_DATA, "the metric source has nothing for the last 60 s"),
-        (Measurement(samples=0, age_seconds=1), Verdict.NO_DATA, "the metric source has nothing"),
-        (Measurement(value=math.nan, samples=500, age_seconds=1), Verdict.NO_DATA, "the metric source has nan"),
-        (Measurement(value=math.inf, samples=500, age_seconds=1), Verdict.NO_DATA, "the metric source has inf"),
-        (Measurement(value=0.0, samples=math.nan, age_seconds=1), Verdict.NO_DATA, "nothing was counted"),
-        (Measurement(value=0.0, samples=0, age_seconds=1), Verdict.NO_DATA, "nothing was counted"),
-        (share(1, 1_000, age=90), Verdict.STALE, "90 s old, allowed 60 s"),
-        (share(1, 1_000, age=math.nan), Verdict.STALE, "nan s old"),
-        (share(1, 1_000, age=-90), Verdict.STALE, "90 s in the future, so its age is unknown; check the clocks"),
-        (share(1, 1_000, age=None), Verdict.STALE, "no sample is recent enough to tell its age"),
-        (Measurement(value=1.7, samples=500, age_seconds=1), Verdict.PROVIDER_DOWN, "1.7, which is no share"),
-        (share(30, 99), Verdict.UNDECIDED, "99 samples in the last 60 s, needed 100"),
-        (share(1, 10), Verdict.UNDECIDED, "10 samples in the last 60 s, needed 100"),
-        (share(1, 9), Verdict.NO_DATA, "9 samples in the last 60 s, needed 100"),
-        (share(0, 1), Verdict.NO_DATA, "1 samples in the last 60 s, needed 100"),
-    ],
-)
-def test_a_blind_interval_says_what_is_missing(blind: Measurement, verdict: Verdict, words: str) -> None:
-    for arms in ((blind, GOOD[1]), (WORSE[0], blind)):
-        told = assess(wrong_check(), evidence(arms, arms), has_stable=True)
-        assert told.verdict is verdict
-        assert words in told.reason
-
-
-def test_a_missing_stable_arm_is_no_data() -> None:
-    told = assess(wrong_check(), evidence((WORSE[0], None), (WORSE[0], None)), has_stable=True)
-    assert (told.verdict, "stable was not measured" in told.reason) == (Verdict.NO_DATA, True)
-
-
-def test_a_blind_interval_between_bad_ones_breaks_the_row() -> None:
-    down = (Measurement(error="down"), Measurement(error="down"))
-    assert assess(wrong_check(), evidence(WORSE, down, WORSE), has_stable=True).verdict is Verdict.UNDECIDED
-
-
-# -- properties -------------------------------------------------------------------------------------------------------
-
-numbers = st.none() | st.floats()
-odd = st.sampled_from([None, math.nan, math.inf, -math.inf])
-finite = st.floats(allow_nan=False, allow_infinity=False)
-blind_measurements = st.one_of(
-    st.builds(Measurement, value=numbers, samples=numbers, age_seconds=numbers, error=st.text(max_size=8)),
-    st.builds(Measurement, value=odd, samples=numbers, age_seconds=numbers),
-    st.builds(Measurement, value=numbers, samples=odd, age_seconds=numbers),
-    st.builds(Measurement, value=numbers, samples=st.floats(max_value=0), age_seconds=numbers),
-    st.builds(Measurement, value=numbers, samples=numbers, age_seconds=odd),
-    st.builds(Measurement, value=numbers, samples=numbers, age_seconds=st.floats(min_value=60, exclude_min=True)),
-)
-any_measurements = st.builds(Measurement, value=numbers, samples=numbers, age_seconds=numbers) | st.builds(
-    share, st.floats(0, 1_000), st.floats(1_000, 1e6)
-)
-limit_sets = st.sampled_from(
-    [
-        {"max": 0.05},
-        {"min": 0.01},
-        {"max_ratio_to_stable": 1.5},
-        {"max_difference_to_stable": 0.02},
-        {"max": 0.05, "max_ratio_to_stable": 1.5},
-    ]
+numbers = st.none() | st.floats() | st.integers(0, 10**15)
+measurements = st.builds(
+    Measurement, value=numbers, samples=numbers, bad=numbers, age_seconds=numbers, error=st.none() | st.text()
 )
 
+# -- evidence ---------------------------------------------------------------------------------------------------------
 
-@given(
-    limits=limit_sets,
-    canaries=st.lists(blind_measurements, max_size=4),
-    stable=any_measurements,
-    has_stable=st.booleans(),
-)
-def test_a_blind_canary_is_never_safe_and_never_acts(
-    limits: dict[str, float], canaries: list[Measurement], stable: Measurement, has_stable: bool
+
+@given(canary=measurements, stable=st.none() | measurements, control=st.none() | measurements)
+def test_evidence_survives_strict_json_character_by_character(
+    canary: Measurement, stable: Measurement | None, control: Measurement | None
 ) -> None:
-    arms = [(canary, stable) for canary in canaries]
-    told = assess(wrong_check(**limits), evidence(*arms), has_stable=has_stable)
-    assert told.verdict not in {*ACTING, Verdict.SAFE}
+    at = START.isoformat()
+    evidence = Evidence(check="c", canary=canary, stable=stable, control=control, at=at, begin=at)
+    written = json.dumps(evidence.to_json(), allow_nan=False)
+    read = Evidence.from_json(json.loads(written))
+    assert repr(read) == repr(evidence)
+    assert json.dumps(read.to_json(), allow_nan=False) == written
 
 
-@given(canary=any_measurements, stable=blind_measurements)
-def test_a_blind_stable_is_never_safe_and_never_harm(canary: Measurement, stable: Measurement) -> None:
-    told = assess(wrong_check(max=0.9, max_ratio_to_stable=1.5), evidence(*[(canary, stable)] * 3), has_stable=True)
-    assert told.verdict not in {Verdict.HARM, Verdict.SAFE}
+@pytest.mark.parametrize("at", ["yesterday", "2023-06-01T12:00:00", 5, ""])
+def test_evidence_without_a_place_in_time_is_refused(at: str) -> None:
+    with pytest.raises(InvalidState, match="write ISO 8601 with an offset"):
+        Evidence(check="c", canary=Measurement(), at=at)
+    with pytest.raises(InvalidState, match="write ISO 8601 with an offset"):
+        Evidence(check="c", canary=Measurement(), at=START.isoformat(), begin=at)
 
 
-@given(limits=limit_sets, arms=st.lists(st.tuples(any_measurements, st.none() | any_measurements), max_size=5))
-def test_the_newest_interval_being_blind_freezes_whatever_came_before(
-    limits: dict[str, float], arms: list[tuple[Measurement, Measurement | None]]
-) -> None:
-    told = assess(wrong_check(**limits), evidence(*arms, (Measurement(error="down"), None)), has_stable=True)
-    assert told.verdict is Verdict.PROVIDER_DOWN
+def written_evidence() -> dict[str, object]:
+    canary = Measurement(value=0.5, samples=4, bad=2, age_seconds=1)
+    return Evidence(check="c", canary=canary, stable=canary, control=canary, at=START.isoformat()).to_json()
 
 
-@given(value=numbers, samples=numbers, age=numbers, error=st.none() | st.text())
-def test_evidence_survives_strict_json(
-    value: float | None, samples: float | None, age: float | None, error: str | None
-) -> None:
-    measured = Measurement(value=value, samples=samples, age_seconds=age, error=error)
-    (written,) = evidence((measured, None))
-    read = Evidence.from_json(json.loads(json.dumps(written.to_json(), allow_nan=False)))
-    assert repr(read) == repr(written)
+@pytest.mark.parametrize("field", ["check", "at", "begin", "canary", "stable", "control"])
+def test_evidence_that_lacks_a_field_is_refused(field: str) -> None:
+    data = written_evidence()
+    del data[field]
+    with pytest.raises(InvalidState, match=f"lacks {field}; it was not written by this package"):
+        Evidence.from_json(data)
 
 
-@given(st.lists(st.builds(Assessment, check=st.just("c"), verdict=st.sampled_from(Verdict), reason=st.just("r"))))
-def test_combined_is_safe_only_if_there_is_a_check_and_all_are_safe(assessments: list[Assessment]) -> None:
-    summary = combine(assessments)
-    assert (summary.verdict is Verdict.SAFE) == (
-        bool(assessments) and all(a.verdict is Verdict.SAFE for a in assessments)
-    )
-    assert all(WORST_FIRST.index(summary.verdict) <= WORST_FIRST.index(a.verdict) for a in assessments)
+@pytest.mark.parametrize("canary", [{"value": "x"}, {}, "x", {"value": [], "samples": 1, "age_seconds": 1, "bad": 1}])
+def test_an_unreadable_measurement_is_refused(canary: object) -> None:
+    with pytest.raises(InvalidState, match="not written by this package"):
+        Evidence.from_json({**written_evidence(), "canary": canary})
 
 
 # -- combining --------------------------------------------------------------------------------------------------------
@@ -324,6 +114,34 @@ def test_an_assessment_survives_json() -> None:
     assert json.loads(json.dumps(combine([written]).to_json()))["assessments"] == [written.to_json()]
 
 
+def test_an_unreadable_assessment_is_refused() -> None:
+    with pytest.raises(InvalidState, match="cannot be read"):
+        Assessment.from_json({"check": "c", "verdict": "FINE", "reason": "", "skipped": False, "muted": False})
+
+
+@given(st.lists(st.builds(Assessment, check=st.just("c"), verdict=st.sampled_from(Verdict), reason=st.just("r"))))
+def test_combined_is_safe_only_if_there_is_a_check_and_all_are_safe(assessments: list[Assessment]) -> None:
+    summary = combine(assessments)
+    assert (summary.verdict is Verdict.SAFE) == (
+        bool(assessments) and all(a.verdict is Verdict.SAFE for a in assessments)
+    )
+    assert all(WORST_FIRST.index(summary.verdict) <= WORST_FIRST.index(a.verdict) for a in assessments)
+
+
+def test_a_summary_is_suspicious_if_a_check_that_decides_is() -> None:
+    assert combine([told(Verdict.SAFE), told(Verdict.UNDECIDED, suspicious=True)]).suspicious
+    assert not combine([told(Verdict.SAFE), told(Verdict.UNDECIDED, suspicious=True, muted=True)]).suspicious
+
+
+def test_the_numbers_behind_an_assessment_are_kept() -> None:
+    written = Assessment(
+        check="c", verdict=Verdict.SAFE, reason="r", numbers={"canary": {"n": 3, "bad": 1}, "ratio": None}
+    )
+    summary = Summary(verdict=Verdict.SAFE, reason="r", assessments=(written,))
+    (read,) = json.loads(json.dumps(summary.to_json()))["assessments"]
+    assert Assessment.from_json(read) == written
+
+
 # -- definition -------------------------------------------------------------------------------------------------------
 
 
@@ -340,11 +158,15 @@ def test_all_mistakes_of_a_check_are_told_at_once() -> None:
             max_ratio_to_stable=0.5,
             latency_bound_ms=250,
             query="up",
+            margin=1.0,
+            negligible=-0.1,
+            dispersion=0.5,
+            critical="yes",  # type: ignore[arg-type]
         )
     message = str(refused.value)
     for words in (
         "check '9 lives': name must start with a letter",
-        "max is 5, but error_rate is a share from 0 to 1; write 5 % as 0.05",
+        "max is 5, but error_rate is a share between 0 and 1; write 5 % as 0.05",
         "max_ratio_to_stable is 0.5; below 1",
         "min_samples is 0",
         "consecutive is 0",
@@ -352,6 +174,10 @@ def test_all_mistakes_of_a_check_are_told_at_once() -> None:
         "max_age_seconds is nan",
         "latency_bound_ms belongs to kind latency, not to error_rate",
         "query belongs to kind promql, not to error_rate",
+        "margin is 1.0; give a ratio above 1",
+        "negligible is -0.1; give a bad rate from 0 to 1",
+        "dispersion is 0.5; give 1 (independent events) to 1000",
+        "critical is 'yes'; write true or false",
     ):
         assert words in message
 
@@ -359,12 +185,24 @@ def test_all_mistakes_of_a_check_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"kind": "error_rate"}, "it has no limit"),
+        ({"kind": "promql", "query": "up"}, "it has no limit"),
         ({"kind": "errors", "max": 0.1}, "kind 'errors' is unknown; choose one of error_rate"),
         ({"kind": "error_rate", "max": math.nan}, "max is nan; write a finite number"),
         ({"kind": "error_rate", "max": True}, "max is True; write a finite number"),
-        ({"kind": "error_rate", "max": 0.1, "min": 0.2}, "min 0.2 is above max 0.1"),
-        ({"kind": "error_rate", "max_difference_to_stable": -0.1}, "share from 0 to 1"),
+        ({"kind": "promql", "query": "up", "max": 0.1, "min": 0.2}, "min 0.2 is above max 0.1"),
+        ({"kind": "error_rate", "min": 0.2}, "min belongs to kind promql, not to error_rate"),
+        ({"kind": "error_rate", "max_difference_to_stable": 0.1}, "use max_ratio_to_stable, or negligible"),
+        ({"kind": "error_rate", "max": 0}, "max is 0, but error_rate is a share between 0 and 1"),
+        ({"kind": "error_rate", "max": 1}, "max is 1, but error_rate is a share between 0 and 1"),
+        ({"kind": "error_rate", "max_ratio_to_stable": 1.5}, "margin 1.5 is not above the 1.5 of max_ratio_to_stable"),
+        ({"kind": "error_rate", "margin": 1.05}, "margin 1.05 is not above the 1.1 of max_ratio_to_stable"),
+        ({"kind": "error_rate", "margin": math.nan}, "margin is nan; give a ratio above 1 and at most 100"),
+        ({"kind": "error_rate", "negligible": 1}, "negligible is 1; give a bad rate from 0 to 1"),
+        ({"kind": "error_rate", "negligible": "0.1"}, "negligible is '0.1'; give a bad rate"),
+        ({"kind": "error_rate", "dispersion": math.inf}, "dispersion is inf; give 1"),
+        ({"kind": "promql", "query": "up", "max": 1, "margin": 2}, "margin belongs to shares, not to kind promql"),
+        ({"kind": "promql", "query": "up", "max": 1, "negligible": 0.2}, "negligible belongs to shares"),
+        ({"kind": "promql", "query": "up", "max": 1, "dispersion": 2}, "dispersion belongs to shares"),
         ({"kind": "promql", "query": "up", "max_difference_to_stable": -1}, "below 0 no canary"),
         ({"kind": "error_rate", "max": 0.1, "muted": "no"}, "muted is 'no'"),
         ({"kind": "latency", "max": 0.1}, "latency_bound_ms is None"),
@@ -388,20 +226,34 @@ def test_a_check_survives_json() -> None:
     assert Check.from_json(json.loads(json.dumps(check.to_json()))) == check
 
 
-@pytest.mark.parametrize("at", ["yesterday", "2023-06-01T12:00:00", 5])
-def test_evidence_without_a_place_in_time_is_refused(at: str) -> None:
-    with pytest.raises(InvalidState, match="write ISO 8601 with an offset"):
-        Evidence(check="c", canary=Measurement(), at=at)
+def test_a_share_always_has_limits_and_a_value_has_those_it_is_given() -> None:
+    share = Check(name="errors", kind=CheckKind.ERROR_RATE)
+    assert (share.is_share, share.has_relative_limit, share.has_absolute_limit) == (True, True, False)
+    assert (share.max_ratio, share.margin, share.negligible) == (1.1, 1.5, 0.001)
+    assert Check(name="errors", kind=CheckKind.ERROR_RATE, max_ratio_to_stable=1.3).max_ratio == 1.3
+    value = Check(name="accuracy", kind=CheckKind.PROMQL, query="x", min=0.9)
+    assert (value.is_share, value.has_relative_limit, value.has_absolute_limit) == (False, False, True)
+    assert Check(name="a", kind=CheckKind.PROMQL, query="x", max_difference_to_stable=0).has_relative_limit
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"check": "c", "at": START.isoformat(), "canary": {"value": "x"}, "stable": None}]
+    "check",
+    [
+        Check(name="e", kind=CheckKind.ERROR_RATE, max=0.05, max_ratio_to_stable=1.2, margin=2, critical=True),
+        Check(name="w", kind=CheckKind.WRONG_PREDICTIONS, negligible=0, dispersion=3.5, min_samples=7),
+        Check(name="l", kind=CheckKind.LATENCY, latency_bound_ms=250),
+    ],
 )
-def test_unreadable_evidence_is_refused(data: dict[str, object]) -> None:
-    with pytest.raises(InvalidState, match="not written by this package"):
-        Evidence.from_json(data)
+def test_the_limits_of_a_share_survive_json(check: Check) -> None:
+    assert Check.from_json(json.loads(json.dumps(check.to_json()))) == check
 
 
-def test_an_unreadable_assessment_is_refused() -> None:
-    with pytest.raises(InvalidState, match="cannot be read"):
-        Assessment.from_json({"check": "c", "verdict": "FINE", "reason": "", "skipped": False, "muted": False})
+def test_what_a_check_counts_has_a_name_for_people() -> None:
+    assert Check(name="w", kind=CheckKind.WRONG_PREDICTIONS).events == "labelled predictions"
+    assert Check(name="e", kind=CheckKind.ERROR_RATE).events == "requests"
+
+
+def test_only_a_value_without_a_selector_may_hide_its_age() -> None:
+    assert Check(name="e", kind=CheckKind.ERROR_RATE).knows_age
+    assert Check(name="a", kind=CheckKind.PROMQL, query="x", max=1, selector="x").knows_age
+    assert not Check(name="a", kind=CheckKind.PROMQL, query="x", max=1).knows_age
