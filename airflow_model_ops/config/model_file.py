@@ -17,7 +17,6 @@ from airflow_model_ops.core.checks.definition import MARGIN, NEGLIGIBLE
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.policy import (
-    MAX_HOLD_BACK,
     Guard,
     OnDeadline,
     ReleasePolicy,
@@ -26,6 +25,7 @@ from airflow_model_ops.core.policy import (
     Watch,
     guarded_checks,
 )
+from airflow_model_ops.core.state import LARGEST_HOLD_BACK
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
 
 _PROMQL_ONLY = ("consecutive", "window")
@@ -159,7 +159,7 @@ class WatchPart(_Part):
     """``watch:`` after the promotion."""
 
     duration: Seconds = 0.0
-    hold_back: float = Field(default=0.0, ge=0, le=MAX_HOLD_BACK)
+    hold_back: float = Field(default=0.0, ge=0, le=LARGEST_HOLD_BACK)
 
 
 class GuardPart(_Part):

@@ -330,11 +330,7 @@ class TestControl:
         )
         route = planning.route_of(plan(held_back), active={f"digits/{N2}~control"})
         assert route == ModelRoute(model="digits", generation=7, split=((N1, 5), (N2, 95)), control=0)
-        assert planning.needed_clusters(plan(held_back)) == {
-            f"digits/{N1}",
-            f"digits/{N2}",
-            f"digits/{N2}~control",
-        }
+        assert planning.needed_clusters(plan(held_back)) == {f"digits/{N1}", f"digits/{N2}"}
 
     def test_it_gets_nothing_over_a_cluster_that_is_not_known_to_be_active(self) -> None:
         """A stale cluster of the wrong version does not count either."""
