@@ -273,12 +273,14 @@ class ModelFile(ModelIdentity):
 
     @model_validator(mode="after")
     def _is_a_policy(self) -> ModelFile:
-        idle = [f"{name} of check {check.name!r}" for check in self.checks for name in check.idle()]
-        if idle:
-            raise ValueError(
-                f"checks: {', '.join(idle)}: only kind promql has it, every event of the other kinds is counted once "
-                "however often it is looked at; remove it"
-            )
+        mistakes = [
+            f"checks.{number}.{field}: belongs to kind promql, not to {check.kind}: every event is counted once, however often it "
+            "is looked at; remove it"
+            for number, check in enumerate(self.checks)
+            for field in check.idle()
+        ]
+        if mistakes:
+            raise InvalidConfig("; ".join(mistakes), mistakes=mistakes)
         self.policy()
         self.guard_policy()
         return self

@@ -113,8 +113,8 @@ def _place_in(mistake: str) -> tuple[str, ...]:
 def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
         return next(((key, value) for key, value in node.value if key.value == str(step)), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step], node.value[step]
+    if isinstance(node, yaml.SequenceNode) and str(step).isdecimal() and int(step) < len(node.value):
+        return node.value[int(step)], node.value[int(step)]
     return None
 
 

@@ -40,11 +40,14 @@ canary:
   interval: 30s
   deadline: 1d
   on_deadline: abort
+  max_bad_events: 500
   load_timeout: 20m
+judge: {alpha: 0.001, beta: 0.1, dispersion: 3, split_band: 0.2, calibrate: 12h, undecidable: refuse}
 checks:
-  - {name: errors, kind: error_rate, max: 0.05, max_ratio_to_stable: 1.5, window: 5m}
-  - {name: slow, kind: latency, latency_bound_ms: 250, max: 0.01}
-  - {name: drift, kind: promql, query: "drift{version='$version'}", max: 3, muted: true}
+  - {name: errors, kind: error_rate, max: 0.05, max_ratio_to_stable: 1.5, margin: 2, negligible: 0.0001, critical: true}
+  - {name: slow, kind: latency, latency_bound_ms: 250, max: 0.01, dispersion: 4, max_age: 5m}
+  - {name: drift, kind: promql, query: "drift{version='$version'}", max: 3, window: 5m, consecutive: 3, muted: true}
+watch: {duration: 2h, hold_back: 5}
 retention: {keep_last: 7}
 keep_warm: 2
 tags: [vision, eu]
@@ -74,7 +77,13 @@ def test_every_part_of_a_full_file_reaches_the_policy() -> None:
     assert policy.on_deadline is OnDeadline.ABORT
     assert (policy.validation.min_accuracy, policy.validation.timeout_seconds) == (0.9, 600)
     assert [check.name for check in policy.checks if not check.muted] == ["errors", "slow"]
-    assert policy.checks[0].window_seconds == 300
+    errors, slow, drift = policy.checks
+    assert (errors.max_ratio, errors.margin, errors.negligible, errors.critical) == (1.5, 2, 0.0001, True)
+    assert (slow.dispersion, slow.max_age_seconds) == (4, 300)
+    assert (drift.window_seconds, drift.consecutive) == (300, 3)
+    assert (policy.judge.alpha, policy.judge.beta, policy.judge.dispersion) == (0.001, 0.1, 3)
+    assert (policy.judge.split_band, policy.calibration_seconds, policy.refuse_undecidable) == (0.2, 43_200, True)
+    assert (policy.watch.seconds, policy.watch.hold_back, policy.max_bad_events) == (7200, 5, 500)
     assert file.naming().parse("segmentation-v1.2.3").name == "segmentation-v1.2.3"
     assert (file.connections.ledger, file.retention.keep_last, file.tags) == (None, 7, ("vision", "eu"))
 
@@ -175,10 +184,73 @@ def test_each_mistake_of_a_check_is_told_with_its_own_line() -> None:
     assert "remove it" in told[2]
 
 
-def test_a_check_without_a_limit_is_refused() -> None:
-    assert mistakes_of("model: digits\nchecks:\n  - {name: errors, kind: error_rate}\n") == [
+def test_a_share_needs_no_limit_and_is_compared_with_stable() -> None:
+    (check,) = parse_model_file("model: digits\nchecks:\n  - {name: errors, kind: error_rate}\n").policy().checks
+
+    assert (check.max_ratio, check.margin, check.negligible, check.max) == (1.1, 1.5, 0.001, None)
+
+
+def test_a_query_without_a_limit_is_refused() -> None:
+    assert mistakes_of("model: digits\nchecks:\n  - {name: drift, kind: promql, query: drift}\n") == [
         "digits.yaml:3: checks.0: it has no limit; set max, min, max_ratio_to_stable or max_difference_to_stable"
     ]
+
+
+def test_what_means_nothing_where_every_event_is_counted_once_is_refused() -> None:
+    told = mistakes_of(f"{SMALL}  - name: slow\n    kind: error_rate\n    window: 5m\n    consecutive: 3\n")
+
+    assert [mistake.split(": ")[:2] for mistake in told] == [
+        ["digits.yaml:7", "checks.1.consecutive"],
+        ["digits.yaml:6", "checks.1.window"],
+    ]
+    assert told[0].endswith("every event is counted once, however often it is looked at; remove it")
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("max_difference_to_stable: 0.02", "belongs to kind promql, not to error_rate"),
+        ("margin: 1", "margin is 1.0; give a ratio above 1"),
+        (
+            "max_ratio_to_stable: 2",
+            "margin 1.5 is not above the 2 of max_ratio_to_stable that is no harm; raise margin",
+        ),
+        ("negligible: 1", "negligible is 1.0; give a bad rate from 0 to 1"),
+        ("dispersion: 0.5", "dispersion is 0.5; give 1 (independent events) to 1000, or leave it out"),
+        ("max: 0", "max is 0.0, but error_rate is a share between 0 and 1"),
+    ],
+)
+def test_a_share_whose_limits_make_no_sense_is_refused(field: str, words: str) -> None:
+    (told,) = mistakes_of(f"model: digits\nchecks:\n  - name: errors\n    kind: error_rate\n    {field}\n")
+
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("judge: {alpha: 0}", "alpha is 0.0; give a probability from 0.000001 to 0.2"),
+        ("judge: {beta: 0.5}", "beta is 0.5"),
+        ("judge: {dispersion: 0}", "dispersion is 0.0; give 1 (none) to 1000"),
+        ("judge: {split_band: 2}", "split_band is 2.0; give 0.01 to 0.9"),
+        ("judge: {calibrate: 2d}", "judge.calibrate is 172800 s; give 0 to 24h"),
+        ("judge: {undecidable: ignore}", "judge.undecidable: Input should be 'warn' or 'refuse'"),
+        ("canary: {max_bad_events: 0}", "canary.max_bad_events: Input should be greater than 0"),
+        ("watch: {hold_back: 5}", "watch.hold_back needs watch.duration"),
+        ("watch: {duration: 1h, hold_back: 60}", "watch.hold_back: Input should be less than or equal to 50"),
+    ],
+)
+def test_what_the_judge_cannot_keep_is_told_with_its_line(part: str, words: str) -> None:
+    (told,) = mistakes_of(f"{SMALL}{part}\n")
+
+    assert told.startswith("digits.yaml:4: ")
+    assert words in told
+
+
+def test_a_watch_without_a_hold_back_needs_a_ceiling() -> None:
+    (told,) = mistakes_of("model: digits\nwatch: {duration: 1h}\nchecks:\n  - {name: errors, kind: error_rate}\n")
+
+    assert told.startswith("digits.yaml:2: watch: without hold_back only checks with an absolute limit")
 
 
 def test_a_file_whose_checks_are_all_muted_is_refused() -> None:
