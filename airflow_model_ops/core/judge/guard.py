@@ -119,7 +119,9 @@ class GuardedCheck:
         begin = evidence.begin or evidence.at
         starts = self._at >= self._starts_at
         if starts:
-            self._starts_at = max(self._starts_at, self._at - self._interval_seconds) + self._interval_seconds
+            late = self._at - self._starts_at
+            # From the time it was due: an interval that is measured a little late must not delay all that follow.
+            self._starts_at = (self._at if late >= self._interval_seconds else self._starts_at) + self._interval_seconds
         self.detector.fold(counts, begin=begin, phi=self._phi(counts), starts=starts)
         self._intervals.append([begin, evidence.at, counts.n, counts.bad])
 
