@@ -20,6 +20,8 @@ from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence
 
 ENTRIES_PER_PAGE = 40
+WATCH = -1
+"""Stands for the watch in a position: steps may be added to the YAML file meanwhile."""
 _SCHEMA = 1
 
 
@@ -27,11 +29,12 @@ _SCHEMA = 1
 class Position:
     """Where the judging is.
 
-    :param step: Index of the step; the watch after the promotion counts as one more.
+    :param step: Index of the step; :data:`WATCH` for the watch after the promotion.
     :param started_at: When the share of traffic was applied, seconds since the epoch.
     :param deadline_from: Since when the step's deadline counts.
     :param held: Whether the model was on hold when last looked at.
-    :param asked: Whether a person was asked at the deadline.
+    :param asked: Whether a person was asked at the deadline and nobody has answered or resumed since.
+    :param approved_by: Who lets the step pass without proof.
     """
 
     step: int
@@ -39,6 +42,7 @@ class Position:
     deadline_from: float
     held: bool = False
     asked: bool = False
+    approved_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ A verb decides and commits; ``apply`` makes it so. They are apart because the se
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -17,9 +18,9 @@ from airflow_model_ops.control.leases import HANDOVER_SECONDS, LeaseKeeper
 from airflow_model_ops.control.ways_back import Rule, WaysBack
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.errors import ModelOpsError, PreEmpted, VersionExists, VersionNotFound
-from airflow_model_ops.core.log import FactKind, Origin
+from airflow_model_ops.core.log import Entry, FactKind, Origin
 from airflow_model_ops.core.ports import Clock, Manifest, PushRequest, Repository, Target
-from airflow_model_ops.core.state import Canary, Fence, LiveRelease, ServingState
+from airflow_model_ops.core.state import Actor, Canary, Fence, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Version, VersionNaming
 
@@ -65,6 +66,12 @@ class ModelControl:
             clock=self.clock,
             origin=replace(origin, request=None),
         )
+
+    def acting_as(self, actor: Actor) -> ModelControl:
+        """Return these controls in the hands of somebody else, such as the person whose answer a task carries out."""
+        others = copy(self)
+        others.origin = replace(self.origin, actor=actor, request=None)
+        return others
 
     @property
     def state(self) -> ServingState:
@@ -213,12 +220,16 @@ class ModelControl:
 
     def was_promoted(self, fence: Fence) -> bool:
         """Whether an attempt of a release made its version stable, whatever came after."""
+        return self.promotion_of(fence) is not None
+
+    def promotion_of(self, fence: Fence) -> Entry | None:
+        """Return the transition by which an attempt of a release made its version stable; ``None``: it did not."""
         entry = self.committer.log.last()
         while entry is not None and not (entry.action is Action.START_CANARY and entry.release == fence):
             if entry.action is Action.PROMOTE and entry.release == fence:
-                return True
+                return entry
             entry = self.committer.log.read(entry.sequence - 1)
-        return False
+        return None
 
     def rollback(self, *, reason: str, to: str | None = None) -> Commit:
         """Take the model back: see :func:`airflow_model_ops.core.transitions.rollback`.

@@ -10,12 +10,11 @@ from enum import StrEnum
 from airflow_model_ops.core.checks import Check, Verdict
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.judge.settings import JudgeSettings
+from airflow_model_ops.core.state import LARGEST_HOLD_BACK
 from airflow_model_ops.core.versioning import VersionNaming, check_model_name
 
 MAX_CONSECUTIVE = 1000
 """Most measurements in a row a check may ask for."""
-MAX_HOLD_BACK = 50.0
-"""Most traffic, in percent, that the former stable may keep after a promotion."""
 
 
 class OnDeadline(StrEnum):
@@ -190,8 +189,8 @@ def _mistakes_of_sizes(policy: ReleasePolicy) -> Iterator[str]:
 
 def _mistakes_of_watch(policy: ReleasePolicy) -> Iterator[str]:
     share, seconds = policy.watch.hold_back, policy.watch.seconds
-    if not 0 <= share <= MAX_HOLD_BACK or round(share, 2) != share:
-        yield f"watch.hold_back is {share!r} %; give 0 to {MAX_HOLD_BACK:g} in steps of 0.01"
+    if not 0 <= share <= LARGEST_HOLD_BACK or round(share, 2) != share:
+        yield f"watch.hold_back is {share!r} %; give 0 to {LARGEST_HOLD_BACK:g} in steps of 0.01"
     if share and not seconds:
         yield "watch.hold_back needs watch.duration: how long the former stable keeps its share"
     able = [check for check in policy.checks if not check.muted and (share or check.has_absolute_limit)]
@@ -242,6 +241,7 @@ class StepMove(StrEnum):
     PASS_WITHOUT_PROOF = "pass_without_proof"  # noqa: S105 (no password)
     ABORT = "abort"
     HOLD = "hold"
+    ASK = "ask"
 
 
 ACTING = frozenset({Verdict.HARM, Verdict.BREACH})
@@ -279,4 +279,6 @@ def next_move(
         and may_rise
     ):
         return StepMove.PASS_WITHOUT_PROOF
-    return StepMove.ABORT if on_deadline is OnDeadline.ABORT else StepMove.HOLD
+    if on_deadline is OnDeadline.ABORT:
+        return StepMove.ABORT
+    return StepMove.ASK if on_deadline is OnDeadline.ASK else StepMove.HOLD
