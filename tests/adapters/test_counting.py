@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from airflow_model_ops.adapters.metrics.counting import Count, Counted, Counter, count, scrape_pairs, total
@@ -107,6 +107,12 @@ def test_a_series_that_vanishes_alone_makes_its_scrapes_unusable_until_it_is_tol
     assert later == {"stable": Count(all=11, bad=1)}
 
 
+def test_what_is_left_out_is_told() -> None:
+    counters = counters_of([{"s": shows(100, 10)}, {"s": shows(130)}, {"s": shows(160, 11)}, {"s": shows(170, 12)}])
+    found = count(counters, begin=0, after=None)
+    assert (found.counts, found.left_out, found.begin) == ({"s": Count(all=11, bad=1)}, 2, 2 * INTERVAL)
+
+
 def test_more_bad_events_than_events_make_a_pair_unusable_for_all() -> None:
     def latency(everything: int, within: int) -> list[Counter]:
         values = {0: 0, INTERVAL: everything}, {0: 0, INTERVAL: within}
@@ -141,21 +147,27 @@ def test_without_a_newer_scrape_there_is_nothing_and_the_end_stays() -> None:
     assert count([], begin=0, after=INTERVAL).at is None
 
 
+def scraped(name: str, *times: int) -> list[Counter]:
+    """Give a process that counts one event per scrape."""
+    return counters_of([{"s": shows(n)} for n in range(len(times))], process=(("instance", name),), times=times)
+
+
 def test_counting_waits_for_a_scrape_that_is_under_way_elsewhere() -> None:
-    other = (("instance", "router-2:9901"),)
-    mine = counters_of([{"s": shows(n)} for n in (0, 1, 2)], times=[0, 10_000, 20_000])
-    theirs = counters_of([{"s": shows(n)} for n in (0, 10)], process=other, times=[9_500, 19_500])
-    late = counters_of([{"s": shows(n)} for n in (0,)], process=other, times=[9_500])
-    assert count([*mine, *theirs], begin=0, after=None).at == 20_000
-    assert count([*mine, *late], begin=0, after=None).at == 20_000, "one scrape tells no rhythm to wait for"
-    third = counters_of([{"s": shows(n)} for n in (0, 10)], process=other, times=[-500, 9_500])
-    assert count([*mine, *third], begin=-1_000, after=None).at == 10_000, "the one of 19,500 may still come in"
+    mine = scraped("mine", 0, 10_000, 20_000)
+    assert count([*mine, *scraped("other", 9_500, 19_500)], begin=0, after=None).at == 20_000
+    under_way = count([*mine, *scraped("other", -500, 9_500)], begin=-1_000, after=None)
+    assert under_way.at == 10_000, "the one of 19,500 may still come in"
+    assert under_way.newest == 20_000
+    just_born = count([*mine, *scraped("other", 9_500)], begin=0, after=None)
+    assert just_born.at == 10_000, "it may be scraped as often as the others"
+    assert count([*scraped("mine", 20_000), *scraped("other", 9_500)], begin=0, after=None).at == 9_500
 
 
 def test_a_process_that_is_scraped_no_more_does_not_hold_up_the_others_for_long() -> None:
-    gone = counters_of([{"s": shows(n)} for n in (0, 1)], process=(("instance", "gone"),), times=[0, 10_000])
-    mine = counters_of([{"s": shows(n)} for n in range(5)], times=[5_000 + n * 10_000 for n in range(5)])
-    assert count([*mine, *gone], begin=0, after=None).at == 45_000
+    mine, gone = (5_000, 15_000, 25_000), scraped("gone", 0, 10_000)
+    assert count([*scraped("mine", *mine), *gone], begin=0, after=None).at == 15_000
+    later = count([*scraped("mine", *mine, 35_000), *gone], begin=0, after=15_000)
+    assert (later.at, later.counts["s"].all) == (35_000, 2), "what was held up is counted now"
 
 
 # -- a simulated fleet ------------------------------------------------------------------------------------------------
@@ -271,6 +283,7 @@ def counted_over(fleet: Sequence[Process], *, ticks: Sequence[int], begin: int) 
     return sums, after
 
 
+@settings(deadline=None)
 @given(fleet=fleets(quiet_interval), ticks=ticks, begin=st.integers(0, 4 * INTERVAL))
 def test_however_often_it_is_asked_every_event_is_counted_exactly_once(
     fleet: list[Process], ticks: list[int], begin: int
@@ -282,6 +295,7 @@ def test_however_often_it_is_asked_every_event_is_counted_exactly_once(
         assert sums[group] == sum(truth, start=Count())
 
 
+@settings(deadline=None)
 @given(fleet=fleets(any_interval), ticks=ticks, begin=st.integers(0, 4 * INTERVAL))
 def test_whatever_fails_no_arm_is_counted_more_than_happened(
     fleet: list[Process], ticks: list[int], begin: int
@@ -294,6 +308,7 @@ def test_whatever_fails_no_arm_is_counted_more_than_happened(
         assert sums[group].bad <= most.bad
 
 
+@settings(deadline=None)
 @given(fleet=fleets(any_interval), begin=st.integers(0, 4 * INTERVAL))
 def test_when_all_is_asked_at_once_the_same_is_counted_as_bit_by_bit(fleet: list[Process], begin: int) -> None:
     """Faults and all, as long as each answer comes after the scrapes it is about: so a replay agrees with the release."""

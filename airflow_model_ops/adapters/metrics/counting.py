@@ -67,11 +67,15 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScrapePair:
-    """What one process counted from one scrape to its next, by group; times in milliseconds."""
+    """What one process counted from one scrape to its next, by group; times in milliseconds.
+
+    :param told: Whether that can be told; if not, there are no counts.
+    """
 
     begin: int
     end: int
     counts: Mapping[str, Count]
+    told: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +86,14 @@ class Counted:
     :param begin: Where the earliest pair starts; ``None`` without pairs.
     :param at: Until when everything is counted; the next interval goes on from there. ``None`` when nothing was scraped.
     :param newest: The newest scrape, be it counted or not.
+    :param left_out: How many pairs could not be told.
     """
 
     counts: Mapping[str, Count]
     begin: int | None
     at: int | None
     newest: int | None
+    left_out: int = 0
 
 
 def count(counters: Iterable[Counter], *, begin: int, after: int | None) -> Counted:
@@ -104,9 +110,10 @@ def count(counters: Iterable[Counter], *, begin: int, after: int | None) -> Coun
     ]
     return Counted(
         counts=total(chosen),
-        begin=min((pair.begin for pair in chosen), default=None),
+        begin=min((pair.begin for pair in chosen if pair.told), default=None),
         at=at,
         newest=max((scraped[-1] for scraped in times.values()), default=None),
+        left_out=sum(not pair.told for pair in chosen),
     )
 
 
@@ -128,7 +135,7 @@ def scrape_times(counters: Iterable[Counter]) -> dict[Process, list[int]]:
 
 
 def scrape_pairs(counters: Iterable[Counter]) -> Iterator[ScrapePair]:
-    """Give every pair of scrapes whose counts can be told, one process after the other and each in order."""
+    """Give every pair of scrapes, one process after the other and each in order."""
     by_process: defaultdict[Process, list[Counter]] = defaultdict(list)
     for counter in counters:
         by_process[counter.process].append(counter)
@@ -142,15 +149,21 @@ def _settled_at(times: Mapping[Process, list[int]]) -> int | None:
     A scrape is dated when it starts and is there when it ends, so one process's may come in after another's later one;
     counting past it would lose it. A process that is not scraped any more holds the others up for two intervals.
     """
-    newest = max((scraped[-1] for scraped in times.values()), default=None)
-    if newest is None:
+    if not times:
         return None
+    newest = max(scraped[-1] for scraped in times.values())
+    rhythms = {process: [later - earlier for earlier, later in pairwise(seen[-11:])] for process, seen in times.items()}
+    known = [spacings for spacings in rhythms.values() if spacings]
+    if not known:
+        return min(scraped[-1] for scraped in times.values())
+    # A process that was scraped once so far may have any of the others' rhythms.
+    shortest, longest = min(map(min, known)), max(median(spacings) for spacings in known)
     horizon = float(newest)
-    for scraped in times.values():
-        spacings = [later - earlier for earlier, later in pairwise(scraped[-11:])]
-        if spacings and newest <= scraped[-1] + _SCRAPE_OVERDUE * median(spacings):
-            horizon = min(horizon, scraped[-1] + _SCRAPE_IN_FLIGHT * min(spacings))
-    return max((scrape for scraped in times.values() for scrape in scraped if scrape <= horizon), default=None)
+    for process, scraped in times.items():
+        spacings = rhythms[process]
+        if newest <= scraped[-1] + _SCRAPE_OVERDUE * (median(spacings) if spacings else longest):
+            horizon = min(horizon, scraped[-1] + _SCRAPE_IN_FLIGHT * (min(spacings) if spacings else shortest))
+    return max(scrape for scraped in times.values() for scrape in scraped if scrape <= horizon)
 
 
 def _pairs_of_process(counters: Iterable[Counter]) -> Iterator[ScrapePair]:
@@ -166,8 +179,9 @@ def _pairs_of_process(counters: Iterable[Counter]) -> Iterator[ScrapePair]:
         steps = {group: fold.step(earlier, later) for group, fold in folds.items()}
         changes = {change for change, _ in steps.values()}
         told = _Change.TORN not in changes and not {_Change.FELL, _Change.WENT_ON} <= changes
-        if told and all(counted.is_possible for _, counted in steps.values()):
-            yield ScrapePair(begin=earlier, end=later, counts={group: counted for group, (_, counted) in steps.items()})
+        told = told and all(counted.is_possible for _, counted in steps.values())
+        counts = {group: counted for group, (_, counted) in steps.items()} if told else {}
+        yield ScrapePair(begin=earlier, end=later, counts=counts, told=told)
 
 
 class _Change(Enum):

@@ -5,6 +5,7 @@ That Prometheus is away, refuses a query or answers nonsense is an answer too, a
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ LOOK_BACK_SECONDS = 300.0
 """How far before an interval its processes' earlier scrapes are looked for: the first pair starts there."""
 LONGEST_LOOK_SECONDS = 3_600.0
 """What nobody asked for during so long is not counted any more."""
+_log = logging.getLogger(__name__)
 _CHUNK_SECONDS = 1_800.0
 _MOST_STEPS = 100_000
 _MOST_INSTANTS = 5_000
@@ -149,6 +151,13 @@ class PrometheusSource:
         if samples.fault is not None:
             raise MetricsUnavailable(samples.fault)
         counted = count(samples.counters, begin=begins, after=counted_to)
+        if counted.left_out:
+            _log.warning(
+                "check=%s model=%s left_out=%d: pairs of scrapes whose counts cannot be told, such as at a restart",
+                check.name,
+                model,
+                counted.left_out,
+            )
         return evidence_of(check, arms, counted, begin=begins, after=counted_to, now=now)
 
     def _fetch(self, conversation: Conversation, check: Check, *, model: str, arms: Arms, seconds: float) -> Samples:

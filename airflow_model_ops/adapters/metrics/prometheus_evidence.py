@@ -58,7 +58,7 @@ class PastSteps:
         """Take in the scrapes after ``begin`` up to ``end``; the samples may reach further back."""
         fresh: defaultdict[int, list[ScrapePair]] = defaultdict(list)
         for pair in scrape_pairs(samples.counters):
-            if begin < pair.end <= end and pair.begin >= self.start:
+            if pair.told and begin < pair.end <= end and pair.begin >= self.start:
                 fresh[self._index(pair.end)].append(pair)
         for index, pairs in fresh.items():
             self._sums[index] = _merged([*pairs, self._sums[index]] if index in self._sums else pairs)
