@@ -12,12 +12,12 @@ from typing import Any
 from airflow_model_ops.config.fleet import parse_fleet
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
 from airflow_model_ops.control.model_control import ModelControl
-from airflow_model_ops.core.checks import Arm, Check, Evidence, Measurement
 from airflow_model_ops.core.log import Entry, Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
 from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.hooks.wiring import Fleet, standing_in
 from airflow_model_ops.testing import InMemoryRepository, InMemoryTarget, ManualClock
+from tests.control.counted_traffic import CountedTraffic
 
 YAML = """
 model: digits
@@ -27,48 +27,35 @@ canary:
   interval: 10s
   deadline: 10m
 checks:
-  - {name: errors, kind: error_rate, max: 0.2, max_ratio_to_stable: 1.5, consecutive: 2}
+  - {name: errors, kind: error_rate, max: 0.2, margin: 3}
 """
 PERSON = Actor(kind=ActorKind.PERSON, name="ada")
 AUTOMATION = Actor(kind=ActorKind.AUTOMATION, name="model_release_digits")
 
 
-class TellingSource:
-    """A metric source that answers what the story tells it to, at the time of the story's clock."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-        self.asked = 0
-        self.safe()
+class TellingSource(CountedTraffic):
+    """Traffic that goes as the story tells it to."""
 
     def safe(self) -> None:
-        self.canary = self.stable = Measurement(value=0.01, samples=10_000.0, age_seconds=1.0)
+        self.good()
 
     def harm(self) -> None:
-        self.canary = Measurement(value=0.1, samples=10_000.0, age_seconds=1.0)
+        self.harmful()
 
     def breach(self) -> None:
-        self.canary = self.stable = Measurement(value=0.5, samples=10_000.0, age_seconds=1.0)
+        self.awful()
 
     def nothing(self) -> None:
-        self.canary = Measurement(value=None, samples=None, age_seconds=None)
+        self.rps = 0.0
 
     def stale(self) -> None:
-        self.canary = Measurement(value=0.9, samples=10_000.0, age_seconds=3600.0)
+        self.behind = 3600.0
 
     def down(self) -> None:
-        self.canary = Measurement(error="connection refused")
+        self.trouble = "connection refused"
 
     def few(self) -> None:
-        self.canary = Measurement(value=0.01, samples=30.0, age_seconds=1.0)
-
-    def gather(self, check: Check, *, model: str, canary: Arm, stable: Arm | None) -> Evidence:
-        self.asked += 1
-        at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat()
-        return Evidence(check=check.name, canary=self.canary, stable=self.stable if stable else None, at=at)
-
-    def ping(self) -> str:
-        return "here"
+        self.rps = 10.0
 
 
 @dataclass(kw_only=True)
@@ -81,7 +68,7 @@ class Story:
     model: ModelFile = field(default_factory=lambda: parse_model_file(YAML))
 
     def __post_init__(self) -> None:
-        self.source = TellingSource(self.clock)
+        self.source = TellingSource(self.clock, split=lambda: self.target.observe("digits").split)
         form = {"servers": "a:1/2", "router_config_dir": "live", "router_admin": "http://b:1", "initially": "empty"}
         self.fleet = Fleet(
             repository=self.repository,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -129,16 +130,10 @@ class TestCanaryStep:
             story.clock.advance(10)
 
     def kept(self, story: Story) -> bytes | None:
-        return story.repository.read_evidence(DIGITS, "r", "attempt-1-step-1")
+        return story.repository.read_evidence(DIGITS, "r", "attempt-1-judge")
 
     def test_harm_has_taken_the_canary_out_of_traffic_before_the_event_fires(self, story: Story) -> None:
-        trigger = self.harmful(story)
-
-        async def tell() -> Any:
-            await self.measured(story, trigger, 1)
-            return await first_event(trigger)
-
-        event = run(tell())
+        event = run(first_event(self.harmful(story)))
 
         assert (event["result"], event["verdict"]) == ("aborted", "HARM")
         assert story.split == {1: 100}
@@ -165,6 +160,7 @@ class TestCanaryStep:
 
     def test_a_second_trigger_at_the_same_instant_proves_nothing_more(self, story: Story) -> None:
         trigger = self.harmful(story)
+        story.source.rps = 100.0  # too few to show harm at once, enough if they were counted twice
 
         async def tell() -> None:
             for _ in range(4):  # the story's clock stands still, so every measurement is of the same instant
@@ -195,7 +191,7 @@ class TestCanaryStep:
     def test_an_error_that_asking_again_cannot_mend_ends_the_wait(self, story: Story) -> None:
         story.serve(1)
         release = story.start(2)
-        story.repository.write_evidence(DIGITS, "r", "attempt-1-step-1", b"{}")
+        story.repository.write_evidence(DIGITS, "r", "attempt-1-judge", b"{}")
 
         assert "kept evidence cannot be read" in run(first_event(canary(story, release)))["error"]
 
@@ -387,7 +383,9 @@ class TestMetric:
 
     @pytest.mark.parametrize(("tell", "verdict"), [("safe", "SAFE"), ("breach", "BREACH")])
     def test_it_fires_on_an_answer(self, story: Story, tell: str, verdict: str) -> None:
+        story.serve(1)
         getattr(story.source, tell)()
+        story.clock.advance(time.time() - story.clock.now())  # the sensor looks back from now
 
         assert run(first_event(self.trigger(story)))["verdict"] == verdict
 
