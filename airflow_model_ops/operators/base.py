@@ -14,13 +14,15 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_for_way_back, load_model_file
 from airflow_model_ops.core.errors import InvalidConfig, ModelOnHold, ModelOpsError
 from airflow_model_ops.core.log import Origin
+from airflow_model_ops.core.question import Answer, Question
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
+from airflow_model_ops.required_actions import is_answer, put, who_answered
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_model_ops.control.model_control import ModelControl
-    from airflow_model_ops.control.step_check import StepOutcome
+    from airflow_model_ops.control.step_check import StepCheck, StepOutcome
     from airflow_model_ops.hooks.wiring import Fleet
 
 TRAFFIC_RETRIES = 3
@@ -186,35 +188,130 @@ class ReleaseOperator(TrafficOperator):
                 self.log.info("model=%s waits: %s", self.model_file.model, held)
         return self._wait_for_resume(context)
 
-    def execute_watched(self, context: Context, event: Mapping[str, Any]) -> Any:
+    def execute_watched(
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        step: int | None = None,
+        watched: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Go on when the step is safe and nobody holds; fail with the trigger's words if the release ended."""
-        check_outcome(event)
+        self.settled(context, event, step=step, watched=watched, method_name="execute_watched")
         return self.execute(context)
+
+    def settled(
+        self,
+        context: Context,
+        event: Mapping[str, Any],
+        *,
+        step: int | None,
+        watched: Mapping[str, Any] | None,
+        method_name: str,
+    ) -> StepOutcome:
+        """Return how a watched step ended. If it did not: put its question to a person or carry out an answer, and wait on.
+
+        :param watched: The release that was watched and asked about; by now ``release`` may be a newer attempt.
+        """
+        from airflow_model_ops.control.step_check import StepResult
+
+        of, index = watched or self.release, step or 0
+        if event.get("withdrawn"):
+            self.watch_step(context, step=index, of=of, method_name=method_name)
+        outcome = self._answered(context, event, step=index, of=of) if is_answer(event) else check_outcome(event)
+        if outcome is None:
+            self.watch_step(context, step=index, of=of, method_name=method_name)
+        if outcome.result is StepResult.ASKED:
+            put(self._question(step=index, of=of), task=str(context["ti"].id), body=_body(outcome))
+            self.log.info("step=%d asks a person, under this run's required actions: %s", index, outcome.reason)
+            self.watch_step(context, step=index, of=of, method_name=method_name, asked=True)
+        return outcome
+
+    def watch_step(
+        self,
+        context: Context,
+        *,
+        step: int,
+        method_name: str,
+        of: Mapping[str, Any] | None = None,
+        asked: bool = False,
+    ) -> NoReturn:
+        """Let the triggerer watch a step's share of traffic until something is decided.
+
+        :param of: The release; ``None``: the one that this task was given.
+        :param asked: Whether this task has a question open.
+        """
+        from airflow_model_ops.triggers.canary import CanaryStepTrigger
+
+        watched = dict(self.release if of is None else of)
+        fence = fence_of(watched)
+        self.defer(
+            trigger=CanaryStepTrigger(
+                model=self.model_file.model_dump(mode="json"),
+                version=str(watched["version"]),
+                release=fence.release,
+                attempt=fence.attempt,
+                step=step,
+                run=dict(origin_of(context).run),
+                question=str(context["ti"].id) if asked else None,
+            ),
+            method_name=method_name,
+            kwargs={"step": step, "watched": watched},
+            timeout=LONGEST_WAIT,
+        )
+
+    def _answered(
+        self, context: Context, event: Mapping[str, Any], *, step: int, of: Mapping[str, Any]
+    ) -> StepOutcome | None:
+        """Carry out a person's answer, if it is one to the step that was watched; ``None``: the step is watched further."""
+        chosen, by = list(event["chosen_options"]), who_answered(event)
+        question = self._question(step=step, of=of)
+        choice = question.choice_of(chosen)
+        self.log.info("release=%s step=%d by=%s answer=%s", of["release"], step, by, chosen)
+        if choice is None:
+            self.log.error(
+                "the answer %s of %s is void: it is none of %s. Airflow shows the question that this task put first, about "
+                "another version; resume or abort the release from the command line",
+                chosen,
+                by,
+                list(question.options),
+            )
+            return None
+        with told_to_airflow():
+            outcome = self._step_check(context, step=step, of=of).answer(Answer(choice=choice, by=by))
+        return None if outcome is None else check_outcome(outcome.to_json())
+
+    def _step_check(self, context: Context, *, step: int, of: Mapping[str, Any]) -> StepCheck:
+        from airflow_model_ops.control.step_check import StepCheck
+        from airflow_model_ops.hooks.wiring import arms_of, open_source_of
+
+        control = self.control(context)
+        return StepCheck(
+            control=control,
+            source=open_source_of(self.model_file.connections),
+            policy=self.model_file.policy(),
+            step_index=step,
+            fence=fence_of(of),
+            version=control.naming.parse(str(of["version"])),
+            arms_of=arms_of,
+        )
+
+    def _question(self, *, step: int, of: Mapping[str, Any]) -> Question:
+        policy = self.model_file.policy()
+        version = policy.naming.parse(str(of["version"]))
+        return Question(model=policy.model, version=version, percent=policy.steps[step].percent)
 
     def execute_resumed(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Go on; if the release has ended meanwhile, the rules of the state say so."""
-        self.log.info("model=%s resumed=%s", self.model_file.model, event["resumed"])
+        self.log.info("model=%s resumed=%s", self.model_file.model, event.get("resumed"))
         return self.execute(context)
 
     def _wait_for_resume(self, context: Context) -> NoReturn:
-        from airflow_model_ops.triggers.canary import CanaryStepTrigger
         from airflow_model_ops.triggers.turn import ResumeTrigger
 
         fence = fence_of(self.release)
         step = self._step_with_traffic(context)
         if step is not None:
-            self.defer(
-                trigger=CanaryStepTrigger(
-                    model=self.model_file.model_dump(mode="json"),
-                    version=str(self.release["version"]),
-                    release=fence.release,
-                    attempt=fence.attempt,
-                    step=step,
-                    run=dict(origin_of(context).run),
-                ),
-                method_name="execute_watched",
-                timeout=LONGEST_WAIT,
-            )
+            self.watch_step(context, step=step, method_name="execute_watched")
         self.defer(
             trigger=ResumeTrigger(
                 model=self.model_file.model_dump(mode="json"),
@@ -235,6 +332,16 @@ class ReleaseOperator(TrafficOperator):
         if state.stable is None:  # a first release gets everything at once, and its last step judges
             return len(steps) - 1
         return next((index for index, step in enumerate(steps) if step.percent == state.canary.percent), None)
+
+
+def _body(outcome: StepOutcome) -> str:
+    """Return what helps to decide, in Markdown."""
+    verdict = outcome.verdict.value if outcome.verdict else "no verdict"
+    return (
+        f"**{verdict}**: {outcome.reason}\n\nThe model is on hold and the canary keeps its share of the traffic. It is "
+        "watched until you answer: HARM or BREACH ends it at once, and this question with it. To let the step pass is your "
+        "decision and is recorded as yours, without proof. These figures are of the first time this task asked."
+    )
 
 
 def check_outcome(event: Mapping[str, Any]) -> StepOutcome:

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_model_ops.operators.base import (
-    APPLY_SECONDS,
-    LONGEST_WAIT,
-    ReleaseOperator,
-    check_outcome,
-    fence_of,
-    origin_of,
-)
+from airflow_model_ops.operators.base import APPLY_SECONDS, ReleaseOperator, fence_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,8 +16,9 @@ class CheckMetricsOperator(ReleaseOperator):
 
     It waits in the triggerer. On HARM or BREACH the trigger itself aborts the release at once, and this task fails; the
     abort does not wait for a task to be scheduled. Without data, with stale data or an unreachable source nothing acts:
-    the step waits for its deadline and the policy's ``on_deadline``. Returns the verdict, its reason and the place of the
-    kept evidence.
+    the step waits for its deadline and the policy's ``on_deadline``. With ``ask`` this task puts the question under Airflow's
+    required actions and goes on watching: what a person answers is used only while the same attempt is live and unharmed.
+    Returns the verdict, its reason and the place of the kept evidence.
 
     :param release: What ``StartCanaryOperator`` returned. (templated)
     :param step: Index of the step in ``canary.steps``, from 0.
@@ -38,8 +32,6 @@ class CheckMetricsOperator(ReleaseOperator):
 
     def act(self, context: Context) -> dict[str, Any]:
         """Make sure that the step's share is what the router gives, then wait in the triggerer."""
-        from airflow_model_ops.triggers.canary import CanaryStepTrigger
-
         control, fence = self.control(context), fence_of(self.release)
         version = control.naming.parse(self.release["version"])
         # A cleared check comes back after a new start at 0 %, and its shift is not cleared with it.
@@ -48,26 +40,18 @@ class CheckMetricsOperator(ReleaseOperator):
         with control.leases.working(fence, version):
             control.apply(deadline_seconds=APPLY_SECONDS)
         self.log.info("model=%s release=%s step=%d watched: %s", control.model, fence.release, self.step, commit.reason)
-        return self.defer(
-            trigger=CanaryStepTrigger(
-                model=self.model_file.model_dump(mode="json"),
-                release=fence.release,
-                attempt=fence.attempt,
-                version=version.name,
-                step=self.step,
-                run=dict(origin_of(context).run),
-            ),
-            method_name="execute_complete",
-            timeout=LONGEST_WAIT,
-        )
+        return self.watch_step(context, step=self.step, method_name="execute_complete")
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002 (Airflow's signature)
+        context: Context,
         event: Mapping[str, Any],
+        step: int | None = None,
+        watched: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Return what the trigger decided, or fail with its words."""
-        outcome = check_outcome(event)
+        """Return what the trigger or the person it asked decided, or fail with its words."""
+        index = self.step if step is None else step
+        outcome = self.settled(context, event, step=index, watched=watched, method_name="execute_complete")
         self.log.info(
             "step=%d result=%s verdict=%s reason=%s", self.step, outcome.result, outcome.verdict, outcome.reason
         )

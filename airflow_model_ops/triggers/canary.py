@@ -13,10 +13,11 @@ from airflow_model_ops.config.model_file import ModelFile
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
+from airflow_model_ops.required_actions import WITHDRAWN, answer_to, withdraw
 
 if TYPE_CHECKING:
     from airflow_model_ops.control.model_control import ModelControl
-    from airflow_model_ops.control.step_check import StepCheck, StepOutcome
+    from airflow_model_ops.control.step_check import StepCheck
     from airflow_model_ops.hooks.wiring import Fleet
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ class CanaryStepTrigger(BaseTrigger):
     It may be restarted or run twice at any time: what it knows is in the repository's kept evidence, and all that it does is
     fenced by release and attempt. When a user marks its task failed or success, or clears it, the release is aborted: the
     canary must not go on without anybody who watches it.
+
+    :param question: Id of the task instance that has put a question to a person, if the step waits for the answer.
     """
 
     look_seconds = 3.0
@@ -36,7 +39,15 @@ class CanaryStepTrigger(BaseTrigger):
     """A trigger that fires right after its task deferred can make Airflow 3.3 fail the task."""
 
     def __init__(
-        self, *, model: dict[str, Any], release: str, attempt: int, version: str, step: int, run: dict[str, str]
+        self,
+        *,
+        model: dict[str, Any],
+        release: str,
+        attempt: int,
+        version: str,
+        step: int,
+        run: dict[str, str],
+        question: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.model = model
@@ -45,6 +56,7 @@ class CanaryStepTrigger(BaseTrigger):
         self.version = version
         self.step = step
         self.run_place = run
+        self.question = question
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again elsewhere."""
@@ -57,6 +69,7 @@ class CanaryStepTrigger(BaseTrigger):
                 "version": self.version,
                 "step": self.step,
                 "run": self.run_place,
+                "question": self.question,
             },
         )
 
@@ -64,25 +77,34 @@ class CanaryStepTrigger(BaseTrigger):
         """Look after the release every few seconds and measure every interval."""
         await asyncio.sleep(self.first_pause_seconds)
         try:
-            outcome = await self._watch()
+            found = await self._watch()
         except ModelOpsError as error:  # one that asking again cannot mend
             yield TriggerEvent({"error": str(error)})
             return
-        yield TriggerEvent(outcome.to_json())
+        yield TriggerEvent(found)
 
     async def on_kill(self) -> None:
-        """Abort the release: a user ended or cleared the task that watched it. Needs no metrics."""
+        """Abort the release: a user ended or cleared the task that watched it. Needs no metrics.
+
+        Airflow 3.3 tells this of an answered question in the same way; the resumed task carries that answer out.
+        """
         from airflow_model_ops.control.step_check import abandon
 
+        if self.question and await answer_to(self.question):
+            _log.info("release=%s step=%d was answered", self.release, self.step)
+            return
         control = self._control(await self._open_fleet())
         reason = "the task that watched the canary was ended by a user"
         outcome = await asyncio.to_thread(lambda: abandon(control, fence=self._fence, reason=reason))
         _log.warning("release=%s attempt=%d %s", self.release, self.attempt, outcome)
 
-    async def _watch(self) -> StepOutcome:
+    async def _watch(self) -> dict[str, Any]:
+        """Return how the step ended, a person's answer, or that nobody need answer any longer."""
         loop = asyncio.get_running_loop()
         next_tick, check = loop.time(), None
         while True:
+            if self.question and (answer := await answer_to(self.question)):
+                return answer
             due = loop.time() >= next_tick
             try:
                 check = check or await self._open()
@@ -93,7 +115,10 @@ class CanaryStepTrigger(BaseTrigger):
                 _log.warning("release=%s step=%d is asked again: %s", self.release, self.step, error)
                 outcome = None
             if outcome is not None:
-                return outcome
+                return outcome.to_json()
+            if self.question and check and not check.still_asks:
+                await withdraw(self.question)
+                return dict(WITHDRAWN)
             if due:
                 next_tick = loop.time() + (check.interval_seconds if check else self.look_seconds)
             await asyncio.sleep(min(self.look_seconds, max(0.1, next_tick - loop.time())))
@@ -111,6 +136,7 @@ class CanaryStepTrigger(BaseTrigger):
             fence=self._fence,
             version=control.naming.parse(self.version),
             arms_of=arms_of,
+            asked=self.question is not None,
         )
 
     async def _open_fleet(self) -> Fleet:
