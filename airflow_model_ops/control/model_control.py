@@ -190,7 +190,8 @@ class ModelControl:
         :param hold_back_seconds: How long it is meant to; shown to people.
         """
         if self.was_promoted(fence):
-            return self._promoted_before(version, fence)
+            self.keep_watched(fence, version)
+            return self._promoted_before(version)
         self.target.check()
         until = None if hold_back_seconds is None else iso_time(self.clock.now() + hold_back_seconds)
         if hold_back:
@@ -202,6 +203,11 @@ class ModelControl:
             fence=fence,
             evidence=evidence,
         )
+
+    def keep_watched(self, fence: Fence, version: Version) -> None:
+        """Promise to watch what a release has promoted, if a version is held back for that."""
+        if self.state.leased == fence:
+            self.leases.renew(fence, version, seconds=HANDOVER_SECONDS)
 
     def end_hold_back(self, *, reason: str, fence: Fence | None) -> Commit:
         """Give stable all traffic, as the watch of a release ends; needs the repository only.
@@ -322,10 +328,8 @@ class ModelControl:
             fence=None,
         )
 
-    def _promoted_before(self, version: Version, fence: Fence) -> Commit:
+    def _promoted_before(self, version: Version) -> Commit:
         state, generation = self.committer.head()
-        if state.leased == fence:
-            self.leases.renew(fence, version, seconds=HANDOVER_SECONDS)
         reason = f"{version} was promoted by an earlier try"
         return Commit(state=state, generation=generation, reason=reason, changed=False, version=version)
 

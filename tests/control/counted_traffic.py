@@ -119,7 +119,7 @@ class CountedTraffic:
         share = self._split().get(int(arms.canary.version_number), 0.0) / 100 * self.misrouted
         canary = round(self.rps * seconds * share)
         rest = round(self.rps * seconds) - canary if arms.stable else 0
-        control = min(canary, rest // 2)
+        control = min(canary, rest // 2) if arms.control else 0
         return canary, rest - control, control
 
     def _counted(self, requests: int, bad_rate: float) -> Measurement:
