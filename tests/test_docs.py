@@ -162,6 +162,7 @@ SECTIONS = {
     "validation": model_file.ValidationPart,
     "canary": model_file.CanaryPart,
     "checks": model_file.CheckPart,
+    "guard": model_file.GuardPart,
     "retention": model_file.RetentionPart,
 }
 

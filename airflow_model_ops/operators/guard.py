@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,6 @@ class GuardRollbackOperator(TrafficOperator):
     the task fails with the reason. One model's trouble does not stop the others.
     """
 
-    template_fields: Sequence[str] = ()
     ui_color = "#fce8e6"
 
     def __init__(self, **kwargs: Any) -> None:

@@ -16,6 +16,7 @@ from airflow_model_ops.bundles import ModelOpsDagBundle
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
 from airflow_model_ops.dag_builders import (
     build_golden_dag,
+    build_guard_dag,
     build_housekeeping_dag,
     build_release_dag,
     build_rollback_dag,
@@ -49,6 +50,7 @@ BUILDERS: dict[str, Callable[[], DAG]] = {
     "golden": lambda: build_golden_dag(models("digits", "letters")),
     "housekeeping": lambda: build_housekeeping_dag(models("digits", "letters")),
     "watch": lambda: build_watch_dag(models("digits", "letters")),
+    "guard": lambda: build_guard_dag({"digits": model(more="guard: {}")}),
 }
 
 
@@ -210,7 +212,7 @@ class TestAllDags:
         tasks = [task for task in BUILDERS[name]().tasks if isinstance(task, TrafficOperator)]
 
         assert all(task.retries == 3 and task.retry_delay == timedelta(seconds=1) for task in tasks)
-        assert bool(tasks) == (name in {"release", "rollback"})
+        assert bool(tasks) == (name in {"release", "rollback", "guard"})
 
     @pytest.mark.parametrize("name", BUILDERS)
     def test_every_argument_that_its_class_calls_templated_is_a_template_field(self, name: str) -> None:
