@@ -18,6 +18,7 @@ class Profile:
     :param oracle_runs: Healthy hours that the oracle tunes Argo on.
     :param margin_runs: Releases exactly at a margin.
     :param story_runs: Releases of each of the stories (late onset, few errors, restarts, faults).
+    :param story_peek_seconds: How often a late onset is looked for.
     :param contest_cells: Requests per second and base rate.
     :param beyond: Whether to show also what nobody promises.
     """
@@ -33,6 +34,7 @@ class Profile:
     oracle_runs: int
     margin_runs: int
     story_runs: int
+    story_peek_seconds: float
     contest_cells: tuple[tuple[float, float], ...]
     ratios: tuple[float, ...]
     beyond: bool
@@ -52,6 +54,7 @@ QUICK = Profile(
     oracle_runs=1_000,
     margin_runs=40,
     story_runs=16,
+    story_peek_seconds=30.0,
     contest_cells=((10.0, 0.01), (100.0, 0.01)),
     ratios=(1.2, 2.0, 3.0, 5.0),
     beyond=False,

@@ -58,15 +58,16 @@ def _turn_bad(scene: Scene, seed: int, run: int) -> Turned:
 
 def _late_onset(workers: Workers, profile: Profile, *, rps: float) -> Iterator[Finding]:
     runs = profile.story_runs
-    start = Scene(name=f"bad from the start {rps:g}", rps=rps, ratio=3.0, seconds=3 * HOUR)
+    peek = profile.story_peek_seconds
+    start = Scene(name=f"bad from the start {rps:g}", rps=rps, ratio=3.0, seconds=3 * HOUR, peek_seconds=peek)
     late = replace(start, name=f"bad later {rps:g}", onset_seconds=ONSET, seconds=ONSET + 3 * HOUR)
     stepped = replace(late, name=f"bad at a step {rps:g}", ramp=((0.0, 5.0), (ONSET, 10.0)))
-    from_start = median_delay(workers.outcomes(ours, start, runs=runs))
-    turned = workers.batches(turn_bad, late, runs=runs, size=max(1, runs // 8))
+    from_start = median_delay(workers.outcomes(ours, start, runs=4 * runs))
+    turned = workers.batches(turn_bad, late, runs=2 * runs, size=max(1, runs // 8))
     delay = median_seconds(each.found for each in turned)
     yield Finding(
         goal="a canary that turns bad after six good hours is found nearly as fast",
-        cell=f"{rps:g} rps, x3",
+        cell=f"{rps:g} rps, x3, a look every {peek:g} s",
         rule=f"median delay <= {SLOWER_AT_MOST:g} times that from the start",
         measured=f"{minutes(delay)}, from the start {minutes(from_start)}",
         holds=delay <= SLOWER_AT_MOST * from_start,

@@ -26,19 +26,18 @@ class MeterTwin:
         self._intervals = np.array(dispersion.BLOCK_LENGTHS)[:, None]
         self._deviation, self._variance = np.zeros(shape), np.zeros(shape)
         self._filled, self._chi_squares, self._degrees = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        self._sizes, self._folded = np.zeros(runs), np.zeros(runs)
+        self._sizes, self._variances, self._folded = np.zeros(runs), np.zeros(runs), np.zeros(runs)
 
     def fold(self, n_first: Real, x_first: Real, n_second: Real, x_second: Real) -> None:
         """Take in one interval of each release."""
-        requests, bad = n_first + n_second, x_first + x_second
         known = (n_first > 0) & (n_second > 0)
-        whole = np.maximum(requests, 2)
-        share = n_first / whole
-        variance = bad * share * (1 - share) * (requests - bad) / (whole - 1)
+        variance = comparison_variance(n_first, n_second, x_first + x_second)
         self._sizes += comparison_size(n_first, n_second)
+        self._variances += variance
         self._folded += known
-        self._deviation += np.where(known, x_first - bad * share, 0.0)
-        self._variance += np.where(known, variance, 0.0)
+        expected = (x_first + x_second) * n_first / np.maximum(n_first + n_second, 1)
+        self._deviation += np.where(known, x_first - expected, 0.0)
+        self._variance += variance
         self._filled += known
         full = known & (self._filled >= self._intervals) & (self._variance >= dispersion.LEAST_VARIANCE)
         self._chi_squares += np.where(full, self._deviation**2 / np.where(full, self._variance, 1.0), 0.0)
@@ -46,23 +45,33 @@ class MeterTwin:
         for sums in (self._deviation, self._variance, self._filled):
             sums[full] = 0.0
 
-    def phi(self, default: float, *, size: Real) -> Real:
-        """Give each release's overdispersion for a comparison of this size."""
+    def phi(self, default: float, *, size: Real, variance: Real) -> Real:
+        """Give each release's overdispersion for a comparison of this size and variance."""
         degrees = np.maximum(self._degrees, 1)
         spread = 2 / (9 * degrees)
         quantile = degrees * (1 - spread + dispersion.QUARTILE_NORMAL * np.sqrt(spread)) ** 3
         enough = self._degrees >= dispersion.LEAST_DEGREES_OF_LENGTH
-        measured = np.where(enough, self._chi_squares / quantile, 0.0).max(axis=0)
-        larger = np.maximum(1.0, size * self._folded / np.where(self._sizes > 0, self._sizes, 1.0))
-        scaled = np.where((measured > 1) & (size > 0), 1 + (measured - 1) * larger, measured)
+        excess = np.where(enough, self._chi_squares / quantile - 1, 0.0).max(axis=0).clip(min=0)
+        by_size = size * self._folded / np.where(self._sizes > 0, self._sizes, 1.0)
+        by_variance = variance * self._folded / np.where(self._variances > 0, self._variances, 1.0)
+        larger = np.maximum(1.0, np.maximum(by_size, by_variance))
         unmeasured = self._degrees[0] < dispersion.LEAST_DEGREES
-        return np.maximum(np.maximum(1.0, dispersion.CAUTION * scaled), np.where(unmeasured, default, 1.0))
+        phi: Real = np.maximum(1.0 + dispersion.CAUTION * excess * larger, np.where(unmeasured, default, 1.0))
+        return phi
 
 
 def comparison_size(n_first: Real, n_second: Real) -> Real:
     """Give how large comparisons of two arms are; 0 where one had no requests."""
     size: Real = n_first * n_second / np.maximum(n_first + n_second, 1)
     return size
+
+
+def comparison_variance(n_first: Real, n_second: Real, bad: Real) -> Real:
+    """Give the hypergeometric variance of the first arm's bad events; 0 where one arm had no requests."""
+    requests = np.maximum(n_first + n_second, 2)
+    share = n_first / requests
+    variance: Real = bad * share * (1 - share) * (requests - bad) / (requests - 1)
+    return variance
 
 
 class HarmTwin:
@@ -129,7 +138,8 @@ def highest_evidence(
             slot_at = at
             harm.open_slot()
         base_n, base_x = samples[:, STABLE] + samples[:, CONTROL], bad[:, STABLE] + bad[:, CONTROL]
-        phi = meter.phi(default_dispersion, size=comparison_size(samples[:, CANARY], base_n))
+        compared = comparison_variance(samples[:, CANARY], base_n, bad[:, CANARY] + base_x)
+        phi = meter.phi(default_dispersion, size=comparison_size(samples[:, CANARY], base_n), variance=compared)
         harm.fold(samples[:, CANARY], bad[:, CANARY], base_n, base_x, phi=phi)
         highest = np.maximum(highest, harm.log_e)
         if index < trail:

@@ -41,7 +41,7 @@ LEAST_DEGREES_OF_LENGTH = 10
 """Blocks of a length before that length has a say."""
 
 CAUTION = 1.15
-"""Factor on the estimate: tempering by less than the truth costs false rollbacks, by more only patience."""
+"""Factor on what exceeds 1: tempering by less than the truth costs false rollbacks, by more only patience."""
 
 QUARTILE_NORMAL = 0.6745
 """Upper quartile of the normal distribution. Every length is taken at the lower end of its 75 % interval, since the
@@ -98,6 +98,7 @@ class DispersionMeter:
         default_factory=lambda: tuple(_Length(intervals=intervals) for intervals in BLOCK_LENGTHS)
     )
     _sizes: float = 0.0
+    _variances: float = 0.0
     _intervals: int = 0
 
     def fold(self, first: Counts, second: Counts) -> None:
@@ -106,6 +107,7 @@ class DispersionMeter:
             return
         deviation, variance = _compare(first, second)
         self._sizes += comparison_size(first, second)
+        self._variances += variance
         self._intervals += 1
         for length in self._lengths:
             length.add(deviation, variance)
@@ -115,28 +117,39 @@ class DispersionMeter:
         """Degrees of freedom behind the estimate: complete blocks of the finest length."""
         return self._lengths[0].degrees
 
-    def phi(self, default: float, *, size: float | None = None) -> float:
+    def phi(self, default: float, *, size: float | None = None, variance: float | None = None) -> float:
         """Return phi, at least 1.
 
-        Bursts that multiply an arm's rate weigh more the more requests are compared (phi - 1 grows with the size), bursts
-        that come in batches do not. So a larger comparison than those measured gets a larger phi and a smaller one the same.
+        Bursts that multiply an arm's rate weigh more the more bad events are compared: phi - 1 grows with the number of
+        requests, and with their bad rate (an incident of both arms). Bursts that come in batches do not. So a larger
+        comparison than those measured gets a larger phi and a smaller one the same.
+
+        The variance is a number of bad events in both arms together, and given that number the likelihood ratios' expectation
+        is at most 1 too (exactly so for Poisson counts), so phi may depend on it as on what was known before.
 
         :param default: What holds until :data:`LEAST_DEGREES` blocks have been compared; then already, if the first ones
             show more.
         :param size: :func:`comparison_size` of the comparison to be tempered, one interval's; ``None``: as those measured.
+        :param variance: :func:`comparison_variance` of it; ``None``: as those measured.
         """
         measured = max(
-            (length.phi() for length in self._lengths if length.degrees >= LEAST_DEGREES_OF_LENGTH), default=0.0
+            (length.phi() for length in self._lengths if length.degrees >= LEAST_DEGREES_OF_LENGTH), default=1.0
         )
-        if size is not None and measured > 1:
-            measured = 1 + (measured - 1) * max(1.0, size * self._intervals / self._sizes)
-        return max(1.0, CAUTION * measured, default if self.degrees < LEAST_DEGREES else 1.0)
+        excess = max(0.0, measured - 1) * self._larger(size=size, variance=variance)
+        return max(1.0 + CAUTION * excess, default if self.degrees < LEAST_DEGREES else 1.0)
+
+    def _larger(self, *, size: float | None, variance: float | None) -> float:
+        """Return how many times larger than those measured a comparison is; 1 if it is smaller."""
+        by_size = size * self._intervals / self._sizes if size and self._sizes else 1.0
+        by_variance = variance * self._intervals / self._variances if variance and self._variances else 1.0
+        return max(1.0, by_size, by_variance)
 
     def to_json(self) -> dict[str, Any]:
         """Give an object that JSON can hold, below 1 kB whatever was folded."""
         return {
             "lengths": [length.to_json() for length in self._lengths],
             "sizes": self._sizes,
+            "variances": self._variances,
             "intervals": self._intervals,
         }
 
@@ -151,7 +164,7 @@ class DispersionMeter:
                 _Length.from_json(numbers, intervals=intervals)
                 for intervals, numbers in zip(BLOCK_LENGTHS, data["lengths"], strict=True)
             )
-            return cls(lengths, float(data["sizes"]), int(data["intervals"]))
+            return cls(lengths, float(data["sizes"]), float(data["variances"]), int(data["intervals"]))
         except (KeyError, TypeError, ValueError) as fault:
             raise InvalidState(
                 f"dispersion state {data!r} cannot be read ({fault!r}); it was not written by this package"
@@ -162,6 +175,11 @@ def comparison_size(first: Counts, second: Counts) -> float:
     """Return how large a comparison of two arms is: n1*n2/(n1 + n2), the requests of the smaller arm if the other is large."""
     total = first.n + second.n
     return first.n * second.n / total if total else 0.0
+
+
+def comparison_variance(first: Counts, second: Counts) -> float:
+    """Return the variance of the first arm's bad events under chance, given those of both: how many bad ones are compared."""
+    return _compare(first, second)[1] if first.n and second.n else 0.0
 
 
 def chi_square_quantile(degrees: int, *, normal: float) -> float:

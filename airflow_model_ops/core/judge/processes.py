@@ -28,8 +28,9 @@ from collections.abc import Sequence
 from airflow_model_ops.core.judge.counts import Counts
 from airflow_model_ops.core.judge.mixture import Mixture, geometric_grid
 
-HARM_FACTORS = geometric_grid(1.1, 20.0, 28)
-"""Alternatives of harm, in multiples of the allowed ratio."""
+HARM_FACTORS = (1.1, 1.25, 1.6, 1.8, 2.2, 2.8, 4.0, 8.0)
+"""Alternatives of harm, in multiples of the allowed ratio. Few, since each takes a part of the wealth from the others, and
+densest where harm is hardest to see soon enough; beyond the last, the last finds it about as fast."""
 SAFE_FACTORS = geometric_grid(1 / 30, 1 / 1.08, 20)
 """Alternatives of safety, in multiples of the margin."""
 ODDS_ABOVE = geometric_grid(1.1, 50.0, 16)
@@ -55,7 +56,7 @@ class RatioHarm:
 
     def fold(self, canary: Counts, baseline: Counts, *, phi: float) -> None:
         """Take in one interval."""
-        if canary.bad or baseline.bad:
+        if _compares(canary, baseline):
             self.mixture.fold(ratio_steps(self._grid, self._tested, canary, baseline, phi=phi))
 
 
@@ -77,7 +78,7 @@ class RatioSafe:
 
     def fold(self, canary: Counts, baseline: Counts, *, phi: float) -> None:
         """Take in one interval."""
-        if canary.bad or baseline.bad:
+        if _compares(canary, baseline):
             self.mixture.fold(ratio_steps(self._grid, self._tested, canary, baseline, phi=phi))
 
 
@@ -137,7 +138,7 @@ class RatioInterval:
 
     def fold(self, canary: Counts, baseline: Counts, *, phi: float) -> None:
         """Take in one interval."""
-        if not (canary.bad or baseline.bad):
+        if not _compares(canary, baseline):
             return
         bad = canary.bad + baseline.bad
         self.log_likelihoods = [
@@ -165,12 +166,17 @@ class RatioInterval:
         """
         logs, away = self.log_likelihoods, outer - inner
         part = 0.0
-        if 0 <= outer + away < len(logs):
+        if 0 <= outer + away < len(logs) and logs[outer] > logs[outer + away]:
             part = (level - logs[outer]) / (logs[outer] - logs[outer + away])
         if 0 <= inner - away < len(logs) and logs[inner - away] > logs[inner]:
             part = max(part, 1 - (logs[inner] - level) / (logs[inner - away] - logs[inner]))
         low, high = math.log(_INTERVAL_GRID[outer]), math.log(_INTERVAL_GRID[inner])
         return math.exp(low + min(1.0, part) * (high - low))
+
+
+def _compares(canary: Counts, baseline: Counts) -> bool:
+    """Tell whether an interval says anything about the ratio: both arms had requests, and one of them a bad one."""
+    return bool(canary.n and baseline.n and (canary.bad or baseline.bad))
 
 
 def ratio_steps(grid: Sequence[float], tested: float, canary: Counts, baseline: Counts, *, phi: float) -> list[float]:

@@ -12,7 +12,7 @@ from airflow_model_ops.core.checks.evidence import Evidence, Measurement
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.judge.blindness import Blindness, out_of_order, unanswered, uncountable
 from airflow_model_ops.core.judge.counts import NOTHING, Counts, baseline_of, counts_of
-from airflow_model_ops.core.judge.dispersion import DispersionMeter, comparison_size
+from airflow_model_ops.core.judge.dispersion import DispersionMeter, comparison_size, comparison_variance
 from airflow_model_ops.core.judge.finding import NONE, Finding
 from airflow_model_ops.core.judge.forecast import Traffic
 from airflow_model_ops.core.judge.mixture import SLOT_SECONDS, Mixture, pack, unpack
@@ -68,13 +68,13 @@ class ShareCheck:
         """Among how many e-processes its part of alpha is shared out."""
         return int(self._has_stable) + int(self._above_ceiling is not None)
 
-    def phi(self, size: float | None = None) -> float:
-        """Return the overdispersion that the next interval is judged with.
-
-        :param size: How large its comparison is; ``None``: as those before.
-        """
+    def phi(self, canary: Counts = NOTHING, baseline: Counts = NOTHING) -> float:
+        """Return the overdispersion that an interval is judged with; without its counts, that of one like those before."""
         given = self.check.dispersion
-        return given if given is not None else self._meter.phi(self._settings.dispersion, size=size)
+        if given is not None:
+            return given
+        size, variance = comparison_size(canary, baseline), comparison_variance(canary, baseline)
+        return self._meter.phi(self._settings.dispersion, size=size, variance=variance)
 
     def enter_step(self) -> None:
         """Forget what was shown safe: the next share of traffic must show it anew."""
@@ -100,7 +100,7 @@ class ShareCheck:
             self._slot_at = at
             for mixture in self._mixtures().values():
                 mixture.open_slot()
-        phi = self.phi(comparison_size(canary, baseline) or None)
+        phi = self.phi(canary, baseline)
         self._judge(canary, baseline, phi=phi)
         self._remember(evidence, canary, baseline, phi=phi)
         if evidence.control is not None:
@@ -197,9 +197,11 @@ class ShareCheck:
             self._harm.fold(canary, baseline, phi=phi)
             self._safe.fold(canary, baseline, phi=phi)
             self._interval.fold(canary, baseline, phi=phi)
+        # By how much one arm's bad events are tempered must not depend on them: a low rate would be excused for its high counts.
+        alone = self.phi(Counts(canary.n), Counts(baseline.n))
         for process in (self._above_negligible, self._below_negligible, self._above_ceiling, self._below_ceiling):
             if process is not None:
-                process.fold(canary, phi=phi)
+                process.fold(canary, phi=alone)
 
     def _remember(self, evidence: Evidence, canary: Counts, baseline: Counts, *, phi: float) -> None:
         """Keep the sums that people are shown, and where the canary may have turned bad (Page's CUSUM)."""

@@ -19,6 +19,7 @@ from airflow_model_ops.core.judge.dispersion import (
     DispersionMeter,
     chi_square_quantile,
     comparison_size,
+    comparison_variance,
 )
 
 TWO_HOURS = 480
@@ -125,7 +126,16 @@ def test_a_larger_comparison_than_measured_gets_a_larger_phi_and_a_smaller_one_t
     measured_size = comparison_size(Counts(1500, 0), Counts(12_000, 0))
     phi = meter.phi(2.0)
     assert meter.phi(2.0, size=measured_size / 5) == pytest.approx(phi)
-    assert meter.phi(2.0, size=3 * measured_size) == pytest.approx(phi + 2 * (phi - 1.15), rel=1e-9)
+    assert meter.phi(2.0, size=3 * measured_size) == pytest.approx(phi + 2 * (phi - 1), rel=1e-9)
+
+
+def test_an_incident_of_both_arms_that_makes_bursts_weigh_more_gets_a_larger_phi() -> None:
+    meter = measured(4, rps=1000, burstiness=0.25)
+    usual, incident = (comparison_variance(Counts(1500, bad), Counts(12_000, 8 * bad)) for bad in (15, 75))
+    phi = meter.phi(2.0, variance=incident)
+    assert phi > 3 * meter.phi(2.0, variance=usual)
+    both = meter.phi(2.0, variance=incident, size=comparison_size(Counts(1500, 0), Counts(12_000, 0)))
+    assert both == pytest.approx(phi)
 
 
 def test_chi_square_quantiles_agree_with_tables() -> None:
