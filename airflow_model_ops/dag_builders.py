@@ -19,6 +19,7 @@ from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_m
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.dag_parts import START, TAG, fleets_of, record_of, unique
 from airflow_model_ops.operators.check import CheckMetricsOperator
+from airflow_model_ops.operators.promotion_watch import TellRollbackOperator, WatchPromotionOperator
 from airflow_model_ops.operators.push import PushModelOperator
 from airflow_model_ops.operators.rollback import PinGoldenOperator, RollbackModelOperator
 from airflow_model_ops.operators.traffic import (
@@ -98,6 +99,7 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
         [promote, abort] >> record
         guard.as_teardown(setups=load, on_failure_fail_dagrun=True)
         promote >> guard
+        _watch(file, load, promote)
     return dag
 
 
@@ -232,6 +234,15 @@ def _ramp(file: ModelFile, load: StartCanaryOperator) -> CheckMetricsOperator:
         before >> group
         before = group
     return check
+
+
+def _watch(file: ModelFile, load: StartCanaryOperator, promote: PromoteModelOperator) -> None:
+    """Add the watch after the promotion, if the model has one; neither record nor clean-up of the release waits for it."""
+    if not file.policy().watch.seconds:
+        return
+    watch = WatchPromotionOperator(task_id="watch", model=file, release=load.output)
+    tell = TellRollbackOperator(task_id="tell_rollback", model=file, release="{{ ti.xcom_pull(task_ids='load') }}")
+    promote >> watch >> [tell.as_teardown(), record_of(task_id="record_watch", model=file)]
 
 
 def _release_params() -> dict[str, Param]:

@@ -17,13 +17,13 @@ _LONGEST_ID = 180
 """Airflow takes 250 characters for a task's id with its groups."""
 
 
-def record_of(**kwargs: Any) -> RecordLineageOperator:
+def record_of(*, task_id: str = "record", **kwargs: Any) -> RecordLineageOperator:
     """Return the task that writes the records after the fact, whatever it was.
 
     As a teardown it does not decide how the run ends: a rollback that failed is shown as failed although its record was
     written, and one that worked as a success although ML Metadata is down.
     """
-    record = RecordLineageOperator(task_id="record", retries=2, retry_delay=timedelta(seconds=5), **kwargs)
+    record = RecordLineageOperator(task_id=task_id, retries=2, retry_delay=timedelta(seconds=5), **kwargs)
     record.as_teardown()
     return record
 

@@ -86,6 +86,16 @@ def stop_watching(control: ModelControl, *, fence: Fence, reason: str) -> str:
     return commit.reason
 
 
+def rollback_of(control: ModelControl, *, fence: Fence) -> Entry | None:
+    """Return the transition by which a release's watch took back what it had promoted; ``None``: it did not."""
+    promotion, entry = control.promotion_of(fence), control.committer.log.last()
+    while promotion is not None and entry is not None and entry.sequence > promotion.sequence:
+        if entry.action is Action.ROLLBACK and entry.release == fence:
+            return entry
+        entry = control.committer.log.read(entry.sequence - 1)
+    return None
+
+
 class WatchCheck:
     """Watches what one attempt of a release has promoted.
 
@@ -211,12 +221,12 @@ class WatchCheck:
 
     def _ended_by_others(self) -> WatchOutcome:
         """Say who ended the watch; if it was this watch before a crash, make up for what that left undone."""
-        ending = self._ending()
         self._control.leases.end(self._fence)
-        if ending.action is Action.ROLLBACK and ending.release == self._fence and self._observer.book.load():
+        rollback = rollback_of(self._control, fence=self._fence)
+        if rollback is not None and self._observer.book.load():
             summary = self._observer.summary()
-            return self._outcome(WatchResult.ROLLED_BACK, summary, self._told(summary), ending.evidence)
-        reason = f"the watch of release {self._fence.release!r} ended early: {ending.reason}"
+            return self._outcome(WatchResult.ROLLED_BACK, summary, self._told(summary), rollback.evidence)
+        reason = f"the watch of release {self._fence.release!r} ended early: {self._ending().reason}"
         _log.info("watch %s", reason)
         return WatchOutcome(result=WatchResult.SUPERSEDED, verdict=None, reason=reason)
 

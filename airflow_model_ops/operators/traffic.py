@@ -107,14 +107,16 @@ class StartCanaryOperator(TrafficOperator):
 
         A metric source that is away stops no start: the checks will wait for it.
         """
-        from airflow_model_ops.control.preflight import look_ahead
+        from airflow_model_ops.control.heads import read_head
+        from airflow_model_ops.control.preflight import StableShare, look_ahead
         from airflow_model_ops.hooks.wiring import arms_of, open_source_of
 
         policy = self.model_file.policy()
         try:
             source = open_source_of(self.model_file.connections)
             arms = arms_of(control.model, version, control.state.stable)
-            ahead = look_ahead(policy, source=source, arms=arms, now=control.clock.now())
+            share = StableShare.of(read_head(control.repository.log(control.model)))
+            ahead = look_ahead(policy, source=source, arms=arms, now=control.clock.now(), stable_share=share)
         except ModelOpsError as error:
             self.log.warning("model=%s nothing can be forecast: %s", control.model, error)
             return
@@ -158,6 +160,9 @@ class ShiftTrafficOperator(ReleaseOperator):
 class PromoteModelOperator(ReleaseOperator):
     """Make the canary stable; emits the model's stable asset.
 
+    With ``watch.hold_back`` in the model's file the version before it keeps that share for ``WatchPromotionOperator``, which
+    must follow: a hold-back that nobody watches ends within minutes.
+
     :param proof: The evidence in a sentence. (templated)
     """
 
@@ -172,7 +177,14 @@ class PromoteModelOperator(ReleaseOperator):
         """Promote and wait until every router has confirmed it."""
         control, fence = self.control(context), fence_of(self.release)
         version = control.naming.parse(self.release["version"])
-        commit = control.promote(version, fence=fence, proof=_sentence(self.proof))
+        watch = self.model_file.policy().watch
+        commit = control.promote(
+            version,
+            fence=fence,
+            proof=_sentence(self.proof),
+            hold_back=watch.hold_back,
+            hold_back_seconds=watch.seconds,
+        )
         self.log.info("model=%s release=%s %s", control.model, fence.release, commit.reason)
         # A late retry may find the next release, whose load the fleet's apply waits for, or a way back.
         seconds = APPLY_SECONDS if commit.changed else max(APPLY_SECONDS, self.model_file.policy().load_seconds)

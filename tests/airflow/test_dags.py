@@ -46,6 +46,7 @@ def models(*names: str) -> dict[str, ModelFile]:
 
 BUILDERS: dict[str, Callable[[], DAG]] = {
     "release": lambda: build_release_dag(model()),
+    "watched release": lambda: build_release_dag(model(more="watch: {duration: 24h, hold_back: 5}")),
     "rollback": lambda: build_rollback_dag(models("digits", "letters")),
     "golden": lambda: build_golden_dag(models("digits", "letters")),
     "housekeeping": lambda: build_housekeeping_dag(models("digits", "letters")),
@@ -212,7 +213,7 @@ class TestAllDags:
         tasks = [task for task in BUILDERS[name]().tasks if isinstance(task, TrafficOperator)]
 
         assert all(task.retries == 3 and task.retry_delay == timedelta(seconds=1) for task in tasks)
-        assert bool(tasks) == (name in {"release", "rollback", "guard"})
+        assert bool(tasks) == (name in {"release", "watched release", "rollback", "guard"})
 
     @pytest.mark.parametrize("name", BUILDERS)
     def test_every_argument_that_its_class_calls_templated_is_a_template_field(self, name: str) -> None:
@@ -350,6 +351,42 @@ class TestRelease:
         (tmp_path / "digits.yaml").write_text(MODEL.format(model="digits", target="fleet_eu", more=""))
 
         assert build_release_dag(tmp_path / "digits.yaml").dag_id == "model_release_digits"
+
+
+class TestWatch:
+    """The watch after the promotion, of models that ask for one."""
+
+    @pytest.fixture
+    def dag(self) -> DAG:
+        return build_release_dag(model(more="watch: {duration: 24h, hold_back: 5}"))
+
+    def test_it_comes_after_the_promotion_and_is_not_there_unless_asked_for(self, dag: DAG) -> None:
+        assert dag.get_task("watch").upstream_task_ids == {"promote", "load"}
+        assert "watch" not in build_release_dag(model()).task_ids
+
+    def test_neither_clean_up_nor_record_nor_teardown_of_the_release_waits_for_it(self, dag: DAG) -> None:
+        assert dag.get_task("watch").downstream_task_ids == {"tell_rollback", "record_watch"}
+
+    def test_its_failure_makes_the_run_fail(self, dag: DAG) -> None:
+        leaves = {
+            task.task_id
+            for task in dag.tasks
+            if not task.is_teardown and all(down.is_teardown for down in task.downstream_list)
+        }
+
+        assert leaves == {"watch", "cleanup", "abort"}
+
+    def test_it_cannot_undo_the_release_by_being_cleared(self, dag: DAG) -> None:
+        """Airflow clears the setup of a task's teardowns with it: then a new attempt would load the promoted version."""
+        cleared = dag.partial_subset("watch", include_upstream=False, include_downstream=True)
+
+        assert set(cleared.task_ids) == {"watch", "tell_rollback", "record_watch"}
+
+    def test_a_rollback_of_its_own_touches_the_stable_asset(self, dag: DAG) -> None:
+        assert {task.task_id: task.outlets for task in dag.tasks if task.outlets} == {
+            "promote": [model_asset("digits")],
+            "tell_rollback": [ROLLBACK_ALIAS],
+        }
 
 
 class TestRollback:
