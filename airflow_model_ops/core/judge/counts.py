@@ -37,7 +37,7 @@ NOTHING = Counts()
 
 def counts_of(measurement: Measurement | None) -> Counts:
     """Return what was counted of an arm; nothing if it was not asked, has no answer, or counts no events."""
-    if measurement is None or measurement.samples is None or measurement.bad is None:
+    if measurement is None or measurement.error is not None or measurement.samples is None or measurement.bad is None:
         return NOTHING
     return Counts(int(measurement.samples), int(measurement.bad))
 

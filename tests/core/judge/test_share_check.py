@@ -61,13 +61,18 @@ def test_without_a_negligible_rate_nothing_can_be_shown_where_nothing_fails() ->
 
 
 def test_three_errors_in_a_million_requests_against_none_are_not_harm() -> None:
-    """The ratio is shown to be worse; that so small a rate is worse is nothing to act on."""
     release = Release(percent=1)
     for bad in (1, 1, 1, 0, 0, 0, 0, 0, 0, 0):
-        assert release.sees((bad, 100_000), (0, 9_900_000)).verdict not in {Verdict.HARM, Verdict.BREACH}
-    assert release.log_harm() > math.log(100)
+        assert release.sees((bad, 100_000), (0, 9_900_000)).verdict is not Verdict.HARM
     assert release.verdict is Verdict.SAFE
-    assert Release(errors(negligible=0), percent=1).sees((3, 1_000_000), (0, 99_000_000)).verdict is Verdict.HARM
+
+
+def test_a_rate_that_is_shown_to_be_worse_and_negligible_is_nothing_to_act_on() -> None:
+    """Six in two million against none at all: surely worse than stable, and surely below one in a thousand."""
+    for negligible, verdict in ((0.001, Verdict.SAFE), (0.0, Verdict.HARM)):
+        release = Release(errors(negligible=negligible), percent=1).sees((6, 2_000_000), (0, 198_000_000))
+        assert release.log_harm() > math.log(100)
+        assert release.verdict is verdict
 
 
 def test_harm_above_the_negligible_rate_is_still_harm_where_stable_has_no_errors_at_all() -> None:
