@@ -43,8 +43,8 @@ def expectations(
         _promoted(good),
         _golden(good, record.state, run_state=golden_run),
         _promoted(better),
-        *_sent_away(bad, verdict=Verdict.HARM, check="wrong_predictions", quarantined=True, stable=better),
-        *_sent_away(slow, verdict=Verdict.BREACH, check="latency", quarantined=False, stable=better),
+        *_sent_away(bad, verdicts=(Verdict.HARM,), check="wrong_predictions", stable=better),
+        *_sent_away(slow, verdicts=(Verdict.HARM, Verdict.BREACH), check="latency", stable=better),
         _really_slow(slow),
         *_taken_back(back, golden=good, left=better),
         *_traffic(account, last=back),
@@ -68,13 +68,18 @@ def _golden(good: Outcome, state: ServingState | None, *, run_state: str) -> Exp
 
 
 def _sent_away(
-    outcome: Outcome, *, verdict: Verdict, check: str, quarantined: bool, stable: Outcome
+    outcome: Outcome, *, verdicts: tuple[Verdict, ...], check: str, stable: Outcome
 ) -> Iterator[Expectation]:
+    """Expect that a version was judged and taken out; only one that is shown to be worse than stable is quarantined.
+
+    :param verdicts: What it may have been judged: a slow one is worse than stable and above its ceiling, whichever shows first.
+    """
+    state, quarantined = outcome.state, outcome.verdict is Verdict.HARM
     what = "quarantined" if quarantined else "left a candidate"
-    state = outcome.state
+    judged = outcome.verdict if outcome.verdict in verdicts else " or ".join(verdicts)
     held = (
         outcome.run_state == "failed"
-        and outcome.verdict is verdict
+        and outcome.verdict in verdicts
         and outcome.why.startswith(check)
         and state is not None
         and state.canary is None
@@ -82,7 +87,7 @@ def _sent_away(
         and (outcome.version in state.quarantined) is quarantined
     )
     yield Expectation(
-        text=f"{outcome.name} was judged {verdict.value} on {check}, aborted and {what}; {stable.name} stayed stable",
+        text=f"{outcome.name} was judged {judged} on {check}, aborted and {what}; {stable.name} stayed stable",
         held=held,
         found="" if held else f"run {outcome.run_state}, {outcome.verdict}, {outcome.action}: {outcome.why}",
     )

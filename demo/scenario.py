@@ -73,7 +73,7 @@ class Scenario:
             version=version,
             verdict=Verdict(verdicts[-1].detail["verdict"]) if verdicts else None,
             action=_action(version, state),
-            why=_why(verdicts, version),
+            why=_why(verdicts, version=version),
             state=state,
             requests=self._requests(account),
             recovery=self._recovery_of_release(run_id, verdicts, tally),
@@ -152,7 +152,8 @@ class Scenario:
         abort = self._record.transition_of(run_id, Action.ABORT)
         if abort is None or not verdicts or not tally:
             return None
-        wrong = verdicts[-1].detail["verdict"] == Verdict.HARM and tally["first_wrong_at"] is not None
+        by_labels = _why(verdicts, version=None).startswith("wrong_predictions")
+        wrong = by_labels and tally["first_wrong_at"] is not None
         return Recovery(
             begun_by="wrong answer" if wrong else "slow answer",
             begun_at=tally["first_wrong_at"] if wrong else tally["first_at"],
@@ -186,12 +187,12 @@ def _action(version: Version | None, state: ServingState | None) -> str:
     return "quarantined" if version in state.quarantined else "aborted"
 
 
-def _why(verdicts: list[Entry], version: Version | None) -> str:
+def _why(verdicts: list[Entry], *, version: Version | None) -> str:
     """Return the last verdict's reason, without the name that stands beside it; in short for a good one."""
     if not verdicts:
         return "no step was judged; see the run's log in Airflow"
     last = verdicts[-1]
     if last.detail["verdict"] == Verdict.SAFE:
-        return f"every check within its limits in {len(verdicts)} step{'s' if len(verdicts) > 1 else ''}"
+        return f"every check shown safe in {len(verdicts)} step{'s' if len(verdicts) > 1 else ''}"
     reason = last.reason.removeprefix(f"{last.detail['verdict']}: ")
     return reason.replace(f" of {version}", "") if version else reason

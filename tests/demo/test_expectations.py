@@ -55,7 +55,7 @@ def outcome(name: str, **changes: Any) -> Outcome:
         "version": GOOD,
         "verdict": Verdict.SAFE,
         "action": "promoted",
-        "why": "every check within its limits",
+        "why": "every check shown safe",
         "state": FIRST,
         "requests": Requests(sent=100, failed=0),
     }
@@ -130,6 +130,8 @@ def test_a_story_that_went_as_it_had_to_holds_in_every_point() -> None:
         ("bad", {"recovery": None}, "last answer by bad"),
         ("bad", {"recovery": recovery(seconds=31.0)}, "last answer by bad"),
         ("slow", {"state": replace(AFTER_BAD, quarantined=(BAD, SLOW))}, "left a candidate"),
+        ("slow", {"verdict": Verdict.HARM}, "aborted and quarantined"),
+        ("slow", {"verdict": Verdict.UNDECIDED}, "slow was judged HARM or BREACH on latency"),
         ("slow", {"state": replace(AFTER_BAD, stable=SLOW)}, "good-2 stayed stable"),
         ("slow", {"median_ms": 12.0}, "half of the answers of slow"),
         ("rollback", {"actor": Actor(kind=ActorKind.AUTOMATION, name="x")}, "a person's rollback"),
@@ -144,6 +146,17 @@ def test_each_part_of_the_story_that_went_wrong_is_named(part: str, changes: dic
     assert len(failed) == 1
     assert failed[0].startswith("FAILED")
     assert complaint in failed[0]
+
+
+def test_a_slow_candidate_that_is_shown_worse_than_stable_is_quarantined_too() -> None:
+    slow = replace(
+        the_story()["slow"],
+        verdict=Verdict.HARM,
+        state=replace(AFTER_BAD, quarantined=(BAD, SLOW)),
+        action="quarantined",
+    )
+
+    assert [str(each) for each in judged(story=the_story() | {"slow": slow}) if not each.held] == []
 
 
 def test_one_failed_request_in_thousands_fails_the_demo_and_is_shown() -> None:
@@ -197,7 +210,7 @@ def test_the_moments_of_a_recovery_are_told_in_their_order_and_from_the_first() 
     words = replace(recovery(seconds=3.05)).in_words()
 
     assert words == (
-        "first wrong answer 00:16:40.00, first evidence beyond a limit +2.00 s, way back committed +3.00 s, "
+        "first wrong answer 00:16:40.00, first evidence of harm +2.00 s, way back committed +3.00 s, "
         "last answer by it +3.05 s, confirmed by the router +3.10 s"
     )
 
