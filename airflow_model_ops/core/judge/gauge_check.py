@@ -5,7 +5,9 @@ measurements in a row is a BREACH, without an error bound.
 
 The difference to stable has one. In each window the canary's value is beyond what stable's allows, or it is not; if the
 canary is no worse, then given the past that happens with probability one half at most. So the number of windows beyond is
-tested as a Bernoulli share against 1/2 by an e-process. Windows that overlap are left out, since they tell the same twice.
+tested as a Bernoulli share against 1/2 by an e-process. Windows that overlap are left out, since they tell the same twice; and
+so is a pair of values beyond that is exactly the one before, since what was set once and never measured anew is one witness
+however often it is read. For such values use ``max`` and ``min``.
 The test asks for the median, not for the mean, and needs no other assumption on the values.
 
 Source: sign test by betting, Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting", 2024; Shafer,
@@ -42,6 +44,7 @@ class GaugeCheck:
         self._worse = ShareAbove(rate=_EVEN)
         self._newest: Evidence | None = None
         self._at = self._signed_at = -math.inf
+        self._signed: tuple[float, float] | None = None
         self._beyond = 0
         self.enter_step()
 
@@ -99,6 +102,7 @@ class GaugeCheck:
             "mixtures": {name: mixture.to_json() for name, mixture in self._mixtures().items()},
             "counts": [self._signs.n, self._signs.bad, self._beyond, self._within],
             "times": [each if math.isfinite(each) else None for each in (self._at, self._signed_at)],
+            "signed": self._signed,
             "newest": None if self._newest is None else self._newest.to_json(),
         }
 
@@ -109,6 +113,7 @@ class GaugeCheck:
         signs, worse, self._beyond, self._within = (int(each) for each in data["counts"])
         self._signs = Counts(signs, worse)
         self._at, self._signed_at = (-math.inf if each is None else float(each) for each in data["times"])
+        self._signed = None if data["signed"] is None else (float(data["signed"][0]), float(data["signed"][1]))
         self._newest = None if data["newest"] is None else Evidence.from_json(data["newest"])
 
     def _mixtures(self) -> dict[str, Mixture]:
@@ -117,15 +122,18 @@ class GaugeCheck:
     def _compare(self, canary: Measurement, stable: Measurement, *, at: float) -> None:
         if at - self._signed_at < self.check.window_seconds or self._blindness_of(stable, "stable") is not None:
             return
-        excess = _excess(self.check, canary=_value(canary), stable=_value(stable))
+        pair = (float(_value(canary)), float(_value(stable)))
+        excess = _excess(self.check, canary=pair[0], stable=pair[1])
         if excess is None:
             return
-        self._signed_at = at
+        is_old, self._signed, self._signed_at = pair == self._signed, pair, at
         sign = Counts(1, int(excess > 0))
+        self._no_worse.fold(sign, phi=1.0)
+        if is_old and sign.bad:
+            return
         self._signs += sign
         self._worse.mixture.open_slot()
         self._worse.fold(sign, phi=1.0)
-        self._no_worse.fold(sign, phi=1.0)
 
     def _is_safe(self) -> bool:
         shown = not self._compares or self._no_worse.log_e >= self._safe_at

@@ -120,7 +120,7 @@ def test_an_age_that_the_selector_should_tell_and_does_not_is_stale() -> None:
 def test_windows_that_are_nearly_all_worse_than_stable_are_harm() -> None:
     release = Release(gauge("drift", max_difference_to_stable=0.1))
     looks = 0
-    while hears(release, 1.0, 0.5) is Verdict.UNDECIDED:
+    while hears(release, 1.0 + looks / 100, 0.5) is Verdict.UNDECIDED:
         looks += 1
     assert release.verdict is Verdict.HARM
     assert 6 <= looks <= 15
@@ -141,11 +141,25 @@ def test_a_comparison_must_be_safe_and_the_thresholds_kept() -> None:
     assert {hears(release, 0.5, 0.5) for _ in range(30)} == {Verdict.UNDECIDED}
 
 
+def test_a_value_that_was_set_once_is_one_witness_however_often_it_is_read() -> None:
+    """A metric that a training run wrote says nothing new each minute; whether luck made it worse was drawn once."""
+    release = Release(gauge("drift", max_difference_to_stable=0.1))
+    assert {hears(release, 1.0, 0.5) for _ in range(200)} == {Verdict.UNDECIDED}
+    assert release.of("drift").numbers["windows"] == 1
+
+
+def test_windows_that_are_as_good_as_before_count_though_nothing_changed() -> None:
+    """Only what speaks for harm must be new: leaving out the good ones would make the bad ones many."""
+    release = Release(gauge("drift", max_difference_to_stable=0.0))
+    for index in range(300):
+        assert hears(release, float(index) if index % 3 == 0 else 0.0, 0.0) is not Verdict.HARM
+
+
 def test_windows_that_overlap_are_left_out() -> None:
     """They tell the same twice: a minute's window looked at each second is not sixty witnesses."""
     release = Release(gauge("drift", max_difference_to_stable=0.1, window_seconds=60))
-    for _ in range(60 * 4):
-        assert hears(release, 1.0, 0.5, seconds=1) is Verdict.UNDECIDED
+    for second in range(60 * 4):
+        assert hears(release, 1.0 + second, 0.5, seconds=1) is Verdict.UNDECIDED
     assert release.of("drift").numbers["windows"] == 4
 
 
