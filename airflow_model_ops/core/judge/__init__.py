@@ -2,6 +2,7 @@
 
 ``release.py`` judges one release; ``share_check.py``, ``gauge_check.py`` and ``split_check.py`` one question each, by the
 e-processes of ``processes.py`` over the engine of ``mixture.py``. ``dispersion.py`` tells how noisy counts are.
+``guard.py`` looks after a stable version for as long as it serves, by the detectors of ``detector.py``.
 """
 
 from __future__ import annotations
