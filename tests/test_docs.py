@@ -161,7 +161,9 @@ SECTIONS = {
     "source": model_file.SourcePart,
     "validation": model_file.ValidationPart,
     "canary": model_file.CanaryPart,
+    "judge": model_file.JudgePart,
     "checks": model_file.CheckPart,
+    "watch": model_file.WatchPart,
     "guard": model_file.GuardPart,
     "retention": model_file.RetentionPart,
 }
