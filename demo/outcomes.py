@@ -28,7 +28,7 @@ class Recovery:
 
     :param begun_by: What was first bad: `wrong answer`, `slow answer`; or `request` for a rollback by hand.
     :param begun_at: When: as the client saw it; for a rollback by hand, when it asked Airflow.
-    :param evidence_at: End of the first measured interval that was beyond a limit; `None` for a rollback by hand.
+    :param evidence_at: End of the first measured interval after which the evidence spoke for harm; `None` for a rollback by hand.
     :param committed_at: When the way back was committed to the log.
     :param applied_at: When every router had confirmed it.
     :param last_answer_at: When the client got the last answer by the version.
@@ -55,7 +55,7 @@ class Recovery:
         """Return the moments in order."""
         moments = [
             (f"first {self.begun_by}" if self.evidence_at else "asked for", self.begun_at),
-            ("first evidence beyond a limit", self.evidence_at),
+            ("first evidence of harm", self.evidence_at),
             ("way back committed", self.committed_at),
             ("confirmed by the router", self.applied_at),
             ("last answer by it", self.last_answer_at),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
 from airflow_model_ops.config.model_file import ModelFile
 from airflow_model_ops.control.commit import seconds_of
-from airflow_model_ops.core.checks import Check, Evidence, Verdict, assess
+from airflow_model_ops.control.evidence_book import EvidenceBook
+from airflow_model_ops.core.checks import Assessment
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.state import ServingState
 from airflow_model_ops.core.transitions import Action
@@ -30,7 +30,8 @@ class Record:
         self._file = file
         self._ledger = ledger
         self.directory = root / file.model
-        self._log = PosixRepository(root).log(file.model)
+        self._repository = PosixRepository(root)
+        self._log = self._repository.log(file.model)
 
     def entries(self, *, after: int = 0) -> list[Entry]:
         """Return the log's entries above a number, oldest first.
@@ -70,23 +71,23 @@ class Record:
         return None
 
     def first_bad_evidence_at(self, verdict: Entry) -> float | None:
-        """Return the end of the first interval whose kept evidence, taken alone, is beyond a limit; seconds since the epoch.
+        """Return the end of the first interval after which the evidence spoke for harm; seconds since the epoch.
 
-        It is the product's own judge that says so, asked about each interval by itself.
+        It is the product's own judge that says so, replayed interval by interval.
 
-        :param verdict: The verdict that refers to the evidence file.
+        :param verdict: The verdict that ended the release.
         """
-        if verdict.evidence is None:
+        if verdict.release is None:
             return None
-        kept = json.loads((self.directory / verdict.evidence).read_bytes())["evidence"]
-        checks = {check.name: replace(check, consecutive=1) for check in self._file.policy().checks}
-        instants = [
-            item.instant.timestamp()
-            for name, check in checks.items()
-            for item in map(Evidence.from_json, kept.get(name, ()))
-            if _is_bad(check, item)
-        ]
-        return min(instants, default=None)
+        book = EvidenceBook(self._repository, model=self._file.model, fence=verdict.release)
+        if book.load() is None:
+            return None
+        judge = book.opening.judge()
+        for entry in islice(book.entries(), int(verdict.detail["taken_in"])):
+            entry.apply(judge)
+            if any(map(_speaks_for_harm, judge.summary(subject="the canary").assessments)):
+                return max(item.instant.timestamp() for item in entry.evidence)
+        return None
 
     def recorded(self) -> int:
         """Return how many entries of the log ML Metadata holds."""
@@ -103,6 +104,6 @@ class Record:
             before = page[-1].sequence
 
 
-def _is_bad(check: Check, evidence: Evidence) -> bool:
-    verdict = assess(check, [evidence], has_stable=evidence.stable is not None).verdict
-    return verdict in {Verdict.HARM, Verdict.BREACH}
+def _speaks_for_harm(assessment: Assessment) -> bool:
+    log_harm = assessment.numbers.get("log_harm")
+    return assessment.decides and (assessment.suspicious or (log_harm is not None and log_harm > 0))

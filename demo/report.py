@@ -25,9 +25,7 @@ def report(
     yield "recovery: from the first wrong or slow answer of the version (by hand: from the request to Airflow) to the last"
     yield "answer by the version that left, all in the client's own record. The moments (UTC):"
     yield from (f"  {outcome.name}: {outcome.recovery.in_words()}" for outcome in outcomes if outcome.recovery)
-    yield (
-        "evidence beyond a limit: end of the first measured interval in the kept evidence that breaks a check's limit by itself"
-    )
+    yield ("evidence of harm: end of the first measured interval after which the judge's evidence spoke for harm")
     yield f"sent: {_traffic(account)}"
     yield ""
     held = sum(expectation.held for expectation in expected)
