@@ -14,6 +14,7 @@ import pytest
 
 from demo.stack import ROOT, Stack, StackSettings
 from tests.e2e.story import (
+    ASKING,
     GOLDEN,
     HOUSEKEEPING,
     HURRIED,
@@ -83,7 +84,7 @@ def begin(stack: Stack, *, trained: Path) -> Story:
         extra = json.dumps(fields.get("extra", {}))
         body = {**fields, "extra": extra, "connection_id": connection_id.replace("_default", "_kept")}
         rest.request("POST", "connections", json=body)
-    for dag in (RELEASE, PATIENT, HURRIED, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
+    for dag in (RELEASE, PATIENT, HURRIED, ASKING, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
         rest.wait_for_dag(dag, timeout=120)
         rest.unpause(dag)
     assert rest.import_errors() == []

@@ -24,6 +24,7 @@ from demo.stack import Stack
 
 MODEL, FLEET = "digits", "default"
 RELEASE, PATIENT, HURRIED = "model_release_digits", "patient_release_digits", "hurried_release_digits"
+ASKING = "asking_release_digits"
 ROLLBACK, HOUSEKEEPING, WATCH, GOLDEN = "model_rollback", "model_housekeeping", "model_watch", "model_pin_golden"
 LOAD, SHIFT, CHECK = "load", "step_1_30_percent.shift", "step_1_30_percent.check"
 RECOVERY_SECONDS = 30.0
@@ -175,7 +176,7 @@ class Story:
         live = self.state.release
         if live is None or live.id != run.release_id:
             return False
-        return self.repository.read_evidence(MODEL, live.id, f"attempt-{live.attempt}-step-1") is not None
+        return self.repository.read_evidence(MODEL, live.id, f"attempt-{live.attempt}-judge") is not None
 
     def until(self, found: Callable[[], T | None], *, what: str, within: float = PATIENCE) -> T:
         """Wait for a condition."""
