@@ -15,12 +15,12 @@ from benchmarks.judge.scenes import Scene
 from benchmarks.judge.traffic import Drawn, draw, draw_history
 from benchmarks.judge.twin import highest_evidence
 
-NEAR_NATS = 1.0
+NEAR_NATS = 0.1
 """A release whose evidence comes as near to the threshold as this is judged again by the real judge."""
 SAMPLED_LOOKS = 1_440
 """Looks over which the real judge's evidence is compared with the twin's, in the sampled releases."""
 
-_BATCH_CELLS = 2_000_000
+_BATCH_LOOKS = 8_640_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def judge_days(scene: Scene, seed: int, runs: range, *, sampled: int = 1) -> lis
 
 def batch_size(scene: Scene) -> int:
     """Return how many releases fit into one batch without filling the memory."""
-    return max(10, min(250, _BATCH_CELLS * 10 // scene.peeks))
+    return max(10, min(250, _BATCH_LOOKS // scene.peeks))
 
 
 def _difference(scene: Scene, seed: int, run: int, drawn: Drawn, trail: Sequence[float]) -> float:
