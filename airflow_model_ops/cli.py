@@ -68,7 +68,11 @@ def _looking() -> tuple[ActionCommand, ...]:
 
 def _judging() -> tuple[ActionCommand, ...]:
     release = Arg(("release",), help="Id of a past release, as history shows it", nargs="?")
-    days = Arg(("--days",), help="Instead: run the policy over this many past days of stable against itself", type=int)
+    days = Arg(
+        ("--days",),
+        help="Instead: run the policy over this many past days of stable against itself",
+        type=positive_int(allow_zero=False),
+    )
     return (
         _command("forecast", "judge.forecast", "Say how long the checks would need by the present traffic", _MODEL),
         _command("replay", "judge.replay", "Judge a past release, or past days, again", _MODEL, release, days),

@@ -7,36 +7,45 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.cli_commands.output import Outcome
-from airflow_model_ops.cli_commands.session import command, connection, opened, way_back
+from airflow_model_ops.cli_commands.session import command, connection, fleet_of, person, way_back
 from airflow_model_ops.config.model_file import ModelFile
 from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.judge.forecast import duration
 from airflow_model_ops.hooks.prometheus import source_of
 from airflow_model_ops.hooks.repository import repository_of
+from airflow_model_ops.hooks.tf_serving import check_latency_bounds
 from airflow_model_ops.hooks.wiring import arms_of
 
 if TYPE_CHECKING:
     from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.control.past_days import ReplayedDay
+    from airflow_model_ops.core.ports import MetricSource
+    from airflow_model_ops.core.versioning import Version
 
 
 @command
 def forecast(args: Namespace) -> Outcome:
     """Say how long the checks would need by the present traffic, and what cannot be decided in time."""
-    from airflow_model_ops.control.preflight import look_ahead
+    from airflow_model_ops.control.heads import read_head
+    from airflow_model_ops.control.preflight import StableShare, look_ahead
 
-    file, control = _releasable(args)
-    stable = control.state.stable
-    if stable is None:
-        raise InvalidConfig(f"model {file.model!r} has no stable version yet, so there is no traffic to forecast from")
+    file, control, stable = _serving(args)
+    policy = file.policy()
     ahead = look_ahead(
-        file.policy(),
-        source=source_of(connection(file.connections.metrics)),
+        policy,
+        source=_source(file),
         arms=arms_of(file.model, stable, stable),
         now=control.clock.now(),
+        stable_share=StableShare.of(read_head(control.repository.log(file.model))),
     )
     rows = [{"about": "forecast", "text": line} for line in ahead.lines]
     rows += [{"about": "problem", "text": problem} for problem in ahead.problems]
-    failed = f"{len(ahead.problems)} checks cannot decide within the deadline" if ahead.problems else None
-    return Outcome(rows=rows, failed=failed)
+    deadline = f"within canary.deadline of {duration(policy.deadline_seconds)}"
+    if ahead.problems:
+        return Outcome(rows=rows, failed=f"this policy cannot be decided {deadline}: {'; '.join(ahead.problems)}")
+    if not ahead.forecasts:
+        return Outcome(rows=rows, failed=f"nothing can be forecast: {'; '.join(ahead.unknown.values()) or _NO_COUNTS}")
+    return Outcome(rows=rows, note=f"everything that could be forecast is decided {deadline}")
 
 
 @command
@@ -47,42 +56,65 @@ def replay(args: Namespace) -> Outcome:
     return _replay_release(args) if args.release is not None else _replay_days(args)
 
 
+_NO_COUNTS = "no check counts requests or predictions"
+
+
 def _replay_release(args: Namespace) -> Outcome:
     from airflow_model_ops.control.replay import replay_release
 
     repository = repository_of(connection(way_back(args).connections.repository))
     verdicts = replay_release(repository, model=args.model, release=args.release)
-    different = sum(not verdict.same for verdict in verdicts)
-    failed = f"{different} of {len(verdicts)} verdicts do not follow from the kept evidence" if different else None
-    return Outcome(rows=[asdict(verdict) for verdict in verdicts], failed=failed)
+    rows = [asdict(verdict) for verdict in verdicts]
+    different = [verdict for verdict in verdicts if not verdict.same]
+    if different:
+        told = "; ".join(f"entry {verdict.entry}: {verdict.differs}" for verdict in different)
+        failed = f"{len(different)} of {len(verdicts)} verdicts do not follow from the kept evidence, by which {told}"
+        return Outcome(rows=rows, failed=failed)
+    return Outcome(
+        rows=rows, note=f"{len(verdicts)} of {len(verdicts)} verdicts follow from the kept evidence, bit for bit"
+    )
 
 
 def _replay_days(args: Namespace) -> Outcome:
-    from airflow_model_ops.control.replay import replay_history
+    from airflow_model_ops.control.past_days import replay_history
 
-    if args.days < 1:
-        raise InvalidConfig(f"--days is {args.days}; give at least 1")
-    file, control = _releasable(args)
-    stable = control.state.stable
-    if stable is None:
-        raise InvalidConfig(f"model {file.model!r} has no stable version yet, so there is no history to replay")
-    days = replay_history(
-        file.policy(),
-        source=source_of(connection(file.connections.metrics)),
-        arms=arms_of(file.model, stable, stable),
-        now=control.clock.now(),
-        days=args.days,
+    file, control, stable = _serving(args)
+    arms = arms_of(file.model, stable, stable)
+    days = tuple(
+        replay_history(file.policy(), source=_source(file), arms=arms, now=control.clock.now(), days=args.days)
     )
-    wrong = sum(day.acted is not None for day in days)
-    rows = [{**asdict(day), "acted": day.acted or "no"} for day in days]
-    failed = f"the policy would have rolled back on {wrong} of {len(days)} days for nothing" if wrong else None
-    return Outcome(rows=rows, failed=failed)
+    judged, wrong = (sum(day.has_data for day in days), sum(day.rolled_back for day in days))
+    rows = [{**asdict(day), "rolled_back": _told(day)} for day in days]
+    if not judged:
+        return Outcome(
+            rows=rows, failed=f"none of the {len(days)} days has data of stable's two groups; nothing was judged"
+        )
+    blank = f"; {len(days) - judged} more without data tell nothing" if judged < len(days) else ""
+    told = f"the policy would have rolled back {stable.name} for nothing on {wrong} of {judged} days{blank}"
+    return Outcome(rows=rows, failed=told) if wrong else Outcome(rows=rows, note=told)
 
 
-def _releasable(args: Namespace) -> tuple[ModelFile, ModelControl]:
-    file, control = opened(args)
+def _told(day: ReplayedDay) -> str:
+    if not day.has_data:
+        return "no data"
+    return "yes" if day.rolled_back else "no"
+
+
+def _serving(args: Namespace) -> tuple[ModelFile, ModelControl, Version]:
+    """Return the model's file, its controls and its stable version, whose traffic is looked at."""
+    file = way_back(args)
     if not isinstance(file, ModelFile):
         raise InvalidConfig(
             f"the YAML file of model {file.model!r} has mistakes, so it has no policy; correct it first"
         )
-    return file, control
+    fleet = fleet_of(repository=file.connections.repository, target=file.connections.target)
+    check_latency_bounds(file.policy().checks, config=fleet.config)
+    control = fleet.control(file, origin=person())
+    stable = control.state.stable
+    if stable is None:
+        raise InvalidConfig(f"model {file.model!r} has no stable version yet, so there is no traffic to look at")
+    return file, control, stable
+
+
+def _source(file: ModelFile) -> MetricSource:
+    return source_of(connection(file.connections.metrics))

@@ -14,11 +14,13 @@ class Outcome:
 
     :param rows: Rows that share their columns.
     :param single: Whether the one row is about one thing: people then get a line per field.
+    :param note: What it comes to in one line, for people; it goes to standard error.
     :param failed: Why the command failed although it has something to show; ``None``: it did not.
     """
 
     rows: Sequence[Mapping[str, Any]]
     single: bool = False
+    note: str | None = None
     failed: str | None = None
 
 

@@ -46,6 +46,8 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
             complain(str(error))
             sys.exit(1)
         print_outcome(args, outcome)
+        if outcome.note is not None:
+            complain(outcome.note)
         if outcome.failed is not None:
             complain(outcome.failed)
             sys.exit(1)

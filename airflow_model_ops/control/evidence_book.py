@@ -66,7 +66,7 @@ class _Head:
                 page=int(data["page"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release") from error
+            raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release if it is live") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class _Page:
             entries = tuple(Entry.from_json(entry) for entry in data["entries"])
             return cls(state=data["state"], after=dict(data["after"]), entries=entries)
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release") from error
+            raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release if it is live") from error
 
 
 class EvidenceBook:
@@ -142,7 +142,13 @@ class EvidenceBook:
         head = _Head.from_bytes(content)
         page = self._read(self._page_name(head.page))
         if (content, page) != self._seen:
-            self._take(head, _Page(state=None, after={}) if page is None else _Page.from_bytes(page))
+            if (
+                page is None
+            ):  # written before the head that names it, so it was lost: nothing may be forgotten unnoticed
+                raise InvalidState(
+                    f"page {head.page + 1} of the kept evidence is missing; abort the release if it is live"
+                )
+            self._take(head, _Page.from_bytes(page))
             self._seen = (content, page)
         return head.position
 
@@ -174,9 +180,7 @@ class EvidenceBook:
         for number in range(self._known_head.page + 1):
             content = self._read(self._page_name(number))
             if content is None:
-                raise InvalidState(
-                    f"page {number} of the evidence of release {self._fence.release!r} is missing; it cannot be replayed"
-                )
+                raise InvalidState(f"page {number + 1} of the evidence of release {self._fence.release!r} is missing")
             yield from _Page.from_bytes(content).entries
 
     @property

@@ -28,9 +28,13 @@ def v(major: int) -> Version:
 class WatchedRelease:
     """A model that serves version 1 and tries version 2, watched by a trigger that may be restarted at any time."""
 
-    def __init__(self, *, stable: bool = True, on_deadline: OnDeadline = OnDeadline.HOLD) -> None:
+    def __init__(
+        self, *, stable: bool = True, on_deadline: OnDeadline = OnDeadline.HOLD, repository: Any = None
+    ) -> None:
+        """:param repository: One that holds the versions already; by default one in memory."""
         self.clock = ManualClock()
-        self.repository, self.target = InMemoryRepository(), InMemoryTarget()
+        self.repository: InMemoryRepository = repository or InMemoryRepository()
+        self.target = InMemoryTarget()
         self.traffic = CountedTraffic(self.clock, split=lambda: self.target.observe("digits").split)
         self.policy = ReleasePolicy(
             model="digits",
@@ -45,7 +49,7 @@ class WatchedRelease:
             on_deadline=on_deadline,
         )
         self.fence = Fence(release="r", attempt=1)
-        for major in (1, 2, 3):
+        for major in () if repository else (1, 2, 3):
             self.repository.add_version("digits", v(major))
         if stable:
             self.release(1, fence=Fence(release="first", attempt=1), percent=100)

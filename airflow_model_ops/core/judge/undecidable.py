@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from airflow_model_ops.core.checks.definition import Check
@@ -21,6 +21,8 @@ SHARES_TO_TRY = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0)
 MARGINS_TO_TRY = (1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0)
 CEILING_FACTORS_TO_TRY = (1.5, 2.0, 3.0, 5.0)
 _ROUND_SPANS = (60, 300, 900, 3600, 4 * 3600, 86_400)
+PhiAt = Callable[[float], float]
+"""The overdispersion of a check's counts at a share of traffic in percent."""
 _FOUND = 2.0
 """The ratio that a release which promotes without proof should at least have noticed."""
 
@@ -29,7 +31,7 @@ def forecasts_of(
     policy: ReleasePolicy,
     *,
     traffic: Mapping[str, Traffic],
-    phi: Mapping[str, float],
+    phi: Mapping[str, PhiAt],
     settings: JudgeSettings,
     has_stable: bool = True,
 ) -> tuple[Forecast, ...]:
@@ -45,7 +47,7 @@ def forecasts_of(
                 check=check,
                 traffic=traffic[check.name],
                 percent=step.percent,
-                phi=check.dispersion or phi.get(check.name, settings.dispersion),
+                phi=_phi(check, step.percent, phi=phi, otherwise=settings.dispersion),
                 settings=settings,
                 alpha_part=parts.get(check.name, 1.0),
                 has_stable=has_stable,
@@ -59,16 +61,27 @@ def forecasts_of(
     )
 
 
-def undecidable(policy: ReleasePolicy, *, forecasts: Iterable[Forecast]) -> tuple[str, ...]:
-    """Return one sentence for each thing that cannot be decided within the deadline, saying what would help."""
+def undecidable(
+    policy: ReleasePolicy, *, forecasts: Iterable[Forecast], phi: Mapping[str, PhiAt] | None = None
+) -> tuple[str, ...]:
+    """Return one sentence for each thing that cannot be decided within the deadline, saying what would help.
+
+    :param phi: Measured overdispersion by check, for shares that would help; those without it keep their forecast's.
+    """
     deciding = [each for each in forecasts if not each.outlook.check.muted]
     return tuple(
         itertools.chain.from_iterable(
-            [*_never_safe(policy, each), *_promoted_unnoticed(policy, each)]
+            [*_never_safe(policy, each, phi=phi or {}), *_promoted_unnoticed(policy, each)]
             for each in deciding
             if each.outlook.has_stable or each.outlook.check.max is not None
         )
     )
+
+
+def _phi(check: Check, percent: float, *, phi: Mapping[str, PhiAt], otherwise: float) -> float:
+    if check.dispersion is not None:
+        return check.dispersion
+    return phi[check.name](percent) if check.name in phi else otherwise
 
 
 def _alpha_parts(policy: ReleasePolicy, *, settings: JudgeSettings, has_stable: bool) -> dict[str, float]:
@@ -80,7 +93,7 @@ def _alpha_parts(policy: ReleasePolicy, *, settings: JudgeSettings, has_stable: 
     )
 
 
-def _never_safe(policy: ReleasePolicy, of: Forecast) -> Iterator[str]:
+def _never_safe(policy: ReleasePolicy, of: Forecast, *, phi: Mapping[str, PhiAt]) -> Iterator[str]:
     outlook, deadline = of.outlook, policy.deadline_seconds
     if of.safe_seconds is not None and of.safe_seconds <= deadline:
         return
@@ -91,7 +104,7 @@ def _never_safe(policy: ReleasePolicy, of: Forecast) -> Iterator[str]:
         )
         return
     needed = "not at all" if of.safe_seconds is None else f"about {duration(of.safe_seconds)}"
-    remedies = list(_remedies(policy, of))
+    remedies = list(_remedies(policy, of, phi=phi))
     yield (
         f"check {outlook.check.name!r} cannot show a good canary safe at the {outlook.percent:g} % step within "
         f"canary.deadline of {duration(deadline)} ({needed}, at {outlook.traffic.rate_rps:g} {outlook.check.events} per second "
@@ -115,11 +128,12 @@ def _promoted_unnoticed(policy: ReleasePolicy, of: Forecast) -> Iterator[str]:
         )
 
 
-def _remedies(policy: ReleasePolicy, of: Forecast) -> Iterator[str]:
+def _remedies(policy: ReleasePolicy, of: Forecast, *, phi: Mapping[str, PhiAt]) -> Iterator[str]:
     """Name the smallest change of each kind that makes the check decide in time, and does so by itself."""
     outlook, deadline = of.outlook, policy.deadline_seconds
     for share in SHARES_TO_TRY:
-        if share > outlook.percent and _in_time(replace(outlook, percent=share), deadline):
+        noise = _phi(outlook.check, share, phi=phi, otherwise=outlook.phi)
+        if share > outlook.percent and _in_time(replace(outlook, percent=share, phi=noise), deadline):
             yield f"raise the step to {share:g} %"
             break
     if of.safe_seconds is not None:
