@@ -47,10 +47,10 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-_OPERATORS = ("push", "validate", "traffic", "check", "rollback", "guard", "upkeep")
+_OPERATORS = ("check", "guard", "promotion_watch", "push", "rollback", "traffic", "upkeep", "validate")
 _SENSORS = ("version", "metric")
 _HOOKS = ("repository", "tf_serving", "prometheus", "mlmd")
-_TRIGGERS = ("canary", "turn", "version", "watch", "guard")
+_TRIGGERS = ("canary", "guard", "promotion_watch", "turn", "version", "watch")
 
 
 def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
