@@ -13,10 +13,10 @@ UV_PIP_COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev 
 	--override requirements/overrides.txt --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: help setup lock test test-fast test-all lint lint-style lint-types lint-files format demo bench docs install-check clean
+.PHONY: help setup lock test test-fast test-all lint lint-style lint-types lint-files format demo bench bench-judge bench-judge-full docs install-check clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 setup: ## Build .venv from the hashed requirements and install the Debian packages; quick when nothing changed
 	@VENV=$(VENV) scripts/setup.sh
@@ -58,6 +58,12 @@ demo: setup ## Release good and bad models under real traffic; EXIT=1 ends by it
 
 bench: setup ## Measure the costs the design promises
 	@$(BIN)/python -m benchmarks
+
+bench-judge: setup ## Hold the judge to its promises, with few runs; not 0 when a goal fails
+	@$(BIN)/python -m benchmarks.judge
+
+bench-judge-full: setup ## The same with many runs on other seeds (SEED=2026); writes docs/judge_results.md, at most an hour
+	@$(BIN)/python -m benchmarks.judge --profile full --seed $(or $(SEED),2026) --write docs
 
 docs: setup ## Check the documentation: links, and that every operator, sensor, setting and error is described
 	$(BIN)/python scripts/check_docs.py

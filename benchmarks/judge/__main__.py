@@ -63,8 +63,8 @@ def _write(directory: Path, report: Report, picture: str, *, profile: str, seed:
     (directory / "images" / "judge.svg").write_text(picture)
     head = (
         "# The judge's results\n\n"
-        f"Made by `python -m benchmarks.judge --profile {profile} --seed {seed} --write docs` in {took / 60:.0f} minutes; "
-        "[the judge](judge.md) says what it means.\n\n"
+        f"Made by `python -m benchmarks.judge --profile {profile} --seed {seed} --write docs` (`make bench-judge-full`) in "
+        f"{took / 60:.0f} minutes. What it means: [the judge](judge.md).\n\n"
         "![False-rollback rate against detection delay of all judges](images/judge.svg)\n\n"
     )
     (directory / "judge_results.md").write_text(head + report.markdown() + "\n")
