@@ -725,7 +725,7 @@ class TestReplay:
             lambda model, release, name: None if "evidence" in name else read(model, release, name),
         )
 
-        with pytest.raises(InvalidState, match="page 1 of the evidence .* is missing"):
+        with pytest.raises(InvalidState, match=r"page 1 of the evidence .* is missing"):
             list(book.entries())
 
 
