@@ -28,6 +28,9 @@ from airflow_model_ops.core.policy import (
 from airflow_model_ops.core.state import LARGEST_HOLD_BACK
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
 
+_SMALLEST_SHARE = 0.01
+"""In percent: the finest that a router is told."""
+_MOST_SHARES = 20
 _PROMQL_ONLY = ("consecutive", "window")
 _SCHEDULE = re.compile(r"(?:@[a-z]+|\S+(?: +\S+){4,5})\Z")
 
@@ -92,8 +95,8 @@ class StepPart(_Part):
 class AdaptivePart(_Part):
     """``canary.adaptive:`` a ramp whose shares rise as soon as safety is shown, each ``factor`` times the one before."""
 
-    start: float = Field(default=1.0, gt=0, lt=100)
-    end: float = Field(default=50.0, gt=0, lt=100)
+    start: float = Field(default=1.0, ge=_SMALLEST_SHARE, lt=100)
+    end: float = Field(default=50.0, ge=_SMALLEST_SHARE, lt=100)
     factor: float = Field(default=2.5, ge=1.1, le=100)
 
     @model_validator(mode="after")
@@ -102,13 +105,22 @@ class AdaptivePart(_Part):
             raise ValueError(
                 f"adaptive starts at {self.start:g} % and ends at {self.end:g} %; give a start below the end"
             )
+        for share in (self.start, self.end):
+            if round(share, 2) != share:
+                raise ValueError(f"{share!r} % is no share that a router can give; give steps of {_SMALLEST_SHARE:g}")
+        if len(self.steps()) > _MOST_SHARES:
+            raise ValueError(
+                f"adaptive makes {len(self.steps())} steps, each a group of tasks; raise factor or start until at most "
+                f"{_MOST_SHARES} are left"
+            )
         return self
 
     def steps(self) -> tuple[StepPart, ...]:
         """Return the shares of the ramp, which need no time to bake: the evidence alone lets them rise."""
         shares = [self.start]
         while shares[-1] < self.end:
-            shares.append(min(self.end, round(shares[-1] * self.factor, 2)))
+            least = round(shares[-1] + _SMALLEST_SHARE, 2)
+            shares.append(min(self.end, max(least, round(shares[-1] * self.factor, 2))))
         return tuple(StepPart(percent=share, bake=0.0) for share in shares)
 
 

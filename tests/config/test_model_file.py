@@ -247,6 +247,45 @@ def test_what_the_judge_cannot_keep_is_told_with_its_line(part: str, words: str)
     assert words in told
 
 
+@pytest.mark.parametrize(
+    ("adaptive", "shares"),
+    [
+        ("{}", [1, 2.5, 6.25, 15.62, 39.05, 50]),
+        ("{start: 10, end: 40, factor: 2}", [10, 20, 40]),
+        ("{start: 5, end: 5}", [5]),
+        ("{start: 0.01, end: 0.05, factor: 1.1}", [0.01, 0.02, 0.03, 0.04, 0.05]),
+    ],
+)
+def test_an_adaptive_ramp_rises_by_its_factor_and_its_steps_need_not_bake(adaptive: str, shares: list[float]) -> None:
+    file = parse_model_file(f"{SMALL}canary: {{adaptive: {adaptive}}}\n")
+
+    assert [step.percent for step in file.policy().steps] == shares
+    assert {step.bake_seconds for step in file.policy().steps} == {0}
+    assert type(file).model_validate(file.model_dump(mode="json")) == file
+
+
+@pytest.mark.parametrize(
+    ("canary", "words"),
+    [
+        ("{adaptive: {}, steps: [{percent: 5}]}", "canary has both steps and adaptive; keep one of them"),
+        ("{adaptive: {start: 60}}", "adaptive starts at 60 % and ends at 50 %"),
+        ("{adaptive: {start: 0.001}}", "start: Input should be greater than or equal to 0.01"),
+        ("{adaptive: {start: 1.234}}", "1.234 % is no share that a router can give; give steps of 0.01"),
+        ("{adaptive: {end: 100}}", "end: Input should be less than 100"),
+        ("{adaptive: {factor: 1}}", "factor: Input should be greater than or equal to 1.1"),
+        (
+            "{adaptive: {start: 0.01, factor: 1.1}}",
+            "adaptive makes 76 steps, each a group of tasks; raise factor or start",
+        ),
+    ],
+)
+def test_an_adaptive_ramp_that_makes_no_sense_is_told_with_its_line(canary: str, words: str) -> None:
+    (told,) = mistakes_of(f"{SMALL}canary: {canary}\n")
+
+    assert told.startswith("digits.yaml:4: ")
+    assert words in told
+
+
 def test_a_watch_without_a_hold_back_needs_a_ceiling() -> None:
     (told,) = mistakes_of("model: digits\nwatch: {duration: 1h}\nchecks:\n  - {name: errors, kind: error_rate}\n")
 

@@ -110,7 +110,7 @@ class ReleaseJudge:
             if isinstance(judge, ShareCheck) and name in self._parts
         ]
         told = [decision for decision in decisions if decision is not None]
-        return min(told, key=lambda decision: decision.left - decision.expected_extra) if told else None
+        return min(told, key=lambda decision: (decision.allowed, decision.left - decision.expected_extra), default=None)
 
     def to_json(self) -> dict[str, Any]:
         """Give what :meth:`restore` needs to go on bit for bit: some kilobytes, however long the release lasts."""

@@ -95,13 +95,15 @@ class ShareCheck:
         if evidence.canary.error is not None or at <= self._at or self._uncountable(evidence, subject="") is not None:
             return
         canary, baseline = counts_of(evidence.canary), baseline_of(evidence)
-        self._at = at
+        counted_to, self._at = self._at, at
         if at - self._slot_at >= SLOT_SECONDS:
             self._slot_at = at
             for mixture in self._mixtures().values():
                 mixture.open_slot()
         phi = self.phi(canary, baseline)
         self._judge(canary, baseline, phi=phi)
+        if evidence.begin is not None:  # the scrapes of several routers overlap in time
+            self._step_seconds += at - max(counted_to, datetime.fromisoformat(evidence.begin).timestamp())
         self._remember(evidence, canary, baseline, phi=phi)
         if evidence.control is not None:
             self._meter.fold(counts_of(evidence.control), counts_of(evidence.stable))
@@ -210,8 +212,6 @@ class ShareCheck:
         self._baseline_heard_at = at if baseline.n else self._baseline_heard_at
         self._release = (self._release[0] + canary, self._release[1] + baseline)
         self._step = (self._step[0] + canary, self._step[1] + baseline)
-        if evidence.begin is not None:
-            self._step_seconds += at - datetime.fromisoformat(evidence.begin).timestamp()
         tested = self.check.max_ratio
         if not (canary.bad or baseline.bad):
             step = 0.0
