@@ -80,7 +80,7 @@ def test_scrapes_of_several_routers_that_overlap_in_time_make_the_traffic_no_sma
         alone.fold([interval(ERRORS, number)])
         several.fold([interval(ERRORS, number, overlap=0.0 if number == 0 else 10.0)])
 
-    assert several.may_rise(50, pace=pace(300)) == alone.may_rise(50, pace=pace(200))
+    assert several.may_rise(50, pace=pace(200)) == alone.may_rise(50, pace=pace(200))
 
 
 def test_a_muted_check_and_one_without_counts_have_no_say() -> None:
