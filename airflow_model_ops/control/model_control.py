@@ -5,6 +5,7 @@ A verb decides and commits; ``apply`` makes it so. They are apart because the se
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
@@ -24,8 +25,10 @@ from airflow_model_ops.core.state import Actor, Canary, Fence, LiveRelease, Serv
 from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Version, VersionNaming
 
+_SOON_SECONDS = 30.0
 _SAME_SECOND_TRIES = 60
 """How many seconds ahead a push may be named when others took its second."""
+_log = logging.getLogger(__name__)
 
 
 class ModelControl:
@@ -91,6 +94,13 @@ class ModelControl:
     def apply(self, *, deadline_seconds: float) -> Applied:
         """Drive the fleet to the head; see :meth:`FleetApplier.apply`."""
         return self.applier.apply(self.model, deadline_seconds=deadline_seconds)
+
+    def try_apply(self) -> None:
+        """Apply, and leave what cannot be confirmed soon to the watcher: for those who have more to do than to wait."""
+        try:
+            self.apply(deadline_seconds=_SOON_SECONDS)
+        except ModelOpsError as error:
+            _log.error("committed and not yet applied; the watcher goes on: %s", error)
 
     def push(self, request: PushRequest, *, name: str | None = None) -> Manifest:
         """Store a version and record the fact; a retry adopts its own first try.

@@ -19,7 +19,7 @@ from airflow_model_ops.control.observer import ArmsOf, Observer
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.checks import Summary, Verdict
 from airflow_model_ops.core.decision import Action, Decision, unchanged
-from airflow_model_ops.core.errors import ModelOpsError, PreEmpted
+from airflow_model_ops.core.errors import PreEmpted
 from airflow_model_ops.core.judge.ramp import Pace
 from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.policy import ACTING, ReleasePolicy, Step, StepMove, next_move
@@ -28,8 +28,6 @@ from airflow_model_ops.core.question import Answer, Choice
 from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.versioning import Version
 
-WAY_BACK_SECONDS = 30.0
-"""Longest to wait for the fleet to confirm an abort; after that the watcher goes on."""
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +78,7 @@ def abandon(control: ModelControl, *, fence: Fence, reason: str) -> str:
     """Abort a release because nobody will watch it any longer; return what that changed. Asks no metric source."""
     commit = control.abort(reason=reason, fence=fence)
     if commit.changed:
-        _apply(control)
+        control.try_apply()
     return commit.reason
 
 
@@ -295,7 +293,7 @@ class StepCheck:
             control.committer.commit(decide, origin=control.origin, release=self._fence)
         except PreEmpted:
             return self._pre_empted(control.state)
-        _apply(control)
+        control.try_apply()
         return None
 
     def _abort(self, summary: Summary, reference: str) -> StepOutcome:
@@ -305,7 +303,7 @@ class StepCheck:
         commit = self._control.abort(reason=reason, fence=self._fence, harmed=harmed, evidence=reference)
         if not commit.changed:
             return self._pre_empted(commit.state)
-        _apply(self._control)
+        self._control.try_apply()
         outcome = StepOutcome(
             result=StepResult.ABORTED, verdict=summary.verdict, reason=summary.reason, evidence=reference
         )
@@ -319,7 +317,7 @@ class StepCheck:
         commit = control.abort(reason=reason, fence=self._fence)
         if not commit.changed:
             return self._pre_empted(commit.state)
-        _apply(control)
+        control.try_apply()
         outcome = StepOutcome(result=StepResult.ABORTED, verdict=summary.verdict, reason=reason)
         self._record(outcome, summary, answered_by=person)
         return outcome
@@ -387,10 +385,3 @@ class StepCheck:
         live = f"release {state.release.id!r} is live" if state.release else f"{state.stable or 'nothing'} serves"
         reason = f"release {self._fence.release!r} attempt {self._fence.attempt} was pre-empted; now {live}"
         return StepOutcome(result=StepResult.PRE_EMPTED, verdict=None, reason=reason)
-
-
-def _apply(control: ModelControl) -> None:
-    try:
-        control.apply(deadline_seconds=WAY_BACK_SECONDS)
-    except ModelOpsError as error:
-        _log.error("committed and not yet applied; the watcher goes on: %s", error)

@@ -17,9 +17,8 @@ from airflow_model_ops.control.evidence_book import WATCH, Position
 from airflow_model_ops.control.heads import Head, read_head
 from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.control.observer import ArmsOf, Observer
-from airflow_model_ops.control.step_check import WAY_BACK_SECONDS
 from airflow_model_ops.core.checks import Arms, Summary, Verdict
-from airflow_model_ops.core.errors import ModelOpsError, PreEmpted, TransitionRefused
+from airflow_model_ops.core.errors import PreEmpted, TransitionRefused
 from airflow_model_ops.core.judge.counts import Counts
 from airflow_model_ops.core.judge.recorded import worse_than_recorded
 from airflow_model_ops.core.judge.share_words import percent
@@ -82,7 +81,7 @@ def stop_watching(control: ModelControl, *, fence: Fence, reason: str) -> str:
     """Give stable all traffic because nobody will watch it any longer; return what that changed. Asks no metric source."""
     commit = control.end_hold_back(reason=reason, fence=fence)
     if commit.changed:
-        _apply(control)
+        control.try_apply()
     return commit.reason
 
 
@@ -200,7 +199,7 @@ class WatchCheck:
             return self._stuck(summary, reference, refused)
         if not commit.changed:
             return self._ended_by_others()
-        _apply(self._control)
+        self._control.try_apply()
         return self._outcome(WatchResult.ROLLED_BACK, summary, self._told(summary), reference)
 
     def _stuck(self, summary: Summary, reference: str, refused: TransitionRefused) -> WatchOutcome:
@@ -322,10 +321,3 @@ def _shown(numbers: Mapping[str, Any]) -> str:
         return "not measured" if canary is None else f"{canary:.4g}"
     counts = _counted(numbers, "canary")
     return f"{percent(counts.rate)} ({counts.bad:,} of {counts.n:,})" if counts.n else "not counted"
-
-
-def _apply(control: ModelControl) -> None:
-    try:
-        control.apply(deadline_seconds=WAY_BACK_SECONDS)
-    except ModelOpsError as error:
-        _log.error("committed and not yet applied; the watcher goes on: %s", error)
