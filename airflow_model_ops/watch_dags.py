@@ -100,14 +100,10 @@ def _guarded(fleet: str, models: Mapping[str, ModelFile]) -> Asset:
     """Return the asset of a fleet's alarms, with the stream that finds them."""
     ids = fleets_of(models)[fleet]
     place = (ids.repository, ids.target)
-    theirs = [
-        file.model_dump(mode="json")
-        for _, file in sorted(models.items())
-        if (file.connections.repository, file.connections.target) == place
-    ]
+    theirs = [file for file in models.values() if (file.connections.repository, file.connections.target) == place]
     return Asset(
         name=f"stable_alarms_{fleet}",
         uri=f"model-ops://guard/{ids.repository}/{ids.target}",
         group=TAG,
-        watchers=[AssetWatcher(name=f"guard_{fleet}", trigger=StableGuardTrigger(models=theirs))],
+        watchers=[AssetWatcher(name=f"guard_{fleet}", trigger=StableGuardTrigger.of(theirs))],
     )

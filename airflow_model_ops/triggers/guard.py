@@ -30,15 +30,22 @@ class StableGuardTrigger(BaseEventTrigger):
 
     Without fresh data it says nothing. What was counted is kept in the repository, so it may be restarted at any time.
 
-    :param models: The models' files as JSON, each with a guard.
+    :param models: The models' files, each with a guard, as one JSON text. Airflow 3.3 silently starts no trigger of an asset
+        whose arguments hold a mapping: read from its database, its hash is another one.
     :param again_seconds: How long to wait before it fires again for the same head, since the rollback may have been refused;
         twice as long each time.
     """
 
-    def __init__(self, *, models: list[dict[str, Any]], again_seconds: float = 60.0) -> None:
+    def __init__(self, *, models: str, again_seconds: float = 60.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.models = models
         self.again_seconds = again_seconds
+
+    @classmethod
+    def of(cls, files: Iterable[ModelFile], *, again_seconds: float = 60.0) -> StableGuardTrigger:
+        """Return the trigger that guards these models."""
+        models = [file.model_dump(mode="json") for file in sorted(files, key=lambda file: file.model)]
+        return cls(models=json.dumps(models, sort_keys=True), again_seconds=again_seconds)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again elsewhere."""
@@ -49,7 +56,7 @@ class StableGuardTrigger(BaseEventTrigger):
 
     def shared_stream_key(self) -> Hashable | None:
         """Guards of the same models share one stream."""
-        return ("airflow_model_ops.guard", json.dumps(self.models, sort_keys=True), self.again_seconds)
+        return ("airflow_model_ops.guard", self.models, self.again_seconds)
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -68,8 +75,8 @@ class StableGuardTrigger(BaseEventTrigger):
             yield TriggerEvent(alarm)
 
 
-async def _alarms(*, models: Iterable[dict[str, Any]], again_seconds: float) -> AsyncIterator[dict[str, Any]]:
-    files = [ModelFile.model_validate(data) for data in models]
+async def _alarms(*, models: str, again_seconds: float) -> AsyncIterator[dict[str, Any]]:
+    files = [ModelFile.model_validate(data) for data in json.loads(models)]
     found: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     turns = asyncio.Semaphore(_AT_ONCE)
     guards = {

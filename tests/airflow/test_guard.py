@@ -12,14 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import AssetAny
+from airflow.sdk import DAG, AssetAny
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
 from airflow_model_ops.core.errors import NotApplied, RepositoryUnavailable
 from airflow_model_ops.core.state import Fence
-from airflow_model_ops.dag_builders import build_guard_dag
+from airflow_model_ops.dag_builders import build_guard_dag, build_watch_dag
 from airflow_model_ops.hooks.wiring import arm_of, standing_in
 from airflow_model_ops.operators.guard import SETTLE_SECONDS, GuardRollbackOperator
 from airflow_model_ops.operators.upkeep import RecordLineageOperator
@@ -55,8 +55,7 @@ class GuardStory(Story):
         self.counts.serve(arm_of("digits", self.v(major)).cluster, n=n, bad=bad, seconds=1.0)
 
     def trigger(self, *files: ModelFile, again_seconds: float = 60.0) -> StableGuardTrigger:
-        models = [file.model_dump(mode="json") for file in files or (self.model,)]
-        return StableGuardTrigger(models=models, again_seconds=again_seconds)
+        return StableGuardTrigger.of(files or (self.model,), again_seconds=again_seconds)
 
 
 @pytest.fixture
@@ -437,7 +436,10 @@ class TestDag:
 
         assert isinstance(dag.schedule, AssetAny)
         watchers = [watcher for asset in dag.schedule.objects for watcher in asset.watchers]
-        assert [[each["model"] for each in watcher.trigger.models] for watcher in watchers] == [["a", "b"], ["c"]]
+        assert [[each["model"] for each in json.loads(watcher.trigger.models)] for watcher in watchers] == [
+            ["a", "b"],
+            ["c"],
+        ]
         assert sorted(dag.get_task("rollback").model) == ["a", "b", "c"]
 
     def test_it_survives_the_trip_through_airflows_database(self) -> None:
@@ -446,6 +448,26 @@ class TestDag:
         data = DagSerialization.to_dict(build_guard_dag({"digits": model()}))
 
         assert DagSerialization.from_dict(data).dag_id == "model_guard"
+
+    @pytest.mark.parametrize("build", [build_guard_dag, build_watch_dag])
+    def test_airflow_knows_its_stream_again_after_the_trip_and_so_starts_it(self, build: Callable[..., DAG]) -> None:
+        """Airflow compares hashes of the trigger as the DAG file has it and as its database gives it back; without a match
+        the stream is never started, and nothing tells.
+        """
+        from airflow.models.trigger import Trigger
+        from airflow.serialization.encoders import encode_trigger
+        from airflow.serialization.serialized_objects import DagSerialization
+        from airflow.triggers.base import BaseEventTrigger
+
+        stored = DagSerialization.from_dict(DagSerialization.to_dict(build({"digits": model()})))
+        assets = [asset for _, asset in stored.timetable.asset_condition.iter_assets()]
+        triggers = [encode_trigger(watcher.trigger) for asset in assets for watcher in asset.watchers]
+
+        assert triggers
+        for each in triggers:
+            kept = Trigger(classpath=each["classpath"], kwargs=each["kwargs"])
+            here = BaseEventTrigger.hash(each["classpath"], each["kwargs"])
+            assert BaseEventTrigger.hash(kept.classpath, kept.kwargs) == here
 
     def test_the_bundled_file_brings_it_once_a_model_has_a_guard(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

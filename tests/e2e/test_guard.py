@@ -1,0 +1,68 @@
+"""The guard of stable on real parts: nobody releases, nobody looks, and stable answers with wrong digits."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from airflow_model_ops.core.log import Entry
+from tests.e2e.story import MODEL, PATIENT, Run, Story
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+GUARD = "model_guard"
+BOUND_SECONDS = 90.0
+"""From when the bad version serves everybody until a good one does: 40 requests a second, of which nearly every second one is
+answered wrongly where two in five may be, on a busy machine."""
+
+
+def bad_version_as_stable(story: Story) -> tuple[str, Entry]:
+    """Let a person put a version there that no release has judged; return its name and the fact that it is applied."""
+    run = story.release("bad", dag=PATIENT)
+    run.reaches("push", "success")
+    bad: str = run.returned("push")["version"]
+    story.rest.mark_task(run.dag_id, run.run_id, "validate", state="failed")
+    run.ends("failed")
+    mark = story.newest
+    story.rollback(target=bad, reason="I know better").ends("success")
+    return bad, next(entry for entry in story.entries(after=mark) if entry.name == "applied")
+
+
+def test_a_stable_version_that_answers_wrongly_is_taken_back_while_nobody_looks(story: Story) -> None:
+    story.no_release_is_live()
+    story.rest.wait_for_dag(GUARD, timeout=120)
+    good, before = story.state.stable, story.rest.run_ids(GUARD)
+    assert good is not None
+    bad, serves = bad_version_as_stable(story)
+
+    def taken_back() -> Entry | None:
+        return next((entry for entry in story.entries(after=serves.sequence) if entry.name == "applied"), None)
+
+    applied = story.until(taken_back, what="the guard takes the model back")
+
+    assert story.state.stable == good, story.retold(after=serves.sequence)
+    assert _seconds(applied) - _seconds(serves) < BOUND_SECONDS, story.retold(after=serves.sequence)
+    back = next(entry for entry in story.entries(after=serves.sequence) if entry.name == "rollback")
+    assert (back.origin.actor.name, back.origin.actor.is_person) == (GUARD, False)
+    assert f"wrong_predictions of stable {bad}" in back.reason
+    assert "above the allowed" in back.reason
+    story.clients_see_only(str(good.number))
+    assert _evidence(story, back)["version"] == bad
+    (run_id,) = [each for each in story.rest.run_ids(GUARD) if each not in before]
+    run = Run(rest=story.rest, dag_id=GUARD, run_id=run_id).ends("success")
+    assert run.tasks == {"rollback": "success", "record": "success"}
+    assert run.returned("rollback")[MODEL]["version"] == good.name
+
+
+def _evidence(story: Story, entry: Entry) -> dict[str, object]:
+    """Read what a log entry refers to: a path below the model's directory."""
+    assert entry.evidence is not None
+    content = (story.stack.repository / MODEL / entry.evidence).read_text(encoding="utf-8")
+    found: dict[str, object] = json.loads(content)
+    return found
+
+
+def _seconds(entry: Entry) -> float:
+    return datetime.fromisoformat(entry.at).timestamp()
