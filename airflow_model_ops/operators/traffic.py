@@ -90,7 +90,7 @@ class StartCanaryOperator(TrafficOperator):
 
     def _start(self, control: ModelControl, fence: Fence, version: Version) -> dict[str, str]:
         if not control.state.is_live(fence):  # a retry goes on with what its first try has committed
-            self._look_ahead(control, version)
+            self._look_ahead(control, version, fence)
             commit = control.start_canary(version, fence=fence, percent=self.percent)
             self.log.info("model=%s release=%s %s", control.model, fence, commit.reason)
         with control.leases.working(fence, version):
@@ -102,7 +102,7 @@ class StartCanaryOperator(TrafficOperator):
             "number": str(version.number),
         }
 
-    def _look_ahead(self, control: ModelControl, version: Version) -> None:
+    def _look_ahead(self, control: ModelControl, version: Version, fence: Fence) -> None:
         """Tell how long the checks will need; refuse a release that cannot be decided, if the policy says so.
 
         A metric source that is away stops no start: the checks will wait for it.
@@ -125,6 +125,7 @@ class StartCanaryOperator(TrafficOperator):
         for problem in ahead.problems:
             self.log.warning("%s", problem)
         if ahead.problems and policy.refuse_undecidable:
+            control.leases.end(fence)  # it may have waited for its turn, and would make older ones give way
             raise AirflowFailException(
                 f"{version.name} is not released (judge.undecidable): {'; '.join(ahead.problems)}"
             )
