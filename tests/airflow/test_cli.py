@@ -20,6 +20,7 @@ from tests.airflow.command_line import CommandLine
 
 COMMANDS = {
     *("models", "status", "history", "verify"),
+    *("forecast", "replay"),
     *("rollback", "abort", "end-hold-back", "hold", "resume", "pin", "quarantine", "lift", "reconcile"),
     *("adopt", "envoy-bootstrap"),
 }
