@@ -16,12 +16,15 @@ from demo.stack import ROOT, Stack, StackSettings
 from tests.e2e.story import (
     ASKING,
     GOLDEN,
+    GUARD,
     HOUSEKEEPING,
     HURRIED,
     PATIENT,
     RELEASE,
     ROLLBACK,
+    UNPROVEN,
     WATCH,
+    WATCHED,
     Run,
     Story,
 )
@@ -66,7 +69,8 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
     text = template.substitute(examples=trained / "examples.npz")
     (models / "digits.yaml").write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(_HERE / "guarded_releases.py", dags)
+    for more in ("guarded_releases.py", "watched_releases.py"):
+        shutil.copy(_HERE / more, dags)
     return StackSettings(
         work=work / "stack",
         models_dir=models,
@@ -84,8 +88,10 @@ def begin(stack: Stack, *, trained: Path) -> Story:
         extra = json.dumps(fields.get("extra", {}))
         body = {**fields, "extra": extra, "connection_id": connection_id.replace("_default", "_kept")}
         rest.request("POST", "connections", json=body)
-    for dag in (RELEASE, PATIENT, HURRIED, ASKING, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
+    for dag in (RELEASE, PATIENT, HURRIED, ASKING, WATCHED, UNPROVEN, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
         rest.wait_for_dag(dag, timeout=120)
         rest.unpause(dag)
+    rest.wait_for_dag(GUARD, timeout=120)
+    rest.unpause(GUARD, paused=True)  # its own tests let it look
     assert rest.import_errors() == []
     return Story(stack=stack, trained=trained, rest=rest)
