@@ -318,7 +318,7 @@ class StepCheck:
         if not commit.changed:
             return self._pre_empted(commit.state)
         control.try_apply()
-        outcome = StepOutcome(result=StepResult.ABORTED, verdict=summary.verdict, reason=reason)
+        outcome = StepOutcome(result=StepResult.ABORTED, verdict=None, reason=reason)
         self._record(outcome, summary, answered_by=person)
         return outcome
 

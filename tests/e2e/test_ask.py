@@ -33,16 +33,17 @@ def answer(story: Story, run: Run, word: str) -> None:
 
 
 def question(story: Story, run: Run) -> dict[str, Any]:
-    """Wait for the question."""
-    return story.until(lambda: next(iter(pending(story, run)), None), what="the step asks")
+    """Wait for the question, and for the trigger that watches on: Airflow 3.3 may fail a task that is resumed at once."""
+    story.until(lambda: pending(story, run) and run.row(CHECK)["triggerer_job"], what="the step asks and is watched")
+    return pending(story, run)[0]
 
 
 @contextmanager
 def asked(story: Story) -> Iterator[Run]:
     """A release whose step has asked; its hold is the automation's, and its canary has its share."""
     run = story.hasty_release(dag=ASKING)
-    version = run.returned("push")["version"] if question(story, run) else ""
-    assert version in question(story, run)["subject"]
+    asked_about = question(story, run)["subject"]
+    assert run.returned("push")["version"] in asked_about
     state = story.state
     assert state.hold is not None
     assert not state.hold.by_person
