@@ -171,7 +171,8 @@ class TestTrigger:
     ) -> None:
         trigger = trigger_of(story, release)
         story.control(PERSON).rollback(reason="no")
-        real, refused = story.repository.log, []
+        real = story.repository.log
+        refused: list[str] = []
 
         def away(model: str) -> Any:
             if len(refused) < 3:
