@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from airflow_model_ops.core.state import Actor, ActorKind
-from tests.e2e.story import ASKING, CHECK, Run, Story
+from tests.e2e.story import ASKING, CHECK, MODEL, Run, Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -33,8 +33,15 @@ def answer(story: Story, run: Run, word: str) -> None:
 
 
 def question(story: Story, run: Run) -> dict[str, Any]:
-    """Wait for the question, and for the trigger that watches on: Airflow 3.3 may fail a task that is resumed at once."""
-    story.until(lambda: pending(story, run) and run.row(CHECK)["triggerer_job"], what="the step asks and is watched")
+    """Wait for the question, and until the trigger has measured beside it: Airflow 3.3 may fail a task resumed at once."""
+
+    def measured() -> list[bytes | None]:
+        pages = [f"attempt-1-evidence-{number}" for number in range(1, 10)]
+        return [story.repository.read_evidence(MODEL, run.release_id, page) for page in pages]
+
+    story.until(lambda: pending(story, run), what="the step asks")
+    before = measured()
+    story.until(lambda: measured() != before, what="the trigger measures while the question is open")
     return pending(story, run)[0]
 
 
