@@ -18,7 +18,8 @@ from pydantic_core import PydanticUndefined
 
 from airflow_model_ops.config import model_file
 from airflow_model_ops.config.fleet import FleetConfig, parse_fleet
-from airflow_model_ops.config.model_file import CheckPart, parse_model_file
+from airflow_model_ops.config.model_file import parse_model_file
+from airflow_model_ops.config.release_parts import CheckPart
 from airflow_model_ops.core import errors
 from scripts.check_docs import complaints, pages
 

@@ -11,35 +11,30 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from airflow_model_ops.config.durations import LongerThanZero, Seconds
+from airflow_model_ops.config.release_parts import (
+    CanaryPart,
+    CheckPart,
+    GuardPart,
+    JudgePart,
+    Part,
+    WatchPart,
+)
 from airflow_model_ops.config.yaml_source import YamlSource, parse_yaml, read_yaml
-from airflow_model_ops.core.checks import Check, CheckKind
-from airflow_model_ops.core.checks.definition import MARGIN, NEGLIGIBLE
 from airflow_model_ops.core.errors import InvalidConfig
-from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.policy import (
     Guard,
-    OnDeadline,
     ReleasePolicy,
     Step,
     Validation,
     Watch,
     guarded_checks,
 )
-from airflow_model_ops.core.state import LARGEST_HOLD_BACK
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
 
-_SMALLEST_SHARE = 0.01
-"""In percent: the finest that a router is told."""
-_MOST_SHARES = 20
-_PROMQL_ONLY = ("consecutive", "window")
 _SCHEDULE = re.compile(r"(?:@[a-z]+|\S+(?: +\S+){4,5})\Z")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class VersionsPart(_Part):
+class VersionsPart(Part):
     """``versions:`` how versions are named."""
 
     scheme: Scheme = Scheme.TIMESTAMP
@@ -51,7 +46,7 @@ class VersionsPart(_Part):
         return self
 
 
-class SourcePart(_Part):
+class SourcePart(Part):
     """``source:`` where releases come from by themselves.
 
     ``export_dir`` holds one SavedModel per sub-directory; ``schedule`` is a cron expression or preset.
@@ -70,7 +65,7 @@ class SourcePart(_Part):
         return value
 
 
-class ValidationPart(_Part):
+class ValidationPart(Part):
     """``validation:`` what a version must show before it gets traffic."""
 
     examples: str | None = None
@@ -85,150 +80,13 @@ class ValidationPart(_Part):
         return self
 
 
-class StepPart(_Part):
-    """One entry of ``canary.steps:``."""
-
-    percent: float = Field(gt=0, le=100)
-    bake: Seconds = 300.0
-
-
-class AdaptivePart(_Part):
-    """``canary.adaptive:`` a ramp whose shares rise as soon as safety is shown, each ``factor`` times the one before."""
-
-    start: float = Field(default=1.0, ge=_SMALLEST_SHARE, lt=100)
-    end: float = Field(default=50.0, ge=_SMALLEST_SHARE, lt=100)
-    factor: float = Field(default=2.5, ge=1.1, le=100)
-
-    @model_validator(mode="after")
-    def _rises(self) -> AdaptivePart:
-        if self.start > self.end:
-            raise ValueError(
-                f"adaptive starts at {self.start:g} % and ends at {self.end:g} %; give a start below the end"
-            )
-        for share in (self.start, self.end):
-            if round(share, 2) != share:
-                raise ValueError(f"{share!r} % is no share that a router can give; give steps of {_SMALLEST_SHARE:g}")
-        if len(self.steps()) > _MOST_SHARES:
-            raise ValueError(
-                f"adaptive makes {len(self.steps())} steps, each a group of tasks; raise factor or start until at most "
-                f"{_MOST_SHARES} are left"
-            )
-        return self
-
-    def steps(self) -> tuple[StepPart, ...]:
-        """Return the shares of the ramp, which need no time to bake: the evidence alone lets them rise."""
-        shares = [self.start]
-        while shares[-1] < self.end:
-            least = round(shares[-1] + _SMALLEST_SHARE, 2)
-            shares.append(min(self.end, max(least, round(shares[-1] * self.factor, 2))))
-        return tuple(StepPart(percent=share, bake=0.0) for share in shares)
-
-
-class CanaryPart(_Part):
-    """``canary:`` the ramp."""
-
-    steps: tuple[StepPart, ...] = (StepPart(percent=10), StepPart(percent=50))
-    adaptive: AdaptivePart | None = None
-    interval: Seconds = 15.0
-    deadline: Seconds = 3600.0
-    on_deadline: OnDeadline = OnDeadline.HOLD
-    max_bad_events: float | None = Field(default=None, gt=0)
-    load_timeout: LongerThanZero = 600.0
-
-    @model_validator(mode="after")
-    def _is_one_ramp(self) -> CanaryPart:
-        default = type(self).model_fields["steps"].default
-        if self.adaptive is not None and self.steps != default:
-            raise ValueError("canary has both steps and adaptive; keep one of them")
-        return self
-
-    def ramp(self) -> tuple[StepPart, ...]:
-        """Return the steps of the release."""
-        return self.steps if self.adaptive is None else self.adaptive.steps()
-
-
-class JudgePart(_Part):
-    """``judge:`` the error rates that verdicts keep."""
-
-    alpha: float = JudgeSettings().alpha
-    beta: float = JudgeSettings().beta
-    dispersion: float = JudgeSettings().dispersion
-    split_band: float = JudgeSettings().split_band
-    calibrate: Seconds = 6 * 3600.0
-    undecidable: Literal["warn", "refuse"] = "warn"
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> JudgePart:
-        self.settings()
-        return self
-
-    def settings(self) -> JudgeSettings:
-        """Return core's form."""
-        return JudgeSettings(alpha=self.alpha, beta=self.beta, dispersion=self.dispersion, split_band=self.split_band)
-
-
-class WatchPart(_Part):
-    """``watch:`` after the promotion."""
-
-    duration: Seconds = 0.0
-    hold_back: float = Field(default=0.0, ge=0, le=LARGEST_HOLD_BACK)
-
-
-class GuardPart(_Part):
-    """``guard:`` what takes stable back when it rises above a ceiling, long after its release."""
-
-    enabled: bool = True
-    checks: tuple[str, ...] | None = None
-    mean_time_between_false_alarms: LongerThanZero = 90 * 86_400.0
-    interval: LongerThanZero = 15.0
-
-
-class CheckPart(_Part):
-    """One entry of ``checks:``."""
-
-    name: str
-    kind: CheckKind
-    max: float | None = None
-    min: float | None = None
-    max_ratio_to_stable: float | None = None
-    max_difference_to_stable: float | None = None
-    margin: float = MARGIN
-    negligible: float = NEGLIGIBLE
-    dispersion: float | None = None
-    critical: bool = False
-    min_samples: int = 100
-    window: Seconds = 60.0
-    max_age: Seconds = 60.0
-    consecutive: int = 2
-    latency_bound_ms: float | None = None
-    query: str | None = None
-    selector: str | None = None
-    muted: bool = False
-
-    @model_validator(mode="after")
-    def _is_a_check(self) -> CheckPart:
-        self.to_check()
-        return self
-
-    def idle(self) -> list[str]:
-        """Return which fields say nothing about a share of a release, whose every event is counted once."""
-        defaults = {field: type(self).model_fields[field].default for field in _PROMQL_ONLY}
-        idle = [name for name, default in defaults.items() if getattr(self, name) != default]
-        return idle if self.kind is not CheckKind.PROMQL else []
-
-    def to_check(self) -> Check:
-        """Return core's form."""
-        data = self.model_dump(exclude={"window", "max_age"})
-        return Check(**data, window_seconds=self.window, max_age_seconds=self.max_age)
-
-
-class RetentionPart(_Part):
+class RetentionPart(Part):
     """``retention:`` how many promoted versions stay."""
 
     keep_last: int = Field(default=5, ge=1)
 
 
-class ConnectionsPart(_Part):
+class ConnectionsPart(Part):
     """``connections:`` ids of Airflow connections."""
 
     repository: str = "model_repository_default"
@@ -265,7 +123,7 @@ class ModelIdentity(BaseModel):
 class ModelFile(ModelIdentity):
     """The whole file, which a release needs."""
 
-    model_config = _Part.model_config
+    model_config = Part.model_config
 
     target: Literal["tf_serving"] = "tf_serving"
     source: SourcePart | None = None

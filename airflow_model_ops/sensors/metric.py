@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, conf
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_model_ops.config.model_file import CheckPart, ModelFile, load_model_file
+from airflow_model_ops.config.model_file import ModelFile, load_model_file
+from airflow_model_ops.config.release_parts import CheckPart
 from airflow_model_ops.core.checks import Verdict
 from airflow_model_ops.operators.base import told_to_airflow
 

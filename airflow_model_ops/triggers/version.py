@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_model_ops.config.model_file import CheckPart, ModelFile
+from airflow_model_ops.config.model_file import ModelFile
+from airflow_model_ops.config.release_parts import CheckPart
 from airflow_model_ops.core.checks import Arms, Summary, Verdict, combine
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.judge.single_window import assess_window

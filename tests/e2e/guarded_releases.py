@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow_model_ops.config.model_file import CanaryPart, StepPart
+from airflow_model_ops.config.release_parts import CanaryPart, StepPart
 from airflow_model_ops.configured_models import usable_models
 from airflow_model_ops.core.policy import OnDeadline
 from airflow_model_ops.dag_builders import build_release_dag

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from airflow.sdk import DAG
 
-from airflow_model_ops.config.model_file import WatchPart
+from airflow_model_ops.config.release_parts import WatchPart
 from airflow_model_ops.configured_models import usable_models
 from airflow_model_ops.dag_builders import build_release_dag
 from airflow_model_ops.operators.promotion_watch import WatchPromotionOperator
