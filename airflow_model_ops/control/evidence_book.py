@@ -205,9 +205,10 @@ class EvidenceBook:
             self._head = head = replace(head, page=head.page + 1)
             page = _Page(state=self.judge.to_json(), after=dict(self._after))
         self._page = page = replace(page, entries=(*page.entries, entry))
-        content = page.to_bytes()
+        content, known = page.to_bytes(), self._seen[0]
+        self._seen = (None, None)  # a write that fails leaves more here than is kept: the next load reads all of it again
         self._repository.write_evidence(self._model, self._fence.release, self._page_name(head.page), content)
-        self._seen = (self._seen[0], content)
+        self._seen = (known, content)
         self._judge_entry(entry)
 
     def _judge_entry(self, entry: Entry) -> None:
@@ -220,8 +221,10 @@ class EvidenceBook:
         content = self._known_head.to_bytes()
         if content == self._seen[0] and self._reference:
             return self._reference
+        page = self._seen[1]
+        self._seen = (None, None)
         self._reference = self._repository.write_evidence(self._model, self._fence.release, self._name, content)
-        self._seen = (content, self._seen[1])
+        self._seen = (content, page)
         return self._reference
 
     def _read(self, name: str) -> bytes | None:

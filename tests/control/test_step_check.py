@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -12,7 +13,7 @@ import pytest
 
 from airflow_model_ops.control.step_check import StepOutcome, StepResult, abandon
 from airflow_model_ops.core.checks import Check, CheckKind, Measurement, Verdict
-from airflow_model_ops.core.errors import InvalidConfig, InvalidState
+from airflow_model_ops.core.errors import InvalidConfig, InvalidState, RepositoryUnavailable
 from airflow_model_ops.core.judge.record import replay
 from airflow_model_ops.core.policy import OnDeadline
 from airflow_model_ops.core.state import Fence
@@ -328,6 +329,33 @@ class TestRestarts:
         assert watch.ticks(90 - dies_at) is None
 
         assert_counted_once(watch, seconds=900)
+
+    @pytest.mark.parametrize("fails_at", range(1, 8))
+    @pytest.mark.parametrize("turned", [0, 38], ids=["on a page", "at its end"])
+    def test_a_watcher_whose_write_fails_goes_on_with_what_is_kept(
+        self, watch: WatchedRelease, fails_at: int, turned: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A trigger asks the same watcher again when the repository was away for a moment."""
+        watch.traffic.rps = 10
+        watch.control(PERSON).hold(reason="audit")
+        watch.apply()
+        assert watch.ticks(turned) is None
+        write, writes = watch.repository.write_evidence, []
+
+        def failing(model: str, release: str, name: str, content: bytes) -> str:
+            writes.append(name)
+            if len(writes) == fails_at:
+                raise RepositoryUnavailable("the disk is full")
+            return write(model, release, name, content)
+
+        monkeypatch.setattr(watch.repository, "write_evidence", failing)
+        check = watch.check()
+        for _ in range(10):
+            with suppress(RepositoryUnavailable):
+                assert watch.ticks(1, check=check) is None
+
+        assert len(writes) >= fails_at, "one of them failed"
+        assert_counted_once(watch, seconds=10 * (turned + 10))
 
     def test_evidence_that_cannot_be_read_says_what_to_do(self, watch: WatchedRelease) -> None:
         watch.repository.write_evidence("digits", "r", "attempt-1-judge", b"not json")
