@@ -88,16 +88,17 @@ class Observer:
     def _calibrated(self, check: Check, arms: Arms) -> DispersionMeter:
         """Compare stable with itself over the past; without an answer nothing is known and the default is used."""
         meter, now = DispersionMeter(), self._control.clock.now()
-        self.renew_lease()
         try:
-            history = self._source.history(
-                check,
-                model=self._control.model,
-                arms=arms,
-                start=now - self._policy.calibration_seconds,
-                end=now,
-                step_seconds=self._policy.interval_seconds,
-            )
+            # A slow source may take its time-out for each of many pieces of a day: longer than any lease lasts by itself.
+            with self._control.leases.working(self._fence, self._version):
+                history = self._source.history(
+                    check,
+                    model=self._control.model,
+                    arms=arms,
+                    start=now - self._policy.calibration_seconds,
+                    end=now,
+                    step_seconds=self._policy.interval_seconds,
+                )
         except MetricsUnavailable as error:
             _log.warning("check=%s: its noise before the release is not known: %s", check.name, error)
             return meter

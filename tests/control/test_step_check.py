@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_model_ops.control.leases import LeaseKeeper
 from airflow_model_ops.control.step_check import StepOutcome, StepResult, abandon
 from airflow_model_ops.core.checks import Check, CheckKind, Measurement, Verdict
 from airflow_model_ops.core.errors import InvalidConfig, InvalidState, RepositoryUnavailable
@@ -766,6 +768,30 @@ class TestLease:
         live = watch.state.release
         assert live is not None
         assert watch.control().leases.remaining_seconds(live) > 0
+
+    def test_it_is_renewed_while_a_slow_source_tells_the_past(
+        self, watch: WatchedRelease, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A day of history is asked piece by piece, each with a time-out of its own."""
+        defaults = LeaseKeeper.__init__.__kwdefaults__
+        assert defaults is not None
+        monkeypatch.setitem(defaults, "working_seconds", 0.2)
+        tell, live, leases = watch.traffic.history, watch.state.release, watch.control().leases
+        assert live is not None
+
+        def tell_slowly(check: Check, **question: Any) -> Any:
+            watch.clock.advance(150)  # longer than the longest lease
+            until = time.monotonic() + 5
+            while leases.has_expired(live) and time.monotonic() < until:
+                time.sleep(0.01)
+            assert not leases.has_expired(live), "nobody may take the release for abandoned"
+            return tell(check, **question)
+
+        monkeypatch.setattr(watch.traffic, "history", tell_slowly)
+
+        watch.ticks(1)
+
+        assert watch.traffic.past_asked == 2, "of each of the two checks"
 
 
 class TestFirstRelease:
