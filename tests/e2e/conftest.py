@@ -23,6 +23,7 @@ from tests.e2e.story import (
     RELEASE,
     ROLLBACK,
     UNPROVEN,
+    UNWATCHED,
     WATCH,
     WATCHED,
     Run,
@@ -69,7 +70,7 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
     text = template.substitute(examples=trained / "examples.npz")
     (models / "digits.yaml").write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    for more in ("guarded_releases.py", "watched_releases.py"):
+    for more in ("guarded_releases.py", "watched_releases.py", "unwatched_releases.py"):
         shutil.copy(_HERE / more, dags)
     return StackSettings(
         work=work / "stack",
@@ -88,7 +89,7 @@ def begin(stack: Stack, *, trained: Path) -> Story:
         extra = json.dumps(fields.get("extra", {}))
         body = {**fields, "extra": extra, "connection_id": connection_id.replace("_default", "_kept")}
         rest.request("POST", "connections", json=body)
-    for dag in (RELEASE, PATIENT, HURRIED, ASKING, WATCHED, UNPROVEN, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
+    for dag in (RELEASE, PATIENT, HURRIED, ASKING, WATCHED, UNPROVEN, UNWATCHED, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
         rest.wait_for_dag(dag, timeout=120)
         rest.unpause(dag)
     rest.wait_for_dag(GUARD, timeout=120)

@@ -27,7 +27,7 @@ RELEASE, PATIENT, HURRIED = "model_release_digits", "patient_release_digits", "h
 ASKING = "asking_release_digits"
 WATCHED, UNPROVEN = "watched_release_digits", "unproven_release_digits"
 ROLLBACK, HOUSEKEEPING, WATCH, GOLDEN = "model_rollback", "model_housekeeping", "model_watch", "model_pin_golden"
-GUARD = "model_guard"
+GUARD, UNWATCHED = "model_guard", "unwatched_release_digits"
 LOAD, SHIFT, CHECK = "load", "step_1_30_percent.shift", "step_1_30_percent.check"
 RECOVERY_SECONDS = 30.0
 """DESIGN: killed at any point, a release is finished or taken back within this time, without a person."""
