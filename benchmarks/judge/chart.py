@@ -11,7 +11,7 @@ from benchmarks.judge.rates import Rate
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 420, 330, 70, 70, 70
 _LOWEST, _HIGHEST = 0.0005, 1.0
-_COLOURS = ("#1b6ca8", "#c0392b", "#d68910", "#7d3c98", "#148f77", "#5d6d7e", "#a04000", "#212f3d")
+_COLOURS = ("#1b6ca8", "#c0392b", "#d68910", "#7d3c98", "#148f77", "#5d6d7e", "#a04000", "#212f3d", "#f1a7b5")
 _SHAPES = ("circle", "square", "diamond")
 
 
@@ -63,8 +63,8 @@ def _panel(panel: Panel, *, left: float, alpha: float, judges: list[str], groups
     at_alpha = _y(alpha)
     ends = f'x1="{left}" x2="{left + _WIDTH}" y1="{at_alpha:.1f}" y2="{at_alpha:.1f}"'
     yield f'<line {ends} stroke="#c0392b" stroke-dasharray="5 4"/>'
-    yield _text(left + _WIDTH - 4, at_alpha - 5, f"alpha = {100 * alpha:g} %", anchor="end", colour="#c0392b")
-    for mark in panel.marks:
+    yield _text(left + 4, at_alpha - 5, f"alpha = {100 * alpha:g} %", anchor="start", colour="#c0392b")
+    for mark in reversed(panel.marks):  # the first judge on top
         x = _x(mark.delay_minutes, left, latest=panel.latest_minutes)
         yield from _mark(mark, x=x, colour=_colour(judges, mark.judge), shape=_SHAPES[groups.index(mark.group) % 3])
 
