@@ -21,7 +21,7 @@ from airflow_model_ops.core.checks import Summary, Verdict
 from airflow_model_ops.core.decision import Action, Decision, unchanged
 from airflow_model_ops.core.errors import PreEmpted
 from airflow_model_ops.core.judge.ramp import Pace
-from airflow_model_ops.core.log import FactKind
+from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.policy import ACTING, ReleasePolicy, Step, StepMove, next_move
 from airflow_model_ops.core.ports import MetricSource
 from airflow_model_ops.core.question import Answer, Choice
@@ -133,7 +133,7 @@ class StepCheck:
         """
         state = self._control.state
         if not state.is_live(self._fence):
-            return self._pre_empted(state)
+            return self._ended_before() or self._pre_empted(state)
         self._observer.renew_lease()
         return None
 
@@ -304,11 +304,21 @@ class StepCheck:
         if not commit.changed:
             return self._pre_empted(commit.state)
         self._control.try_apply()
+        return self._aborted(summary, reference)
+
+    def _aborted(self, summary: Summary, reference: str) -> StepOutcome:
         outcome = StepOutcome(
             result=StepResult.ABORTED, verdict=summary.verdict, reason=summary.reason, evidence=reference
         )
         self._record(outcome, summary)
         return outcome
+
+    def _ended_before(self) -> StepOutcome | None:
+        """Return how this step has ended the release; who took the way back may have died before it was written down."""
+        entry, position = self._way_back(), self._observer.book.load()
+        if entry is None or entry.evidence is None or position is None or position.step != self._index:
+            return None
+        return self._aborted(self._observer.summary(), entry.evidence)
 
     def _aborted_by(self, person: str) -> StepOutcome:
         """End the release because a person answered so; its version stays a candidate."""
@@ -374,12 +384,15 @@ class StepCheck:
 
     def _end(self, outcome: StepOutcome) -> str:
         """Say how the attempt ended: in the words of the way back that ended it, if that is told in the log."""
+        return outcome.reason if (entry := self._way_back()) is None else entry.reason
+
+    def _way_back(self) -> Entry | None:
         entry = self._control.committer.log.last()
         while entry is not None and not (entry.action is Action.START_CANARY and entry.release == self._fence):
             if entry.release == self._fence and entry.action in {Action.ABORT, Action.ROLLBACK}:
-                return entry.reason
+                return entry
             entry = self._control.committer.log.read(entry.sequence - 1)
-        return outcome.reason
+        return None
 
     def _pre_empted(self, state: ServingState) -> StepOutcome:
         live = f"release {state.release.id!r} is live" if state.release else f"{state.stable or 'nothing'} serves"

@@ -334,7 +334,7 @@ class TestVoidAnswers:
         outcome = watch.answers(choice)
 
         assert outcome is not None
-        assert outcome.result is StepResult.PRE_EMPTED
+        assert (outcome.result, outcome.verdict) == (StepResult.ABORTED, Verdict.HARM)
         assert f"the answer of alice ({choice}) is void" in outcome.reason
         assert "HARM" in outcome.reason
         assert watch.names == before

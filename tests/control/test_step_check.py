@@ -188,6 +188,25 @@ class TestActing:
         assert outcome.result is StepResult.ABORTED
         assert watch.state.canary is None
 
+    def test_a_watcher_that_dies_between_the_way_back_and_its_record_is_made_up_for(
+        self, watch: WatchedRelease, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Confirming the way back may take half a minute, in which a triggerer may be restarted."""
+        watch.traffic.harmful()
+        dying = watch.check()
+        monkeypatch.setattr(dying._control.committer, "record", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            watch.ticks(1, check=dying)
+        assert watch.names[-1] == "applied"
+
+        outcomes = [watch.ticks(1), watch.ticks(1)]
+
+        assert [outcome and (outcome.result, outcome.verdict) for outcome in outcomes] == [
+            (StepResult.ABORTED, Verdict.HARM)
+        ] * 2
+        assert watch.names[-2:] == ["applied", "verdict"], "recorded once"
+        assert watch.entries[-1].detail["taken_in"] == watch.book.taken_in
+
     @pytest.mark.parametrize("verdict", BLIND)
     def test_blindness_and_scant_data_never_act(self, watch: WatchedRelease, verdict: Verdict) -> None:
         BLIND[verdict](watch.traffic)
@@ -873,6 +892,10 @@ def assert_counted_once(watch: WatchedRelease, *, seconds: float) -> None:
         requests, spans = watch.counted(check)
         assert requests == seconds, check
         assert all(end == begin for (_, end), (begin, _) in pairwise(spans)), check
+
+
+def _killed(*_args: Any, **_kwargs: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def only_the_last_page(watch: WatchedRelease) -> Callable[[str, str, str], bytes | None]:
