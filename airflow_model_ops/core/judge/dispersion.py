@@ -21,7 +21,7 @@ Source: K. Pearson 1900 (chi^2); Wedderburn 1974 (quasi-likelihood, phi = chi^2/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -138,10 +138,16 @@ class DispersionMeter:
         excess = max(0.0, measured - 1) * self._larger(size=size, variance=variance)
         return max(1.0 + CAUTION * excess, default if self.degrees < LEAST_DEGREES else 1.0)
 
+    def _numbers(self) -> Iterator[float]:
+        yield from (number for length in self._lengths for number in length.to_json())
+        yield from (self._sizes, self._variances, self._intervals)
+
     def _larger(self, *, size: float | None, variance: float | None) -> float:
         """Return how many times larger than those measured a comparison is; 1 if it is smaller."""
-        by_size = size * self._intervals / self._sizes if size and self._sizes else 1.0
-        by_variance = variance * self._intervals / self._variances if variance and self._variances else 1.0
+        # Blocks were measured, and where bad events are rare a block is many intervals: an interval with an event is no burst.
+        blocks = self.degrees or self._intervals
+        by_size = size * blocks / self._sizes if size and self._sizes else 1.0
+        by_variance = variance * blocks / self._variances if variance and self._variances else 1.0
         return max(1.0, by_size, by_variance)
 
     def to_json(self) -> dict[str, Any]:
@@ -164,8 +170,11 @@ class DispersionMeter:
                 _Length.from_json(numbers, intervals=intervals)
                 for intervals, numbers in zip(BLOCK_LENGTHS, data["lengths"], strict=True)
             )
-            return cls(lengths, float(data["sizes"]), float(data["variances"]), int(data["intervals"]))
-        except (KeyError, TypeError, ValueError) as fault:
+            meter = cls(lengths, float(data["sizes"]), float(data["variances"]), int(data["intervals"]))
+            if not all(math.isfinite(each) for each in meter._numbers()):
+                raise ValueError("not every number is finite")
+            return meter
+        except (KeyError, OverflowError, TypeError, ValueError) as fault:
             raise InvalidState(
                 f"dispersion state {data!r} cannot be read ({fault!r}); it was not written by this package"
             ) from fault
