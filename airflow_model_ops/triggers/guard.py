@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 LONGEST_PAUSE_SECONDS = 3_600.0
 """Longest between two alarms about the same head: a person who holds a bad version on purpose is not told every minute."""
 _AT_ONCE = 8
-"""How many models are asked about at once: a source that does not answer must not stop the others' turns for long."""
+"""How many models are asked about at once: a source that does not answer must not stop the others' turns for long. The
+threads are the guard's own: the loop's few are shared by all triggers, and those that watch a canary must not wait for them."""
 _log = logging.getLogger(__name__)
 
 
@@ -78,9 +81,9 @@ class StableGuardTrigger(BaseEventTrigger):
 async def _alarms(*, models: str, again_seconds: float) -> AsyncIterator[dict[str, Any]]:
     files = [ModelFile.model_validate(data) for data in json.loads(models)]
     found: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    turns = asyncio.Semaphore(_AT_ONCE)
+    threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="guard")
     guards = {
-        asyncio.create_task(_Watch(file, again_seconds=again_seconds, turns=turns).go_on(found)) for file in files
+        asyncio.create_task(_Watch(file, again_seconds=again_seconds, threads=threads).go_on(found)) for file in files
     }
     waiting = asyncio.ensure_future(found.get())
     try:
@@ -95,15 +98,16 @@ async def _alarms(*, models: str, again_seconds: float) -> AsyncIterator[dict[st
         for task in everything:
             task.cancel()
         await asyncio.gather(*everything, return_exceptions=True)
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Watch:
     """Looks after one model for ever."""
 
-    def __init__(self, file: ModelFile, *, again_seconds: float, turns: asyncio.Semaphore) -> None:
+    def __init__(self, file: ModelFile, *, again_seconds: float, threads: ThreadPoolExecutor) -> None:
         self._file = file
         self._pause = Pause(first_seconds=again_seconds, longest_seconds=LONGEST_PAUSE_SECONDS)
-        self._turns = turns
+        self._threads = threads
 
     async def go_on(self, found: asyncio.Queue[dict[str, Any]]) -> None:
         """Measure each interval; put alarms into a queue."""
@@ -125,9 +129,9 @@ class _Watch:
             await asyncio.sleep(due - loop.time())
 
     async def _look(self, guard: StableGuard) -> dict[str, Any] | None:
-        async with self._turns:
-            found = await asyncio.to_thread(guard.look)
-        now = asyncio.get_running_loop().time()
+        loop, context = asyncio.get_running_loop(), copy_context()
+        found = await loop.run_in_executor(self._threads, context.run, guard.look)
+        now = loop.time()
         if found is None or not self._pause.is_over([found.generation], now=now):
             return None
         evidence = await asyncio.to_thread(guard.keep_alarm, found)

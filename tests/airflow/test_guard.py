@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
-from airflow_model_ops.core.errors import NotApplied, RepositoryUnavailable
+from airflow_model_ops.core.errors import MetricsUnavailable, NotApplied, RepositoryUnavailable
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.dag_builders import build_guard_dag, build_watch_dag
 from airflow_model_ops.hooks.wiring import arm_of, standing_in
@@ -242,6 +244,31 @@ class TestStream:
                 return events[0]
 
         assert run(tell())["model"] == "digits"
+
+    def test_a_source_that_does_not_answer_keeps_no_other_trigger_waiting(
+        self, story: GuardStory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All triggers of a process share the loop's threads, and those that watch a canary need one at once."""
+        story.serve(1, 2)
+        asked, answered = threading.Event(), threading.Event()
+
+        def hanging(*_args: Any, **_kwargs: Any) -> Any:
+            asked.set()
+            answered.wait(ANSWER_SECONDS)
+            raise MetricsUnavailable("too late")
+
+        monkeypatch.setattr(story.counts, "gather", hanging)
+
+        async def tell() -> list[str]:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            try:
+                async with heard(story.trigger().run()), asyncio.timeout(ANSWER_SECONDS / 2):
+                    await until(asked.is_set)
+                    return await asyncio.to_thread(lambda: ["the other trigger's turn"])
+            finally:
+                answered.set()
+
+        assert run(tell()) == ["the other trigger's turn"]
 
     def test_guards_of_the_same_models_share_a_stream(self, story: GuardStory) -> None:
         one, same, other = story.trigger(), story.trigger(), story.trigger(model("letters"))
