@@ -52,8 +52,9 @@ class MeterTwin:
         quantile = degrees * (1 - spread + dispersion.QUARTILE_NORMAL * np.sqrt(spread)) ** 3
         enough = self._degrees >= dispersion.LEAST_DEGREES_OF_LENGTH
         excess = np.where(enough, self._chi_squares / quantile - 1, 0.0).max(axis=0).clip(min=0)
-        by_size = size * self._folded / np.where(self._sizes > 0, self._sizes, 1.0)
-        by_variance = variance * self._folded / np.where(self._variances > 0, self._variances, 1.0)
+        blocks = np.where(self._degrees[0] > 0, self._degrees[0], self._folded)
+        by_size = size * blocks / np.where(self._sizes > 0, self._sizes, 1.0)
+        by_variance = variance * blocks / np.where(self._variances > 0, self._variances, 1.0)
         larger = np.maximum(1.0, np.maximum(by_size, by_variance))
         unmeasured = self._degrees[0] < dispersion.LEAST_DEGREES
         phi: Real = np.maximum(1.0 + dispersion.CAUTION * excess * larger, np.where(unmeasured, default, 1.0))
