@@ -6,8 +6,8 @@ measurements in a row is a BREACH, without an error bound.
 The difference to stable has one. In each window the canary's value is beyond what stable's allows, or it is not; if the
 canary is no worse, then given the past that happens with probability one half at most. So the number of windows beyond is
 tested as a Bernoulli share against 1/2 by an e-process. Windows that overlap are left out, since they tell the same twice; and
-so is a pair of values beyond that is exactly the one before, since what was set once and never measured anew is one witness
-however often it is read. For such values use ``max`` and ``min``.
+so is a pair beyond in which either value is exactly the one before: what was set once and never measured anew is one witness
+however often it is read, and however often it is compared with something fresh. For such values use ``max`` and ``min``.
 The test asks for the median, not for the mean, and needs no other assumption on the values.
 
 Source: sign test by betting, Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting", 2024; Shafer,
@@ -126,7 +126,8 @@ class GaugeCheck:
         excess = _excess(self.check, canary=pair[0], stable=pair[1])
         if excess is None:
             return
-        is_old, self._signed, self._signed_at = pair == self._signed, pair, at
+        is_old = self._signed is not None and any(now == then for now, then in zip(pair, self._signed, strict=True))
+        self._signed, self._signed_at = pair, at
         sign = Counts(1, int(excess > 0))
         self._no_worse.fold(sign, phi=1.0)
         if is_old and sign.bad:
