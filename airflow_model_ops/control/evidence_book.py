@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_model_ops.core.checks import Evidence
-from airflow_model_ops.core.errors import InvalidState
+from airflow_model_ops.core.errors import InvalidState, ModelOpsError
 from airflow_model_ops.core.judge.record import Entry, Opening
 from airflow_model_ops.core.judge.release import ReleaseJudge
 from airflow_model_ops.core.ports import Repository
@@ -23,6 +23,10 @@ ENTRIES_PER_PAGE = 40
 WATCH = -1
 """Stands for the watch in a position: steps may be added to the YAML file meanwhile."""
 _SCHEMA = 1
+_LATEST = 1e11
+"""Seconds since the epoch that no clock shows, some thousand years from now."""
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading and taking in something that this package did not write may raise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,17 @@ class Position:
     held: bool = False
     asked: bool = False
     approved_by: str | None = None
+
+    def __post_init__(self) -> None:
+        times = (self.started_at, self.deadline_from)
+        flags = (self.held, self.asked)
+        if not (
+            isinstance(self.step, int)
+            and all(isinstance(each, int | float) and -_LATEST <= each <= _LATEST for each in times)
+            and all(isinstance(each, bool) for each in flags)
+            and isinstance(self.approved_by, str | None)
+        ):
+            raise InvalidState(f"{self!r} is no place where a release can be judged; abort the release if it is live")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +80,7 @@ class _Head:
                 position=Position(**data["position"]),
                 page=int(data["page"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except _UNREADABLE as error:
             raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release if it is live") from error
 
 
@@ -88,7 +103,7 @@ class _Page:
             data = json.loads(content)
             entries = tuple(Entry.from_json(entry) for entry in data["entries"])
             return cls(state=data["state"], after=dict(data["after"]), entries=entries)
-        except (KeyError, TypeError, ValueError) as error:
+        except _UNREADABLE as error:
             raise InvalidState(f"kept evidence cannot be read ({error!r}); abort the release if it is live") from error
 
 
@@ -148,7 +163,15 @@ class EvidenceBook:
                 raise InvalidState(
                     f"page {head.page + 1} of the kept evidence is missing; abort the release if it is live"
                 )
-            self._take(head, _Page.from_bytes(page))
+            kept = _Page.from_bytes(page)
+            try:
+                self._take(head, kept)
+            except ModelOpsError:
+                raise
+            except _UNREADABLE as error:
+                raise InvalidState(
+                    f"kept evidence cannot be taken in ({error!r}); abort the release if it is live"
+                ) from error
             self._seen = (content, page)
         return head.position
 
@@ -206,7 +229,7 @@ class EvidenceBook:
             page = _Page(state=self.judge.to_json(), after=dict(self._after))
         self._page = page = replace(page, entries=(*page.entries, entry))
         content, known = page.to_bytes(), self._seen[0]
-        self._seen = (None, None)  # a write that fails leaves more here than is kept: the next load reads all of it again
+        self._seen = (None, None)  # after a write that fails the next load reads everything again
         self._repository.write_evidence(self._model, self._fence.release, self._page_name(head.page), content)
         self._seen = (known, content)
         self._judge_entry(entry)

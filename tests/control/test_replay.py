@@ -263,6 +263,30 @@ class TestMissing:
         with pytest.raises(InvalidState, match="nothing is kept of it in the repository"):
             replay_release(fresh, model="digits", release="r")
 
+    @pytest.mark.parametrize(
+        "damage", ["[" * 100_000, '{"state":{},"after":{},"entries":[]}', '{"entries":[{"percent":1e999}]}']
+    )
+    def test_a_page_that_cannot_be_taken_in_is_told(self, watch: WatchedRelease, damage: str) -> None:
+        watch.ticks(20)
+        watch.repository.write_evidence("digits", "r", "attempt-1-evidence-1", damage.encode())
+
+        with pytest.raises(InvalidState, match="abort the release"):
+            assert watch.book.judge
+        with pytest.raises(InvalidState, match="abort the release"):
+            watch.check().tick()
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [("started_at", "x"), ("deadline_from", float("nan")), ("step", None), ("held", 1), ("approved_by", [])],
+    )
+    def test_a_place_that_makes_no_sense_is_told(self, watch: WatchedRelease, field: str, value: object) -> None:
+        """A deadline that is no number would be over at once."""
+        watch.ticks(5)
+        rewrite(watch, "attempt-1-judge", lambda head: head["position"].update({field: value}))
+
+        with pytest.raises(InvalidState, match="abort the release if it is live"):
+            watch.check().tick()
+
     def test_a_page_that_is_no_json_is_told(self, watch: WatchedRelease) -> None:
         watch.ticks(20)
         watch.repository.write_evidence("digits", "r", "attempt-1-evidence-1", b"{")

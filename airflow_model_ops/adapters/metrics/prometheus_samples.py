@@ -11,6 +11,8 @@ from airflow_model_ops.adapters.metrics.counting import Counter, Process, scrape
 from airflow_model_ops.adapters.metrics.prometheus_queries import COUNTED_LABELS, Role, role_of
 from airflow_model_ops.core.errors import MetricsUnavailable
 
+_MOST_EVENTS = 2**53
+"""Above it floats skip whole numbers, so that their differences count nothing."""
 _FAULT_LASTS_MS = 300_000
 _JOB_GONE_MS = 120_000
 """After so long without a scrape a job leaves its address to another job."""
@@ -55,7 +57,7 @@ def read_samples(answer: Sequence[Any], *, source: str) -> Samples:
         (each.process, at): f"{each.name} is {value:g}, which is no count; check what {source} scrapes"
         for each in series
         for at, value in each.values.items()
-        if not (math.isfinite(value) and value >= 0)
+        if not 0 <= value <= _MOST_EVENTS
     }
     counters = _scraped_once(each.counter(left_out=faults) for each in series)
     return Samples(counters=counters, fault=_present_fault(faults, scrape_times(counters)))

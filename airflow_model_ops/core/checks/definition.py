@@ -20,6 +20,9 @@ MAX_RATIO, MARGIN, NEGLIGIBLE = 1.1, 1.5, 0.001
 """Of a share: the ratio to stable that is no harm, the one that must be excluded before SAFE, and the bad rate that is
 nothing to act on, where the check does not say otherwise."""
 
+_SMALLEST_SHARE = 1e-9
+"""A tested rate this close to 0 or 1 is none: the alternatives beside it would be 0 or 1, which nothing can be tested against."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -195,7 +198,7 @@ def _limit(check: Check, field: str, *, is_share: bool) -> Iterator[str]:
         yield f"{field} is {limit!r}; write a finite number"
     elif is_share and field in {"min", "max_difference_to_stable"}:
         yield f"{field} belongs to kind promql, not to {check.kind}; use max_ratio_to_stable, or negligible"
-    elif is_share and field == "max" and not 0 < limit < 1:
+    elif is_share and field == "max" and not _SMALLEST_SHARE <= limit <= 1 - _SMALLEST_SHARE:
         yield f"max is {limit!r}, but {check.kind} is a share between 0 and 1; write 5 % as 0.05"
     elif field == "max_ratio_to_stable" and limit < 1:
         yield f"max_ratio_to_stable is {limit!r}; below 1 no canary as good as stable could pass"
@@ -211,7 +214,9 @@ def _limits_of_share(check: Check) -> Iterator[str]:
             f"margin {check.margin:g} is not above the {check.max_ratio:g} of max_ratio_to_stable that is no harm; "
             "raise margin"
         )
-    if not _is_number(check.negligible) or not 0 <= check.negligible < 1:
+    if not _is_number(check.negligible) or (
+        check.negligible != 0 and not _SMALLEST_SHARE <= check.negligible <= 1 - _SMALLEST_SHARE
+    ):
         yield f"negligible is {check.negligible!r}; give a bad rate from 0 to 1, such as {NEGLIGIBLE}"
     if check.dispersion is not None and not (_is_number(check.dispersion) and 1 <= check.dispersion <= 1000):
         yield f"dispersion is {check.dispersion!r}; give 1 (independent events) to 1000, or leave it out"

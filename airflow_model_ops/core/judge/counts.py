@@ -33,11 +33,15 @@ class Counts:
 
 
 NOTHING = Counts()
+MOST_EVENTS = 2**53
+"""Above it floats skip whole numbers, so that what a source says is no count; nobody serves as many requests."""
 
 
 def counts_of(measurement: Measurement | None) -> Counts:
-    """Return what was counted of an arm; nothing if it was not asked, has no answer, or counts no events."""
+    """Return what was counted of an arm; nothing if it was not asked, has no answer, counts no events, or cannot be."""
     if measurement is None or measurement.error is not None or measurement.samples is None or measurement.bad is None:
+        return NOTHING
+    if not can_be_counts(measurement):
         return NOTHING
     return Counts(int(measurement.samples), int(measurement.bad))
 
@@ -45,7 +49,9 @@ def counts_of(measurement: Measurement | None) -> Counts:
 def can_be_counts(measurement: Measurement) -> bool:
     """Tell whether what was counted are whole numbers, none of them impossible; nothing at all can be."""
     samples, bad = measurement.samples or 0.0, measurement.bad or 0.0
-    return math.isfinite(samples) and samples == int(samples) and 0 <= bad <= samples and bad == int(bad)
+    if not (math.isfinite(samples) and math.isfinite(bad) and 0 <= bad <= samples <= MOST_EVENTS):
+        return False
+    return samples == int(samples) and bad == int(bad)
 
 
 def baseline_of(evidence: Evidence) -> Counts:

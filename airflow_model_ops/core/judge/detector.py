@@ -90,7 +90,7 @@ class CeilingDetector:
             sums, ceiling = unpack(data["sums"]), data["ceiling"]
             n, bad, since, log = data["recent"]
             recent, recent_log = Counts(int(n), int(bad)), float(log)
-        except (KeyError, TypeError, ValueError, struct.error) as fault:
+        except (KeyError, OverflowError, TypeError, ValueError, struct.error) as fault:
             raise InvalidState(
                 f"detector state {data!r} cannot be read ({fault!r}); let the guard start anew"
             ) from fault
@@ -99,6 +99,8 @@ class CeilingDetector:
                 f"detector state is of {len(sums)} alternatives to a ceiling of {ceiling!r}, in use are {len(self._sums)} to "
                 f"{self._ceiling!r}; let the guard start anew"
             )
+        if not (math.isfinite(recent_log) and all(0 <= each < math.inf for each in sums)):
+            raise InvalidState(f"detector state holds {sums}, which no counts can make; let the guard start anew")
         self._sums, self.recent, self._recent_log = sums, recent, recent_log
         self.recent_since = None if since is None else str(since)
 

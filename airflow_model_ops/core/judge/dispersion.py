@@ -21,7 +21,7 @@ Source: K. Pearson 1900 (chi^2); Wedderburn 1974 (quasi-likelihood, phi = chi^2/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,11 +79,11 @@ class _Length:
         deviation, variance, filled, chi_squares, degrees = data
         return cls(
             intervals=intervals,
-            deviation=float(deviation),
-            variance=float(variance),
-            filled=int(filled),
-            chi_squares=float(chi_squares),
-            degrees=int(degrees),
+            deviation=_finite(deviation),
+            variance=_finite(variance),
+            filled=int(_finite(filled)),
+            chi_squares=_finite(chi_squares),
+            degrees=int(_finite(degrees)),
         )
 
 
@@ -138,10 +138,6 @@ class DispersionMeter:
         excess = max(0.0, measured - 1) * self._larger(size=size, variance=variance)
         return max(1.0 + CAUTION * excess, default if self.degrees < LEAST_DEGREES else 1.0)
 
-    def _numbers(self) -> Iterator[float]:
-        yield from (number for length in self._lengths for number in length.to_json())
-        yield from (self._sizes, self._variances, self._intervals)
-
     def _larger(self, *, size: float | None, variance: float | None) -> float:
         """Return how many times larger than those measured a comparison is; 1 if it is smaller."""
         # Blocks were measured, and where bad events are rare a block is many intervals: an interval with an event is no burst.
@@ -170,14 +166,12 @@ class DispersionMeter:
                 _Length.from_json(numbers, intervals=intervals)
                 for intervals, numbers in zip(BLOCK_LENGTHS, data["lengths"], strict=True)
             )
-            meter = cls(lengths, float(data["sizes"]), float(data["variances"]), int(data["intervals"]))
-            if not all(math.isfinite(each) for each in meter._numbers()):
-                raise ValueError("not every number is finite")
-            return meter
+            meter = cls(lengths, _finite(data["sizes"]), _finite(data["variances"]), int(_finite(data["intervals"])))
         except (KeyError, OverflowError, TypeError, ValueError) as fault:
             raise InvalidState(
                 f"dispersion state {data!r} cannot be read ({fault!r}); it was not written by this package"
             ) from fault
+        return meter
 
 
 def comparison_size(first: Counts, second: Counts) -> float:
@@ -198,6 +192,13 @@ def chi_square_quantile(degrees: int, *, normal: float) -> float:
     """
     spread = 2 / (9 * degrees)
     return degrees * (1 - spread + normal * math.sqrt(spread)) ** 3
+
+
+def _finite(number: Any) -> float:
+    """Read a number; one that is not finite would make every log-likelihood ratio none."""
+    if not math.isfinite(number):
+        raise ValueError(f"{number!r} is not finite")
+    return float(number)
 
 
 def _compare(first: Counts, second: Counts) -> tuple[float, float]:

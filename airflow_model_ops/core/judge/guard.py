@@ -101,7 +101,7 @@ class GuardedCheck:
             self._meter = DispersionMeter.from_json(data["meter"])
             self._at, self._starts_at = (-math.inf if each is None else float(each) for each in data["times"])
             self._intervals = deque((list(each) for each in data["intervals"]), maxlen=KEPT_INTERVALS)
-        except (KeyError, TypeError, ValueError) as fault:
+        except (KeyError, OverflowError, TypeError, ValueError) as fault:
             raise InvalidState(f"guard state {data!r} cannot be read ({fault!r}); let the guard start anew") from fault
 
     def words(self, *, subject: str) -> str:

@@ -92,7 +92,12 @@ class Mixture:
                 f"kept evidence holds {len(wealth)} components where {len(self.wealth)} are used; it was written by another "
                 "version of this package: abort the release and start it again"
             )
-        self.wealth, self.slots = wealth, int(data["slots"])
+        slots = int(data["slots"])
+        if slots < 0 or not all(0 <= each <= _HIGHEST for each in wealth):
+            raise InvalidState(
+                f"kept evidence holds {wealth} after {slots} starts, which is no wealth; abort the release"
+            )
+        self.wealth, self.slots = wealth, slots
 
 
 def pack(numbers: Sequence[float]) -> str:

@@ -139,7 +139,7 @@ class ReleaseJudge:
                 self._split = SplitCheck(settings=self._settings, percent=float(data["split"]["percent"]))
                 self._split.restore(data["split"])
             self._split_at = -math.inf if data["split_at"] is None else float(data["split_at"])
-        except (AttributeError, LookupError, OverflowError, TypeError, ValueError, struct.error) as fault:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as fault:
             raise InvalidState(f"kept evidence cannot be read ({fault!r}); abort the release") from fault
 
     def _fold_split(self, everything: Sequence[Evidence]) -> None:
@@ -167,7 +167,7 @@ class ReleaseJudge:
         highest = max(evidence.values())
         total = highest + math.log(math.fsum(math.exp(each - highest) for each in evidence.values()))
         threshold = math.log(1 / self._settings.alpha)
-        if total < threshold:
+        if not total >= threshold:  # what is no number acts never
             return acting
         for (name, verdict), log_e in sorted(evidence.items(), key=lambda item: item[0][1] is Verdict.HARM):
             if log_e == highest or log_e >= threshold:

@@ -170,7 +170,7 @@ class ShareCheck:
         for name, mixture in self._mixtures().items():
             mixture.restore(data["mixtures"][name])
         likelihoods = unpack(data["interval"])
-        if len(likelihoods) != len(self._interval.log_likelihoods):
+        if len(likelihoods) != len(self._interval.log_likelihoods) or not all(map(math.isfinite, likelihoods)):
             raise InvalidState(f"kept evidence of {self.check.name!r} was written by another version of this package")
         self._interval.log_likelihoods = likelihoods
         self._meter = DispersionMeter.from_json(data["meter"])

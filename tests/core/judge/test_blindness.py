@@ -24,6 +24,7 @@ BLIND_SHARES = [
     (Measurement(value=1.7, samples=10, bad=17, age_seconds=1), Verdict.PROVIDER_DOWN, "17 bad requests of 10, which"),
     (Measurement(value=0.1, samples=10, bad=-1, age_seconds=1), Verdict.PROVIDER_DOWN, "cannot be; check its query"),
     (Measurement(value=0.1, samples=10.5, bad=1, age_seconds=1), Verdict.PROVIDER_DOWN, "cannot be; check its query"),
+    (Measurement(value=0.1, samples=1e300, bad=1, age_seconds=1), Verdict.PROVIDER_DOWN, "cannot be; check its query"),
     (Measurement(value=0.0, samples=500, bad=0, age_seconds=90), Verdict.STALE, "90 s old, allowed 60 s"),
     (Measurement(value=0.0, samples=500, bad=0, age_seconds=math.nan), Verdict.STALE, "nan s old"),
     (

@@ -15,6 +15,7 @@ from airflow_model_ops.core.errors import InvalidConfig, InvalidState
 from airflow_model_ops.core.judge import DispersionMeter, JudgeSettings, ReleaseJudge
 from airflow_model_ops.core.judge.finding import CheckJudge
 from airflow_model_ops.core.judge.gauge_check import GaugeCheck
+from airflow_model_ops.core.judge.mixture import pack, unpack
 from airflow_model_ops.core.judge.release import CRITICAL_SHARE, parts_of_alpha
 from airflow_model_ops.core.judge.share_check import ShareCheck
 from tests.core.judge.releases import ACTING, START, VERSION, Release, counted, errors, gauge
@@ -279,6 +280,28 @@ def test_what_is_damaged_is_refused_or_harmless(value: object) -> None:
             release.now = START + timedelta(minutes=5)
             assert release.sees(GOOD, STABLE, GOOD).verdict not in ACTING
     assert refused > 20
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -1.0])
+def test_wealth_that_is_no_number_is_refused(number: float) -> None:
+    """Otherwise it would be harm at once: nothing is larger than what cannot be compared."""
+    written = Release().sees(GOOD, STABLE, GOOD, times=3).judge.to_json()
+    for name in ("harm", "above_negligible"):
+        mixture = written["checks"]["errors"]["mixtures"][name]
+        spoilt = {**mixture, "wealth": pack([number] * len(unpack(mixture["wealth"])))}
+        with pytest.raises(InvalidState, match="is no wealth"):
+            Release().judge.restore(damaged(written, ("checks", "errors", "mixtures", name), spoilt))  # type: ignore[arg-type]
+    shown = pack([number * math.inf] * 41)
+    with pytest.raises(InvalidState):
+        Release().judge.restore(damaged(written, ("checks", "errors", "interval"), shown))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 10**400], ids=["nan", "inf", "huge"])
+def test_noise_that_is_no_number_is_refused(number: float) -> None:
+    written = Release().sees(GOOD, STABLE, GOOD, times=3).judge.to_json()
+    for path in (("lengths", 0, 3), ("sizes",), ("intervals",)):
+        with pytest.raises(InvalidState, match="cannot be read"):
+            Release().judge.restore(damaged(written, ("checks", "errors", "meter", *path), number))  # type: ignore[arg-type]
 
 
 # -- settings -------------------------------------------------------------------------------------------------------------
