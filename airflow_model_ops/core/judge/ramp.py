@@ -125,7 +125,6 @@ def may_rise(percent: float, *, exposure: Exposure, budget: float, spent: float)
     """
     extra, left = expected_extra(percent, exposure=exposure), max(0.0, budget - spent)
     allowed = spent <= budget and extra <= left
-    fits = allowed_percent(exposure=exposure, budget=budget, spent=spent)
     upper = exposure.ratio_upper
     known = (
         "nothing is excluded yet"
@@ -137,6 +136,7 @@ def may_rise(percent: float, *, exposure: Exposure, budget: float, spent: float)
         f"{left:,.0f} of {budget:,.0f} are left"
     )
     if not allowed:
+        fits = allowed_percent(exposure=exposure, budget=budget, spent=spent)
         reason += f", enough for {fits:.2g} %" if fits else ", too few for any share"
         reason += "; it waits until more is excluded"
     return RiseDecision(allowed=allowed, reason=reason, expected_extra=extra, left=left)
