@@ -118,7 +118,7 @@ class WatchCheck:
         self._policy = policy
         self._fence = fence
         self._version = version
-        self._alerts: tuple[str, ...] = ()
+        self._alerts: dict[str, str] = {}
         self._observer = Observer(
             control=control, source=source, policy=policy, fence=fence, version=version, arms_of=arms_of_watch
         )
@@ -260,7 +260,7 @@ class WatchCheck:
                 "held_back": self._held_back.name if self._held_back else None,
                 "assessments": [assessment.to_json() for assessment in summary.assessments],
                 "taken_in": self._observer.book.taken_in,
-                **({"alerts": list(self._alerts)} if self._alerts else {}),
+                **({"alerts": list(self._alerts.values())} if self._alerts else {}),
             },
         )
         return outcome
@@ -281,20 +281,19 @@ class WatchCheck:
         return f"no absolute limit is shown to be crossed: {', '.join(seen)}; nothing was held back to compare with"
 
     def _alert(self, summary: Summary) -> None:
-        """Without a hold-back: warn once if the version looks worse than the one before it did. It never acts."""
-        if self._held_back or self._alerts or not self._recorded:
+        """Without a hold-back: warn once of each check by which the version looks worse than the one before it. It never acts."""
+        if self._held_back or not self._recorded:
             return
         checks = {check.name: check for check in self._observer.book.opening.checks}
-        found = []
         for assessment in summary.assessments:
             recorded, check = self._recorded.get(assessment.check), checks.get(assessment.check)
-            if recorded is None or check is None or assessment.muted:
+            if recorded is None or check is None or assessment.muted or check.name in self._alerts:
                 continue
             now, phi = _counted(assessment.numbers, "canary"), float(assessment.numbers["dispersion"])
-            found.append(worse_than_recorded(check, now, recorded, phi=phi, subject=self._version.name))
-        self._alerts = tuple(sentence for sentence in found if sentence is not None)
-        for sentence in self._alerts:
-            _log.warning("watch model=%s %s", self._control.model, sentence)
+            sentence = worse_than_recorded(check, now, recorded, phi=phi, subject=self._version.name)
+            if sentence is not None:
+                self._alerts[check.name] = sentence
+                _log.warning("watch model=%s %s", self._control.model, sentence)
 
     @cached_property
     def _recorded(self) -> dict[str, Counts]:

@@ -381,6 +381,24 @@ class TestAlert:
         (verdict,) = promoted.verdicts()
         assert verdict.detail["alerts"] == [told[0].split("model=digits ")[1]]
 
+    def test_each_check_is_told_of_once_also_when_another_was_told_of_before(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        strict = Check(name="strict", kind=CheckKind.ERROR_RATE, margin=2, max=0.99)
+        promoted = PromotedRelease(hold_back=0, checks=(strict, replace(strict, name="lax", negligible=0.3)))
+        watch = promoted.watch()
+
+        with caplog.at_level(logging.WARNING):
+            for rate in (0.1, 0.9):
+                promoted.traffic.canary_bad = rate
+                assert promoted.watched(10, watch=watch) is None
+
+        told = [record.getMessage() for record in caplog.records if "looks worse" in record.getMessage()]
+        assert [next(name for name in ("strict", "lax") if f" {name} of " in each) for each in told] == [
+            "strict",
+            "lax",
+        ]
+
     def test_one_that_is_as_good_is_not_told(self) -> None:
         promoted = PromotedRelease(hold_back=0)
         promoted.watched_to_the_end()
