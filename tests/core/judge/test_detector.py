@@ -225,6 +225,9 @@ class TestBlindness:
             pytest.param(evidence(100, Counts(150, 150), age_seconds=3600.0), id="stale"),
             pytest.param(evidence(100, None), id="nothing"),
             pytest.param(evidence(99, Counts(150, 150)), id="nothing new"),
+            pytest.param(evidence(100, None, age_seconds=1.0, samples=math.nan, bad=math.nan), id="no numbers"),
+            pytest.param(evidence(100, None, age_seconds=1.0, samples=10.0, bad=11.0), id="more bad than all"),
+            pytest.param(evidence(100, None, age_seconds=1.0, samples=10.5, bad=1.5), id="fractions"),
         ],
     )
     def test_without_fresh_counts_it_says_nothing_whatever_it_knew(self, blind: Evidence) -> None:
