@@ -10,8 +10,7 @@ from airflow_model_ops.control.leases import HANDOVER_SECONDS
 from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.core.checks import Arms, Check, Summary
 from airflow_model_ops.core.errors import MetricsUnavailable
-from airflow_model_ops.core.judge.counts import counts_of
-from airflow_model_ops.core.judge.dispersion import DispersionMeter
+from airflow_model_ops.core.judge.dispersion import DispersionMeter, metered
 from airflow_model_ops.core.judge.record import Opening
 from airflow_model_ops.core.policy import ReleasePolicy
 from airflow_model_ops.core.ports import MetricSource
@@ -87,7 +86,7 @@ class Observer:
 
     def _calibrated(self, check: Check, arms: Arms) -> DispersionMeter:
         """Compare stable with itself over the past; without an answer nothing is known and the default is used."""
-        meter, now = DispersionMeter(), self._control.clock.now()
+        now = self._control.clock.now()
         try:
             # A slow source may take its time-out for each of many pieces of a day: longer than any lease lasts by itself.
             with self._control.leases.working(self._fence, self._version):
@@ -101,9 +100,8 @@ class Observer:
                 )
         except MetricsUnavailable as error:
             _log.warning("check=%s: its noise before the release is not known: %s", check.name, error)
-            return meter
-        for item in history:
-            meter.fold(counts_of(item.control), counts_of(item.stable))
+            return DispersionMeter()
+        meter = metered(history)
         default = self._policy.judge.dispersion
         _log.info(
             "check=%s: overdispersion %.2f from %d blocks of history", check.name, meter.phi(default), meter.degrees

@@ -15,7 +15,7 @@ from itertools import groupby
 from airflow_model_ops.core.checks import Arms, Check, Evidence, Summary
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.judge.counts import counts_of
-from airflow_model_ops.core.judge.dispersion import DispersionMeter
+from airflow_model_ops.core.judge.dispersion import metered
 from airflow_model_ops.core.judge.release import ReleaseJudge
 from airflow_model_ops.core.policy import ACTING, ReleasePolicy
 from airflow_model_ops.core.ports import MetricSource
@@ -91,7 +91,7 @@ def _day(asked: _Asked, checks: tuple[Check, ...], *, start: float) -> ReplayedD
     policy = asked.policy
     recorded = {check.name: asked.history(check, start=start, end=start + DAY_SECONDS) for check in checks}
     meters = {
-        check.name: _metered(asked.history(check, start=start - policy.calibration_seconds, end=start))
+        check.name: metered(asked.history(check, start=start - policy.calibration_seconds, end=start))
         for check in checks
         if check.dispersion is None
     }
@@ -134,13 +134,6 @@ def _hours(items: tuple[Evidence, ...]) -> float:
         seconds += max(0.0, end - max(counted_to, datetime.fromisoformat(item.begin).timestamp()))
         counted_to = end
     return seconds / 3600
-
-
-def _metered(history: tuple[Evidence, ...]) -> DispersionMeter:
-    meter = DispersionMeter()
-    for item in history:
-        meter.fold(counts_of(item.control), counts_of(item.stable))
-    return meter
 
 
 def _in_order(recorded: Mapping[str, tuple[Evidence, ...]]) -> list[Evidence]:

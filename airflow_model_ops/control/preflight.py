@@ -9,8 +9,8 @@ from datetime import datetime
 from airflow_model_ops.control.heads import Head
 from airflow_model_ops.core.checks import Arms, Check, Evidence
 from airflow_model_ops.core.errors import MetricsUnavailable
-from airflow_model_ops.core.judge.counts import NOTHING, Counts, baseline_of, counts_of
-from airflow_model_ops.core.judge.dispersion import DispersionMeter
+from airflow_model_ops.core.judge.counts import NOTHING, Counts, baseline_of
+from airflow_model_ops.core.judge.dispersion import DispersionMeter, metered
 from airflow_model_ops.core.judge.forecast import Forecast, Traffic
 from airflow_model_ops.core.judge.undecidable import PhiAt, forecasts_of, undecidable
 from airflow_model_ops.core.policy import ReleasePolicy
@@ -82,7 +82,7 @@ def look_ahead(
             unknown[check.name] = f"no {check.events} of stable were counted lately"
             continue
         traffic[check.name] = seen.traffic
-        phi[check.name] = _phi_at(_metered(history), seen, default=policy.judge.dispersion)
+        phi[check.name] = _phi_at(metered(history), seen, default=policy.judge.dispersion)
     forecasts = forecasts_of(
         policy, traffic=traffic, phi=phi, settings=policy.judge, has_stable=arms.stable is not None
     )
@@ -131,13 +131,6 @@ def _spans(history: Iterable[Evidence]) -> Iterator[tuple[float, float, Counts]]
         if counts.n and begin < end:
             counted_to = end
             yield begin, end, counts
-
-
-def _metered(history: Iterable[Evidence]) -> DispersionMeter:
-    meter = DispersionMeter()
-    for item in history:
-        meter.fold(counts_of(item.control), counts_of(item.stable))
-    return meter
 
 
 def _phi_at(meter: DispersionMeter, seen: _Seen, *, default: float) -> PhiAt:

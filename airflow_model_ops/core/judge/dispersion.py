@@ -21,12 +21,13 @@ Source: K. Pearson 1900 (chi^2); Wedderburn 1974 (quasi-likelihood, phi = chi^2/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_model_ops.core.checks.evidence import Evidence
 from airflow_model_ops.core.errors import InvalidState
-from airflow_model_ops.core.judge.counts import Counts
+from airflow_model_ops.core.judge.counts import Counts, counts_of
 
 BLOCK_LENGTHS = (1, 4, 16, 64)
 """Intervals in a block, finest first."""
@@ -172,6 +173,14 @@ class DispersionMeter:
                 f"dispersion state {data!r} cannot be read ({fault!r}); it was not written by this package"
             ) from fault
         return meter
+
+
+def metered(history: Iterable[Evidence]) -> DispersionMeter:
+    """Return what stable's two groups showed of their noise in the past, which must be told in order."""
+    meter = DispersionMeter()
+    for item in history:
+        meter.fold(counts_of(item.control), counts_of(item.stable))
+    return meter
 
 
 def comparison_size(first: Counts, second: Counts) -> float:
