@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+_LONGEST = 36_525 * 86_400
+"""A hundred years: clocks and time-outs cannot be told of much more."""
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _WHOLE = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+\Z")
 _PLAIN = re.compile(r"\d+(?:\.\d+)?\Z")
@@ -24,13 +27,19 @@ def seconds(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < 0:
             raise ValueError(f"{value!r} is not a duration; it cannot be negative")
-        return float(value)
+        return _usable(value)
     text = str(value).strip().lower().replace(" ", "")
     if _PLAIN.match(text):  # a connection's form gives numbers as text
-        return float(text)
+        return _usable(float(text))
     if not _WHOLE.match(text):
         raise ValueError(f"{value!r} is not a duration; write seconds, or such as 90s, 5m, 1h30m")
-    return float(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    return _usable(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+
+
+def _usable(value: float) -> float:
+    if _LONGEST < value < math.inf:  # what is infinite is refused as such
+        raise ValueError("longer than a hundred years is no duration that anything could wait for")
+    return float(value)
 
 
 _SCHEMA = WithJsonSchema(

@@ -13,6 +13,8 @@ from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.state import LARGEST_HOLD_BACK
 from airflow_model_ops.core.versioning import VersionNaming, check_model_name
 
+MAX_CHECKS = 100
+"""Most checks of one model: each is asked at every interval, kept with its state, and gets a part of alpha."""
 MAX_CONSECUTIVE = 1000
 """Most measurements in a row a check may ask for."""
 
@@ -153,6 +155,9 @@ def _mistakes_of_steps(policy: ReleasePolicy) -> Iterator[str]:
 
 
 def _mistakes_of_checks(policy: ReleasePolicy) -> Iterator[str]:
+    if len(policy.checks) > MAX_CHECKS:
+        yield f"checks: {len(policy.checks)} are listed; give at most {MAX_CHECKS}"
+        return
     names = [check.name for check in policy.checks]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"checks: {name!r} is listed more than once; give each check a name of its own"

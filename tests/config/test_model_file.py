@@ -121,6 +121,20 @@ def test_what_is_no_duration_is_refused_with_examples(text: str) -> None:
     assert "is not a duration" in mistake
 
 
+@pytest.mark.parametrize("text", ["99999999999999d", "1e300", "1" + "0" * 400, "40000d"])
+def test_a_duration_that_outlasts_everybody_is_refused(text: str) -> None:
+    (told,) = mistakes_of(f"{SMALL}canary: {{deadline: {text}}}\n")
+
+    assert told.startswith("digits.yaml:4: canary.deadline: ")
+
+
+def test_more_checks_than_anybody_can_ask_at_each_interval_are_refused() -> None:
+    checks = "".join(f"  - {{name: errors{number}, kind: error_rate}}\n" for number in range(101))
+    (told,) = mistakes_of(f"model: digits\nchecks:\n{checks}")
+
+    assert told == "digits.yaml:2: checks: 101 are listed; give at most 100"
+
+
 @pytest.mark.parametrize("text", [".inf", ".nan"])
 def test_an_endless_duration_is_refused(text: str) -> None:
     assert mistakes_of(f"{SMALL}canary: {{deadline: {text}}}\n") == [

@@ -194,6 +194,7 @@ def test_all_mistakes_of_a_check_are_told_at_once() -> None:
         ({"kind": "error_rate", "max_difference_to_stable": 0.1}, "use max_ratio_to_stable, or negligible"),
         ({"kind": "error_rate", "max": 0}, "max is 0, but error_rate is a share between 0 and 1"),
         ({"kind": "error_rate", "max": 1}, "max is 1, but error_rate is a share between 0 and 1"),
+        ({"kind": "error_rate", "min_samples": 10**400}, "min_samples is above 1,000,000,000,000"),
         ({"kind": "error_rate", "max": 1 - 1e-16}, "but error_rate is a share between 0 and 1"),
         ({"kind": "error_rate", "max": 5e-324}, "but error_rate is a share between 0 and 1"),
         ({"kind": "error_rate", "negligible": 1e-300}, "give a bad rate from 0 to 1"),

@@ -20,6 +20,7 @@ MAX_RATIO, MARGIN, NEGLIGIBLE = 1.1, 1.5, 0.001
 """Of a share: the ratio to stable that is no harm, the one that must be excluded before SAFE, and the bad rate that is
 nothing to act on, where the check does not say otherwise."""
 
+_MOST_SAMPLES = 10**12
 _SMALLEST_SHARE = 1e-9
 """A tested rate this close to 0 or 1 is none: the alternatives beside it would be 0 or 1, which nothing can be tested against."""
 
@@ -237,6 +238,8 @@ def _sizes(check: Check) -> Iterator[str]:
         count = getattr(check, field)
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             yield f"{field} is {count!r}; write a whole number of at least 1"
+        elif count > _MOST_SAMPLES:
+            yield f"{field} is above {_MOST_SAMPLES:,}, which would never be reached; write a smaller number"
     for field in ("window_seconds", "max_age_seconds"):
         seconds = getattr(check, field)
         if not _is_number(seconds) or not 1 <= seconds <= 86_400:
