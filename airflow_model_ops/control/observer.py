@@ -50,7 +50,7 @@ class Observer:
         """Begin the judging: measure how noisy the counts are, fix the checks, and enter the first share of traffic."""
         arms = self._arms_of(self._control.model, self._version, stable)
         meters = {
-            check.name: self._calibrated(check, arms)
+            check.name: self._calibrated(check, arms, end=position.started_at)
             for check in self._policy.checks
             if check.is_share
             and check.dispersion is None
@@ -84,9 +84,11 @@ class Observer:
         """Promise to look after the release for as long as a restart of the triggerer takes."""
         self._control.leases.renew(self._fence, self._version, seconds=HANDOVER_SECONDS)
 
-    def _calibrated(self, check: Check, arms: Arms) -> DispersionMeter:
-        """Compare stable with itself over the past; without an answer nothing is known and the default is used."""
-        now = self._control.clock.now()
+    def _calibrated(self, check: Check, arms: Arms, *, end: float) -> DispersionMeter:
+        """Compare stable with itself over the past; without an answer nothing is known and the default is used.
+
+        :param end: When the share was applied: what is judged must not tell how much it is to be tempered.
+        """
         try:
             # A slow source may take its time-out for each of many pieces of a day: longer than any lease lasts by itself.
             with self._control.leases.working(self._fence, self._version):
@@ -94,8 +96,8 @@ class Observer:
                     check,
                     model=self._control.model,
                     arms=arms,
-                    start=now - self._policy.calibration_seconds,
-                    end=now,
+                    start=end - self._policy.calibration_seconds,
+                    end=end,
                     step_seconds=self._policy.interval_seconds,
                 )
         except MetricsUnavailable as error:

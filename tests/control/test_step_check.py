@@ -20,7 +20,7 @@ from airflow_model_ops.core.judge.record import replay
 from airflow_model_ops.core.policy import OnDeadline
 from airflow_model_ops.core.state import Fence
 from tests.control.counted_traffic import CountedTraffic
-from tests.control.watched_release import PERSON, WatchedRelease, v
+from tests.control.watched_release import INTERVAL, PERSON, WatchedRelease, v
 
 BLIND: dict[Verdict, Callable[[CountedTraffic], None]] = {
     Verdict.NO_DATA: lambda traffic: setattr(traffic, "rps", 0.0),
@@ -694,6 +694,21 @@ class TestOpening:
         numbers = watch.numbers()
         assert numbers["dispersion_measured"]
         assert numbers["dispersion"] > 2
+
+    def test_the_past_ends_where_the_judging_begins(self, watch: WatchedRelease) -> None:
+        told: list[float] = []
+
+        def remember(begin: float, end: float) -> tuple[Measurement, Measurement]:
+            told.append(end)
+            return calm(begin, end)
+
+        watch.traffic.past = remember
+        watch.clock.advance(5 * INTERVAL)
+        watch.ticks(1)
+
+        position = watch.book.position
+        assert position is not None
+        assert position.started_at - INTERVAL < max(told) <= position.started_at
 
     def test_a_calm_past_makes_it_decide_sooner_than_an_unknown_one(self) -> None:
         known, unknown = WatchedRelease(), WatchedRelease()
