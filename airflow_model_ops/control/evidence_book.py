@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_model_ops.core.checks import Evidence
-from airflow_model_ops.core.errors import InvalidState, ModelOpsError
+from airflow_model_ops.core.errors import InvalidState, ModelOpsError, PreEmpted
 from airflow_model_ops.core.judge.record import Entry, Opening
 from airflow_model_ops.core.judge.release import ReleaseJudge
 from airflow_model_ops.core.ports import Repository
@@ -194,7 +194,21 @@ class EvidenceBook:
             self._write_head()
 
     def add(self, evidence: tuple[Evidence, ...]) -> str:
-        """Keep the evidence of one interval, then judge it; return the reference of the evidence."""
+        """Keep the evidence of one interval, then judge it; return the reference of the evidence.
+
+        While the source was asked, another watcher may have gone on. Then this evidence is what that one has counted already,
+        and is left out.
+
+        :raises PreEmpted: if it has even gone on to another share.
+        """
+        before, seen = self._known_head.position, self._seen
+        now = self.load()
+        if now is not None and now.step != before.step:
+            raise PreEmpted(
+                f"another watcher of release {self._fence.release!r} has gone on to another share of traffic"
+            )
+        if self._seen != seen:
+            return self._write_head()
         self._append(Entry(evidence=evidence))
         return self._write_head()
 

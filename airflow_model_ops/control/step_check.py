@@ -152,9 +152,9 @@ class StepCheck:
             return StepOutcome(result=StepResult.PASSED, verdict=None, reason=reason)
         try:
             position = self._positioned(head)
+            return None if position is None else self._judged(position, head)
         except PreEmpted as over:
             return StepOutcome(result=StepResult.PRE_EMPTED, verdict=None, reason=str(over))
-        return None if position is None else self._judged(position, head)
 
     def answer(self, answer: Answer) -> StepOutcome | None:
         """Carry out what a person answered; return the outcome if the step is over, ``None`` if it is watched further.

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_model_ops.control.leases import LeaseKeeper
+from airflow_model_ops.control.replay import replay_release
 from airflow_model_ops.control.step_check import StepOutcome, StepResult, abandon
 from airflow_model_ops.core.checks import Check, CheckKind, Measurement, Verdict
 from airflow_model_ops.core.errors import InvalidConfig, InvalidState, RepositoryUnavailable
@@ -295,6 +296,32 @@ class TestRestarts:
         assert len(list(restarted.book.entries())) == 131
         restarted.repository.read_evidence = only_the_last_page(restarted)  # type: ignore[method-assign]
         assert restarted.check().tick() is None
+
+    @pytest.mark.parametrize("before", [2, 4])
+    def test_a_watcher_that_slept_while_it_asked_undoes_nothing_that_another_did(self, before: int) -> None:
+        """Say its triggerer was suspended: what the other has kept since stays, and a replay finds all of it."""
+        watch = WatchedRelease()
+        watch.traffic.rps = 300
+        watch.ticks(before)
+
+        class Asleep:
+            def gather(self, *args: Any, **kwargs: Any) -> Any:
+                evidence = watch.traffic.gather(*args, **kwargs)
+                if watch.book.position is not None and watch.book.position.step == 0:
+                    assert watch.ticks(30) is not None, "the other passes the step"
+                    watch.shift(50)
+                    assert watch.ticks(4, step=1) is None
+                return evidence
+
+        watch.clock.advance(INTERVAL)
+        outcome = watch.check(source=Asleep()).tick()
+
+        assert outcome is not None
+        assert outcome.result is StepResult.PRE_EMPTED
+        assert watch.book.position is not None
+        assert watch.book.position.step == 1
+        assert watch.ticks(20, step=1) is not None
+        assert len(replay_release(watch.repository, model="digits", release="r")) == 2
 
     def test_two_watchers_at_once_never_count_an_event_twice(self, watch: WatchedRelease) -> None:
         watch.traffic.rps = 10
