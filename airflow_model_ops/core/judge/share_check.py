@@ -115,8 +115,10 @@ class ShareCheck:
             return Finding(skipped=True, words=words_of(self.check, standing))
         blind = self._blindness(subject=subject)
         matters = self._above_negligible is None or self._above_negligible.log_e >= self._safe_at
+        # In a watch without a hold-back nothing is compared any more: what only now matters may have come to stable, too.
+        compared = self._has_stable and (self._newest is None or self._newest.stable is not None)
         return Finding(
-            log_harm=self._harm.log_e if self._has_stable and matters else NONE,
+            log_harm=self._harm.log_e if compared and matters else NONE,
             log_breach=NONE if self._above_ceiling is None else self._above_ceiling.log_e,
             blind=blind,
             safe=blind is None and self._is_safe(),

@@ -304,6 +304,18 @@ def test_noise_that_is_no_number_is_refused(number: float) -> None:
             Release().judge.restore(damaged(written, ("checks", "errors", "meter", *path), number))  # type: ignore[arg-type]
 
 
+def test_harm_that_was_negligible_does_not_act_later_by_what_is_compared_with_nothing() -> None:
+    """After the promotion, without a hold-back, an incident comes to all: the former stable might have had it, too."""
+    release = Release(errors(negligible=0.01, max=0.5)).sees((12, 3_000), (3, 27_000), times=10)
+    assert release.verdict is Verdict.SAFE
+    assert release.log_harm() > 100
+
+    release.enters(100).sees((60, 3_000), times=40)
+
+    assert release.verdict not in ACTING
+    assert release.sees((60, 3_000), (3, 27_000)).verdict is Verdict.HARM
+
+
 # -- settings -------------------------------------------------------------------------------------------------------------
 
 
