@@ -11,6 +11,7 @@ from airflow_model_ops.core.checks.definition import Check
 from airflow_model_ops.core.judge.dispersion import DispersionMeter
 from airflow_model_ops.core.judge.forecast import Forecast, Outlook, Traffic, duration, forecast, safe_seconds
 from airflow_model_ops.core.judge.gauge_check import GaugeCheck
+from airflow_model_ops.core.judge.ramp import Exposure, allowed_percent, expected_extra
 from airflow_model_ops.core.judge.release import parts_of_alpha
 from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.judge.share_check import ShareCheck
@@ -71,7 +72,7 @@ def undecidable(
     deciding = [each for each in forecasts if not each.outlook.check.muted]
     return tuple(
         itertools.chain.from_iterable(
-            [*_never_safe(policy, each, phi=phi or {}), *_promoted_unnoticed(policy, each)]
+            [*_never_safe(policy, each, phi=phi or {}), *_promoted_unnoticed(policy, each), *_too_costly(policy, each)]
             for each in deciding
             if each.outlook.has_stable or each.outlook.check.max is not None
         )
@@ -126,6 +127,32 @@ def _promoted_unnoticed(policy: ReleasePolicy, of: Forecast) -> Iterator[str]:
             f"{outlook.percent:g} % step within canary.deadline of {duration(policy.deadline_seconds)}, and on_deadline promotes: "
             "set on_deadline to hold or ask"
         )
+
+
+def _too_costly(policy: ReleasePolicy, of: Forecast) -> Iterator[str]:
+    """Warn of a harm budget that the first share would overrun already: nothing asks for it before that share."""
+    outlook, budget = of.outlook, policy.max_bad_events
+    if budget is None or not outlook.has_stable or outlook.percent != policy.steps[0].percent:
+        return
+    exposure = Exposure(
+        check=outlook.check,
+        traffic=outlook.traffic,
+        phi=outlook.phi,
+        settings=outlook.settings,
+        alpha_part=outlook.alpha_part,
+        interval_seconds=outlook.interval_seconds,
+        horizon_seconds=policy.deadline_seconds,
+    )
+    extra = expected_extra(outlook.percent, exposure=exposure)
+    if extra <= budget:
+        return
+    fits = math.floor(100 * allowed_percent(exposure=exposure, budget=budget, spent=0)) / 100
+    smaller = f"begin at {fits:g} %, or " if fits else ""
+    yield (
+        f"check {outlook.check.name!r}: a bad canary could cost about {extra:,.0f} extra bad events at the first step of "
+        f"{outlook.percent:g} % before it is out, more than canary.max_bad_events of {budget:,.0f}: {smaller}raise it to "
+        f"{math.ceil(extra):,}"
+    )
 
 
 def _remedies(policy: ReleasePolicy, of: Forecast, *, phi: Mapping[str, PhiAt]) -> Iterator[str]:

@@ -200,3 +200,12 @@ def test_a_day_of_intervals_keeps_the_state_small() -> None:
     assert len(json.dumps(meter.to_json())) < 1000
     assert meter.degrees == 5760
     assert BLOCK_LENGTHS[0] == 1
+
+
+def test_an_interval_with_the_only_error_for_long_is_no_larger_than_the_blocks_that_were_measured() -> None:
+    """Where bad events are rare a block is many intervals; measured by a quiet interval, each error would seem a burst."""
+    chance, meter = random.Random(4), DispersionMeter()
+    for _ in range(6000):
+        meter.fold(Counts(15, int(chance.random() < 0.02)), Counts(120, 3 * int(chance.random() < 0.05)))
+    lone = comparison_variance(Counts(15, 1), Counts(120, 0))
+    assert meter.phi(2.0, variance=lone) == meter.phi(2.0) > 1

@@ -307,3 +307,17 @@ def test_muted_checks_decide_nothing_and_get_no_complaint() -> None:
     muted = replace(ERRORS, name="other", muted=True)
     (complaint,) = complaints(policy(ERRORS, muted, percents=(1.0,)), rps=10)
     assert "'errors'" in complaint
+
+
+def test_a_harm_budget_that_the_first_share_would_overrun_is_named_with_what_would_help() -> None:
+    thrifty = replace(policy(ERRORS, percents=(10.0, 25.0)), max_bad_events=70.0)
+    (said,) = complaints(thrifty, rps=1000)
+    assert "more than canary.max_bad_events of 70" in said
+    needed = float(said.rsplit("raise it to ", 1)[1].replace(",", ""))
+    assert complaints(replace(thrifty, max_bad_events=needed), rps=1000) == ()
+    assert complaints(replace(thrifty, max_bad_events=0.9 * needed), rps=1000) != ()
+
+
+def test_a_harm_budget_is_not_asked_where_there_is_no_stable_to_exceed() -> None:
+    thrifty = replace(policy(CEILING), max_bad_events=1.0)
+    assert complaints(thrifty, rps=100, has_stable=False) == ()
