@@ -147,7 +147,9 @@ class StableGuard:
 
     def _present(self, kept: Mapping[str, _Course], head: Head) -> dict[str, _Course]:
         """Return the course of each check that guards now; one that is new looks from now on and not into the past."""
-        begin = max(head.applied_at or 0.0, self._clock.now() - self._guard.interval_seconds)
+        now = self._clock.now()
+        applied_at = min(head.applied_at or 0.0, now)  # the clock of who applied it may be ahead
+        begin = max(applied_at, now - self._guard.interval_seconds)
         courses = {}
         for check in self._guard.checks:
             question, course = check.to_json(), kept.get(check.name)

@@ -370,7 +370,8 @@ class StepCheck:
         if position is None or position.step != self._index:
             if head.applied_at is None:
                 return None
-            entered = Position(step=self._index, started_at=head.applied_at, deadline_from=head.applied_at, held=held)
+            start = min(head.applied_at, self._control.clock.now())  # the clock of who applied it may be ahead
+            entered = Position(step=self._index, started_at=start, deadline_from=start, held=held)
             if position is None:
                 self._observer.begin(entered, stable=head.state.stable, percent=self.step.percent)
             else:

@@ -181,7 +181,8 @@ class WatchCheck:
             return position
         if head.applied_at is None:
             return None
-        entered = Position(step=WATCH, started_at=head.applied_at, deadline_from=head.applied_at)
+        start = min(head.applied_at, self._control.clock.now())  # the clock of who applied it may be ahead
+        entered = Position(step=WATCH, started_at=start, deadline_from=start)
         # The split is not judged any more: nothing rises by it, so there is nothing to freeze.
         if position is None:
             self._observer.begin(entered, stable=self._held_back, percent=100)

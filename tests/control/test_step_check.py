@@ -20,6 +20,7 @@ from airflow_model_ops.core.errors import InvalidConfig, InvalidState, Repositor
 from airflow_model_ops.core.judge.record import replay
 from airflow_model_ops.core.policy import OnDeadline
 from airflow_model_ops.core.state import Fence
+from airflow_model_ops.testing import ManualClock
 from tests.control.counted_traffic import CountedTraffic
 from tests.control.watched_release import INTERVAL, PERSON, WatchedRelease, v
 
@@ -296,6 +297,18 @@ class TestRestarts:
         assert len(list(restarted.book.entries())) == 131
         restarted.repository.read_evidence = only_the_last_page(restarted)  # type: ignore[method-assign]
         assert restarted.check().tick() is None
+
+    def test_a_clock_that_is_ahead_where_it_was_applied_blinds_nobody(self) -> None:
+        """Else a canary that fails every request would serve on until the other clock is there, too."""
+        watch = WatchedRelease()
+        watch.clock = ManualClock(start=watch.clock.now() - 7200)
+        watch.traffic = CountedTraffic(watch.clock, split=lambda: watch.target.observe("digits").split)
+        watch.traffic.harmful()
+
+        outcome = watch.ticks(5)
+
+        assert outcome is not None
+        assert outcome.verdict is Verdict.HARM
 
     @pytest.mark.parametrize("before", [2, 4])
     def test_a_watcher_that_slept_while_it_asked_undoes_nothing_that_another_did(self, before: int) -> None:
