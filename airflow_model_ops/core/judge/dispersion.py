@@ -41,6 +41,11 @@ LEAST_DEGREES = 20
 LEAST_DEGREES_OF_LENGTH = 10
 """Blocks of a length before that length has a say."""
 
+LARGEST_OUTLIER = 25.0
+"""What one block may count, in multiples of the mean before it. Blocks of one kind of noise hardly ever reach it (chi^2 of one
+degree does once in two million), so it leaves bursts that come again and again as they are; but a single incident of one group,
+which says nothing of the usual noise, must not make the judge blind for hours."""
+
 CAUTION = 1.15
 """Factor on what exceeds 1: tempering by less than the truth costs false rollbacks, by more only patience."""
 
@@ -65,7 +70,8 @@ class _Length:
         self.variance += variance
         self.filled += 1
         if self.filled >= self.intervals and self.variance >= LEAST_VARIANCE:
-            self.chi_squares += self.deviation**2 / self.variance
+            usual = max(1.0, self.chi_squares / self.degrees if self.degrees else 1.0)
+            self.chi_squares += min(self.deviation**2 / self.variance, LARGEST_OUTLIER * usual)
             self.degrees += 1
             self.deviation, self.variance, self.filled = 0.0, 0.0, 0
 

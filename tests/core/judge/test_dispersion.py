@@ -209,3 +209,13 @@ def test_an_interval_with_the_only_error_for_long_is_no_larger_than_the_blocks_t
         meter.fold(Counts(15, int(chance.random() < 0.02)), Counts(120, 3 * int(chance.random() < 0.05)))
     lone = comparison_variance(Counts(15, 1), Counts(120, 0))
     assert meter.phi(2.0, variance=lone) == meter.phi(2.0) > 1
+
+
+def test_a_single_incident_of_one_group_does_not_make_the_judge_blind_for_hours() -> None:
+    """A minute in which control alone fails says little about the usual noise of the other hours."""
+    chance, meter = random.Random(5), DispersionMeter()
+    for interval in range(4 * 60 * 6):
+        failing = 700 <= interval < 704
+        first = 150 if failing else sum(chance.random() < 0.01 for _ in range(150))
+        meter.fold(Counts(150, first), Counts(1200, sum(chance.random() < 0.01 for _ in range(1200))))
+    assert 1 < meter.phi(2.0) < 4
