@@ -40,7 +40,9 @@ class MeterTwin:
         self._variance += variance
         self._filled += known
         full = known & (self._filled >= self._intervals) & (self._variance >= dispersion.LEAST_VARIANCE)
-        self._chi_squares += np.where(full, self._deviation**2 / np.where(full, self._variance, 1.0), 0.0)
+        usual = np.maximum(1.0, self._chi_squares / np.maximum(self._degrees, 1))
+        chi_square = self._deviation**2 / np.where(full, self._variance, 1.0)
+        self._chi_squares += np.where(full, np.minimum(chi_square, dispersion.LARGEST_OUTLIER * usual), 0.0)
         self._degrees += full
         for sums in (self._deviation, self._variance, self._filled):
             sums[full] = 0.0

@@ -21,6 +21,7 @@ SCENES = [
     Scene(name="quiet", rps=0.2, seconds=4 * HOUR),
     Scene(name="fast", rps=100, seconds=HOUR, peek_seconds=5.0),
     Scene(name="rough", rps=100, seconds=12 * HOUR, diurnal=True, incidents=3, burst_cv2=0.25),
+    Scene(name="outliers", rps=1000, seconds=4 * HOUR, burst_cv2=0.25),
     Scene(name="unknown noise", rps=100, seconds=4 * HOUR, burst_cv2=0.05, calibration_seconds=60.0),
     Scene(name="growing", rps=10, seconds=4 * HOUR, ramp=((0.0, 1.0), (2 * HOUR, 25.0))),
 ]
