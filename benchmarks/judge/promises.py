@@ -43,12 +43,12 @@ def healthy(profile: Profile) -> Iterator[tuple[str, Scene, int]]:
         yield _cell(
             "healthy canaries stay", rps, runs=profile.second_runs, peek_seconds=1.0, seconds=profile.second_seconds
         )
-    for rps in (10.0, 100.0, 1000.0):
+    for rps in profile.traffics:
         yield _cell("an incident of both arms is no harm", rps, runs=profile.healthy_runs, incidents=4)
         yield _cell("a swinging day is no harm", rps, runs=profile.healthy_runs, diurnal=True)
         yield _cell("a changing split is no harm", rps, runs=profile.healthy_runs, ramp=RAMP)
     for cv2 in (0.05, 0.25):
-        for rps in (10.0, 100.0, 1000.0):
+        for rps in profile.traffics:
             yield _cell("bursts are no harm once measured", rps, runs=profile.healthy_runs, burst_cv2=cv2)
             for burst_seconds in (15.0, 60.0):
                 yield _cell(
