@@ -76,6 +76,7 @@ def test_an_approval_lets_the_step_pass_and_is_kept_with_the_name_of_the_person(
     assert "abort" not in by_name, "Airflow tells the trigger of an answer what it tells of a killed task"
 
 
+@pytest.mark.slow
 def test_keep_waiting_asks_again_and_an_abort_leaves_stable_as_it_was(story: Story) -> None:
     stable, mark = story.state.stable, story.newest
     with asked(story) as run:
@@ -91,6 +92,7 @@ def test_keep_waiting_asks_again_and_an_abort_leaves_stable_as_it_was(story: Sto
     assert story.state.stable == stable
 
 
+@pytest.mark.slow
 def test_a_way_back_by_hand_takes_the_question_with_it(story: Story) -> None:
     with asked(story) as run:
         story.rollback(target="previous", reason="enough").ends("success")

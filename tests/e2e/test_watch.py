@@ -53,6 +53,7 @@ def test_a_promoted_version_that_is_bad_goes_back_to_the_one_that_was_held_back(
     story.clients_see_only(str(good.number))
 
 
+@pytest.mark.slow
 def test_a_good_one_is_watched_to_the_end_and_then_serves_everybody(story: Story) -> None:
     story.no_release_is_live()
     former = story.state.stable
