@@ -138,9 +138,10 @@ def test_a_version_is_not_freed_while_a_request_holds_it(rig: Any) -> None:
     with rig.core.acquire(ModelRef(name="digits")) as loaded:
         rig.add("digits", 2)
         rig.source.poll()
+        before = rig.board.get("digits", version=1).event
         settling = threading.Thread(target=rig.lifecycle.settle)
         settling.start()
-        rig.board.wait_until_loaded({"digits"}, since=rig.board.get("digits", version=1).event)
+        rig.board.wait_until_loaded({"digits"}, since=before)
         while rig.board.get("digits", version=1).state is not State.UNLOADING:
             assert settling.is_alive()
         assert not loaded.servable.closed
