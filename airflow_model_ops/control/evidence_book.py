@@ -159,7 +159,7 @@ class EvidenceBook:
         if (content, page) != self._seen:
             if (
                 page is None
-            ):  # written before the head that names it, so it was lost: nothing may be forgotten unnoticed
+            ):  # It is written before the head that names it: it was lost, and must not be forgotten unnoticed.
                 raise InvalidState(
                     f"page {head.page + 1} of the kept evidence is missing; abort the release if it is live"
                 )

@@ -25,13 +25,11 @@ from typing import Any
 
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.judge.counts import NOTHING, Counts
-from airflow_model_ops.core.judge.mixture import pack, unpack
+from airflow_model_ops.core.judge.mixture import multiplied, pack, unpack
 from airflow_model_ops.core.judge.processes import ODDS_ABOVE, REMEMBERED_NATS, by_odds, share_steps
 
 _RECENT_ODDS = 2.0
 """The alternative, in multiples of the ceiling's odds, after which it looks for where the rate rose."""
-_LONGEST_STEP = 700.0
-"""Largest logarithm whose exponential is a float."""
 
 
 class CeilingDetector:
@@ -67,10 +65,7 @@ class CeilingDetector:
             return
         steps = share_steps(self._grid, self._ceiling, counts, phi=phi)
         top = self._highest * len(self._sums)
-        self._sums = [
-            min(top, (each + starts) * math.exp(min(step, _LONGEST_STEP)))
-            for each, step in zip(self._sums, steps, strict=True)
-        ]
+        self._sums = multiplied([each + starts for each in self._sums], steps, highest=top)
         if self.value > self._highest:
             scale = self._highest / self.value
             self._sums = [each * scale for each in self._sums]

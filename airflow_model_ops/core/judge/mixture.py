@@ -59,10 +59,7 @@ class Mixture:
 
     def fold(self, log_ratios: Sequence[float]) -> None:
         """Multiply each component's wealth by the likelihood ratio of what was just seen, given as its logarithm."""
-        self.wealth = [
-            min(_HIGHEST, wealth * math.exp(min(step, _LONGEST_STEP)))
-            for wealth, step in zip(self.wealth, log_ratios, strict=True)
-        ]
+        self.wealth = multiplied(self.wealth, log_ratios, highest=_HIGHEST)
         if self._log_cap is not None:
             excess = self.log_e - self._log_cap
             if excess > 0:
@@ -98,6 +95,13 @@ class Mixture:
                 f"kept evidence holds {wealth} after {slots} starts, which is no wealth; abort the release"
             )
         self.wealth, self.slots = wealth, slots
+
+
+def multiplied(wealth: Sequence[float], log_ratios: Sequence[float], *, highest: float) -> list[float]:
+    """Return each wealth times its likelihood ratio, which is given as a logarithm; ``highest`` at most."""
+    return [
+        min(highest, each * math.exp(min(step, _LONGEST_STEP))) for each, step in zip(wealth, log_ratios, strict=True)
+    ]
 
 
 def pack(numbers: Sequence[float]) -> str:

@@ -41,13 +41,13 @@ REMEMBERED_NATS = 1.5
 _INTERVAL_GRID = geometric_grid(1 / 32, 32.0, 41)
 
 
-class RatioHarm:
-    """E-process against "the canary's bad rate is at most ``max_ratio`` times the baseline's", with late onset."""
+class _RatioBets:
+    """Bets on alternatives to one ratio of the arms' bad rates."""
 
-    def __init__(self, *, max_ratio: float) -> None:
-        self._tested = max_ratio
-        self._grid = tuple(max_ratio * factor for factor in HARM_FACTORS)
-        self.mixture = Mixture(components=len(self._grid), onset=True)
+    def __init__(self, mixture: Mixture, *, tested: float, factors: Sequence[float]) -> None:
+        self.mixture = mixture
+        self._tested = tested
+        self._grid = tuple(tested * factor for factor in factors)
 
     @property
     def log_e(self) -> float:
@@ -60,38 +60,32 @@ class RatioHarm:
             self.mixture.fold(ratio_steps(self._grid, self._tested, canary, baseline, phi=phi))
 
 
-class RatioSafe:
+class RatioHarm(_RatioBets):
+    """E-process against "the canary's bad rate is at most ``max_ratio`` times the baseline's", with late onset."""
+
+    def __init__(self, *, max_ratio: float) -> None:
+        mixture = Mixture(components=len(HARM_FACTORS), onset=True)
+        super().__init__(mixture, tested=max_ratio, factors=HARM_FACTORS)
+
+
+class RatioSafe(_RatioBets):
     """E-process against "the canary's bad rate is at least ``margin`` times the baseline's".
 
     :param log_threshold: Where it is compared; little is remembered beyond.
     """
 
     def __init__(self, *, margin: float, log_threshold: float) -> None:
-        self._tested = margin
-        self._grid = tuple(margin * factor for factor in SAFE_FACTORS)
-        self.mixture = Mixture(components=len(self._grid), log_cap=log_threshold + REMEMBERED_NATS)
-
-    @property
-    def log_e(self) -> float:
-        """Natural logarithm of the evidence."""
-        return self.mixture.log_e
-
-    def fold(self, canary: Counts, baseline: Counts, *, phi: float) -> None:
-        """Take in one interval."""
-        if _compares(canary, baseline):
-            self.mixture.fold(ratio_steps(self._grid, self._tested, canary, baseline, phi=phi))
+        mixture = Mixture(components=len(SAFE_FACTORS), log_cap=log_threshold + REMEMBERED_NATS)
+        super().__init__(mixture, tested=margin, factors=SAFE_FACTORS)
 
 
-class ShareAbove:
-    """E-process against "one arm's bad rate is at most ``rate``", with late onset.
+class _ShareBets:
+    """Bets on alternatives to one arm's bad rate."""
 
-    :param log_cap: Natural logarithm of the most wealth that is remembered, for a process that must recover.
-    """
-
-    def __init__(self, *, rate: float, log_cap: float | None = None) -> None:
-        self._tested = rate
-        self._grid = tuple(by_odds(rate, factor) for factor in ODDS_ABOVE)
-        self.mixture = Mixture(components=len(self._grid), onset=True, log_cap=log_cap)
+    def __init__(self, mixture: Mixture, *, tested: float, odds: Sequence[float]) -> None:
+        self.mixture = mixture
+        self._tested = tested
+        self._grid = tuple(by_odds(tested, factor) for factor in odds)
 
     @property
     def log_e(self) -> float:
@@ -104,7 +98,18 @@ class ShareAbove:
             self.mixture.fold(share_steps(self._grid, self._tested, counts, phi=phi))
 
 
-class ShareBelow:
+class ShareAbove(_ShareBets):
+    """E-process against "one arm's bad rate is at most ``rate``", with late onset.
+
+    :param log_cap: Natural logarithm of the most wealth that is remembered, for a process that must recover.
+    """
+
+    def __init__(self, *, rate: float, log_cap: float | None = None) -> None:
+        mixture = Mixture(components=len(ODDS_ABOVE), onset=True, log_cap=log_cap)
+        super().__init__(mixture, tested=rate, odds=ODDS_ABOVE)
+
+
+class ShareBelow(_ShareBets):
     """E-process against "one arm's bad rate is at least ``rate``".
 
     :param log_cap: Natural logarithm of the most wealth that is remembered.
@@ -112,19 +117,8 @@ class ShareBelow:
     """
 
     def __init__(self, *, rate: float, log_cap: float, onset: bool = False) -> None:
-        self._tested = rate
-        self._grid = tuple(by_odds(rate, factor) for factor in ODDS_BELOW)
-        self.mixture = Mixture(components=len(self._grid), onset=onset, log_cap=log_cap)
-
-    @property
-    def log_e(self) -> float:
-        """Natural logarithm of the evidence."""
-        return self.mixture.log_e
-
-    def fold(self, counts: Counts, *, phi: float) -> None:
-        """Take in one interval."""
-        if counts.n:
-            self.mixture.fold(share_steps(self._grid, self._tested, counts, phi=phi))
+        mixture = Mixture(components=len(ODDS_BELOW), onset=onset, log_cap=log_cap)
+        super().__init__(mixture, tested=rate, odds=ODDS_BELOW)
 
 
 class RatioInterval:

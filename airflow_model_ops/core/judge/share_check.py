@@ -49,11 +49,10 @@ class ShareCheck:
         self._has_stable = has_stable
         self._meter = meter
         self._safe_at = math.log(1 / settings.beta)
-        cap = self._safe_at + REMEMBERED_NATS
+        self._cap = self._safe_at + REMEMBERED_NATS
         self._harm = RatioHarm(max_ratio=check.max_ratio)
         self._above_negligible = ShareAbove(rate=check.negligible) if check.negligible else None
         self._above_ceiling = ShareAbove(rate=check.max) if check.max else None
-        self._cap = cap
         self._slot_at = -math.inf
         self._at = -math.inf
         self._newest: Evidence | None = None
