@@ -6,7 +6,7 @@ and the answer must stay the same. Every number is a string, as everywhere in JS
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,5 +160,4 @@ def _texts(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: {str(name): str(text) for name, text in value.items()} if isinstance(value, Mapping) else str(value)
         for key, value in item.items()
-        if not isinstance(value, Sequence) or isinstance(value, str)
     }
