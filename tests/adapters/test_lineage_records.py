@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.head import RecordedHead
-from airflow_model_ops.adapters.lineage.records import Direction, Record, record_of, versions_named
+from airflow_model_ops.adapters.lineage.nodes import Direction, Record
+from airflow_model_ops.adapters.lineage.records import record_of, versions_named
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings, connection_config, load_ml_metadata
 from airflow_model_ops.adapters.lineage.text import (
     LONGEST_STRING,
@@ -124,9 +125,10 @@ def test_the_same_entry_always_gives_the_same_record() -> None:
 
 def test_a_push_writes_its_version_with_what_the_manifest_knows() -> None:
     made = record(entry_named("pushed"))
-    (use,) = made.uses
+    use, dataset = made.uses
     assert (use.direction, use.key, use.renews) == (Direction.OUTPUT, "version", True)
     assert use.node.properties["dataset_version"] == "digits@7"
+    assert (dataset.direction, dataset.key, dataset.node.name) == (Direction.INPUT, "dataset", "digits@7")
     assert json.loads(use.node.structs["hyperparameters"]) == {"units": 64, "rate": 0.001}
 
 

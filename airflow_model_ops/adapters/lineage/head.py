@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.records import Node, labels_of
+from airflow_model_ops.adapters.lineage.nodes import Node, json_text
+from airflow_model_ops.adapters.lineage.records import labels_of
+from airflow_model_ops.adapters.lineage.shown import Pair, pair_of
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import CANARY, STABLE
@@ -21,6 +23,7 @@ class RecordedHead:
     """The newest recorded entry of a model, and what follows from all recorded ones.
 
     :param versions: How many versions the ledger knows; the newest one has this ordinal.
+    :param pair: Which versions the newest recorded state with a canary or a hold-back compares.
     :param labels: Fleet, labels and hold-back of the newest recorded serving state, as string properties.
     """
 
@@ -30,6 +33,7 @@ class RecordedHead:
     generation: int = 0
     versions: int = 0
     at: str = ""
+    pair: Pair | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -50,6 +54,7 @@ class RecordedHead:
             generation=entry.generation,
             versions=self.versions + new_versions,
             at=entry.at,
+            pair=(pair_of(entry.state) if entry.state else None) or self.pair,
             labels=labels_of(entry.state) if entry.state else self.labels,
         )
 
@@ -61,8 +66,9 @@ class RecordedHead:
             "generation": self.generation,
             "versions": self.versions,
             "at": self.at,
+            "pair": self.pair.to_json() if self.pair else None,
         }
-        structs = {schema.RECORDED: json.dumps(recorded)}
+        structs = {schema.RECORDED: json_text(recorded)}
         return Node(type=schema.MODEL, name=self.model, properties=self.labels, structs=structs)
 
     @classmethod
@@ -80,6 +86,7 @@ class RecordedHead:
                 generation=int(recorded["generation"]),
                 versions=int(recorded["versions"]),
                 at=str(recorded["at"]),
+                pair=Pair.from_json(recorded.get("pair")),  # the first ledgers lack it
                 labels=dict(properties),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -14,8 +14,17 @@ from typing import Any, TypeVar
 
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.mlmd_access import StoreAccess
-from airflow_model_ops.adapters.lineage.protos import Edge, Stored, fill_event, fill_node, fill_type, read_node
-from airflow_model_ops.adapters.lineage.records import Node
+from airflow_model_ops.adapters.lineage.nodes import Node
+from airflow_model_ops.adapters.lineage.protos import (
+    Edge,
+    Stored,
+    StoredEdge,
+    fill_event,
+    fill_node,
+    fill_type,
+    read_event,
+    read_node,
+)
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 
 T = TypeVar("T")
@@ -51,6 +60,27 @@ class LedgerStore:
         found = self._insist(f"read {name!r}", lambda: self._store.get_artifact_by_type_and_name(type_name, name))
         return read_node(found) if found is not None else None
 
+    def artifacts_by_uri(self, uri: str) -> list[Stored]:
+        """Return the artifacts of any type, others' too, with this uri as it is stored, oldest first."""
+        found = self._insist("read by uri", lambda: self._store.get_artifacts_by_uri(uri))
+        return sorted((read_node(row) for row in found), key=lambda stored: stored.id)
+
+    def artifacts_by_id(self, ids: Sequence[int]) -> list[Stored]:
+        """Return the artifacts of any type with these ids, in no order."""
+        return self._by_ids(self._store.get_artifacts_by_id, ids)
+
+    def executions_by_id(self, ids: Sequence[int]) -> list[Stored]:
+        """Return the executions of any type with these ids, in no order."""
+        return self._by_ids(self._store.get_executions_by_id, ids)
+
+    def edges_of_executions(self, ids: Sequence[int]) -> list[StoredEdge]:
+        """Return what executions read and wrote, in the order of the events' paths."""
+        return self._edges(self._store.get_events_by_execution_ids, ids)
+
+    def edges_of_artifacts(self, ids: Sequence[int]) -> list[StoredEdge]:
+        """Return which executions read and wrote artifacts; as many as there are events."""
+        return self._edges(self._store.get_events_by_artifact_ids, ids)
+
     def artifacts_by_external_ids(self, external_ids: Sequence[str]) -> list[Stored]:
         """Return the artifacts there are of these, in no order."""
         return self._by_external_ids(self._store.get_artifacts_by_external_ids, external_ids)
@@ -61,12 +91,8 @@ class LedgerStore:
 
     def executions_of_artifact(self, artifact_id: int, *, limit: int) -> list[Stored]:
         """Return the newest executions that read or wrote an artifact, newest first."""
-        events = self._insist("read events", lambda: self._store.get_events_by_artifact_ids([artifact_id]))
-        ids = sorted({int(event.execution_id) for event in events}, reverse=True)[:limit]
-        found: list[Stored] = []
-        for page in _pages(ids):
-            rows = self._insist("read executions", partial(self._store.get_executions_by_id, page))
-            found += [read_node(row) for row in rows]
+        ids = sorted({edge.execution_id for edge in self.edges_of_artifacts([artifact_id])}, reverse=True)[:limit]
+        found = self.executions_by_id(ids)
         return sorted(found, key=lambda stored: stored.id, reverse=True)
 
     def put(
@@ -129,6 +155,14 @@ class LedgerStore:
 
         with self._writing():
             return self._insist("register its types", register)
+
+    def _by_ids(self, get: Callable[[Sequence[int]], Sequence[Any]], ids: Sequence[int]) -> list[Stored]:
+        return [read_node(row) for page in _pages(ids) for row in self._insist("read by id", partial(get, page))]
+
+    def _edges(self, get: Callable[[Sequence[int]], Sequence[Any]], ids: Sequence[int]) -> list[StoredEdge]:
+        rows = [row for page in _pages(ids) for row in self._insist("read events", partial(get, page))]
+        edges = [read_event(self._pb2, row) for row in rows]
+        return sorted(edges, key=lambda edge: (edge.execution_id, edge.key, edge.index, edge.artifact_id))
 
     def _by_external_ids(self, get: Callable[[Sequence[str]], Sequence[Any]], ids: Sequence[str]) -> list[Stored]:
         def page_of(page: Sequence[str]) -> Sequence[Any]:

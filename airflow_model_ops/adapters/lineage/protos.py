@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_model_ops.adapters.lineage.records import Direction, Node
+from airflow_model_ops.adapters.lineage.nodes import Direction, Node
 from airflow_model_ops.adapters.lineage.schema import STRUCT_KEY, TypeSpec
 
 
@@ -14,11 +14,17 @@ from airflow_model_ops.adapters.lineage.schema import STRUCT_KEY, TypeSpec
 class Stored:
     """An execution or artifact as the store has it; strings as stored, that is escaped.
 
+    :param type: Name of its type.
+    :param uri: Of an artifact.
+    :param created: When it was stored, milliseconds since the epoch.
     :param structs: JSON text by property.
     """
 
     id: int
     name: str
+    type: str = ""
+    uri: str = ""
+    created: int = 0
     external_id: str | None = None
     properties: Mapping[str, str] = field(default_factory=dict)
     structs: Mapping[str, str] = field(default_factory=dict)
@@ -38,6 +44,21 @@ class Edge:
     artifact_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEdge:
+    """That an execution read or wrote an artifact, as the store has it.
+
+    :param key: The first step of the event's path, empty if it has none; others' events may have it.
+    :param index: The second step; 0 if it has none.
+    """
+
+    execution_id: int
+    artifact_id: int
+    direction: Direction
+    key: str = ""
+    index: int = 0
+
+
 def fill_type(pb2: Any, message: Any, spec: TypeSpec) -> Any:
     """Fill an ArtifactType, ExecutionType or ContextType."""
     message.name = spec.name
@@ -54,6 +75,8 @@ def fill_node(message: Any, node: Node, *, type_id: int, stored_id: int | None =
     message.name = node.name
     if stored_id is not None:
         message.id = stored_id
+    if node.uri:
+        message.uri = node.uri
     if node.external_id is not None:
         message.external_id = node.external_id
     for name, text in node.properties.items():
@@ -85,7 +108,23 @@ def read_node(message: Any) -> Stored:
     return Stored(
         id=int(message.id),
         name=str(message.name),
+        type=str(message.type),
+        uri=str(getattr(message, "uri", "")),  # executions have none
+        created=int(message.create_time_since_epoch),
         external_id=str(message.external_id) or None,
         properties=strings,
         structs=structs,
+    )
+
+
+def read_event(pb2: Any, message: Any) -> StoredEdge:
+    """Return an Event; what is declared or pending counts as read or written."""
+    steps = message.path.steps
+    wrote = (pb2.Event.OUTPUT, pb2.Event.DECLARED_OUTPUT, pb2.Event.INTERNAL_OUTPUT, pb2.Event.PENDING_OUTPUT)
+    return StoredEdge(
+        execution_id=int(message.execution_id),
+        artifact_id=int(message.artifact_id),
+        direction=Direction.OUTPUT if message.type in wrote else Direction.INPUT,
+        key=next((str(step.key) for step in steps if step.HasField("key")), ""),
+        index=next((int(step.index) for step in steps if step.HasField("index")), 0),
     )

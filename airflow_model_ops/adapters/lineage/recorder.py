@@ -14,9 +14,11 @@ from dataclasses import replace
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.head import RecordedHead
 from airflow_model_ops.adapters.lineage.mlmd_store import ArtifactPut, LedgerStore
-from airflow_model_ops.adapters.lineage.protos import Edge
-from airflow_model_ops.adapters.lineage.records import Record, Use, record_of, versions_named
+from airflow_model_ops.adapters.lineage.nodes import Node, Record, Use
+from airflow_model_ops.adapters.lineage.protos import Edge, Stored
+from airflow_model_ops.adapters.lineage.records import record_of, versions_named
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+from airflow_model_ops.adapters.lineage.shown import merged
 from airflow_model_ops.core.errors import InvalidState, LedgerUnavailable, VersionNotFound
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Log, Manifest
@@ -72,7 +74,9 @@ class _Projection:
         if entry.sequence <= self.head.sequence:
             return False
         manifests = self._manifests(entry)
-        record = record_of(entry, model=self._model, manifests=manifests, served_before=self.head.serving)
+        record = record_of(
+            entry, model=self._model, manifests=manifests, served_before=self.head.serving, pair=self.head.pair
+        )
         head, artifacts, edges = self._placed(record, entry)
         won = self._store.put(execution=record.execution, artifacts=artifacts, contexts=record.contexts, edges=edges)
         if won and self._head_id is not None:
@@ -110,17 +114,32 @@ class _Projection:
         new_versions = 0
         for use in record.uses:
             stored = self._store.artifact(use.node.type, use.node.name)
-            if stored is not None and not use.renews:
+            if stored is not None and not (use.renews or use.adds):
                 edges.append(_edge(use, artifact_id=stored.id))
                 continue
             key = stored.external_id if stored else None
             if stored is None and use.node.type == schema.MODEL_VERSION:
                 new_versions += 1
                 key = schema.version_key(self._model, self.head.versions + new_versions)
-            puts.append(ArtifactPut(node=replace(use.node, external_id=key), stored_id=stored.id if stored else None))
+            puts.append(
+                ArtifactPut(
+                    node=replace(_renewed(use, stored), external_id=key), stored_id=stored.id if stored else None
+                )
+            )
             edges.append(_edge(use, place=len(puts)))
         head = self.head.after(entry, new_versions=new_versions)
         return head, [ArtifactPut(node=head.node(), stored_id=self._head_id), *puts], edges
+
+
+def _renewed(use: Use, stored: Stored | None) -> Node:
+    """Return an artifact as it is after an entry; what earlier entries told of a version stays."""
+    node = use.node
+    if stored is not None and not use.renews:
+        node = replace(node, properties=stored.properties, structs=stored.structs)
+    elif stored is not None:
+        told = {name: text for name, text in stored.structs.items() if name in (schema.VALIDATION, schema.ONLINE)}
+        node = replace(node, structs={**node.structs, **told})
+    return replace(node, structs=merged(node.structs, use.adds))
 
 
 def _edge(use: Use, *, place: int | None = None, artifact_id: int | None = None) -> Edge:

@@ -6,81 +6,40 @@ ledger that is rebuilt comes out the same.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.text import stored_name, stored_string
+from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Use, filled, json_text
+from airflow_model_ops.adapters.lineage.shown import Pair, online_shown, validation_shown
+from airflow_model_ops.adapters.lineage.sources import source_uses, upstream_fault
+from airflow_model_ops.adapters.lineage.text import stored_name
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import Manifest
-from airflow_model_ops.core.state import ServingState
+from airflow_model_ops.core.state import STABLE, ServingState
 from airflow_model_ops.core.transitions import Action
 from airflow_model_ops.core.versioning import Version
 
 
-class Direction(StrEnum):
-    """Whether an execution read or wrote an artifact."""
-
-    INPUT = "input"
-    OUTPUT = "output"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """An execution, artifact or context to be stored.
-
-    :param name: Unique within the type.
-    :param external_id: Unique within the store, or ``None``.
-    :param structs: JSON text by property.
-    """
-
-    type: str
-    name: str
-    external_id: str | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
-    structs: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """An artifact that an execution read or wrote; one that is stored already is linked, a missing one is created.
-
-    :param key: Its role, the first step of the event's path; the second is ``index``.
-    :param renews: Whether a stored artifact takes this node's properties.
-    """
-
-    node: Node
-    direction: Direction
-    key: str
-    index: int = 0
-    renews: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """All of one entry; stored in one transaction."""
-
-    sequence: int
-    execution: Node
-    uses: tuple[Use, ...]
-    contexts: tuple[Node, ...]
-
-
 def record_of(
-    entry: Entry, *, model: str, manifests: Mapping[Version, Manifest], served_before: tuple[Version, ...] = ()
+    entry: Entry,
+    *,
+    model: str,
+    manifests: Mapping[Version, Manifest],
+    served_before: tuple[Version, ...] = (),
+    pair: Pair | None = None,
 ) -> Record:
     """Return the record of an entry.
 
     :param served_before: What served or was on trial before the entry, so that a transition is found under what it ended, too.
+    :param pair: Which versions were compared last before the entry, so that a verdict is kept with both.
     :param manifests: What is known of the versions of :func:`versions_named`; one without a manifest is recorded by name.
     """
     return Record(
         sequence=entry.sequence,
         execution=_execution(entry, model),
-        uses=tuple(_uses(entry, model, manifests, served_before)),
+        uses=tuple(_uses(entry, model, manifests, served_before, pair)),
         contexts=tuple(_contexts(entry, model)),
     )
 
@@ -110,7 +69,7 @@ def percent_of(entry: Entry) -> float | None:
 def labels_of(state: ServingState) -> dict[str, str]:
     """Return a state's fleet, labels and hold-back as string properties."""
     canary, golden, holdback = state.canary, state.golden, state.holdback
-    return _filled(
+    return filled(
         fleet=state.fleet,
         stable=state.stable.name if state.stable else None,
         stable_number=str(state.stable.number) if state.stable else None,
@@ -126,7 +85,7 @@ def labels_of(state: ServingState) -> dict[str, str]:
 
 def _execution(entry: Entry, model: str) -> Node:
     run, percent = entry.origin.run, percent_of(entry)
-    properties = _filled(
+    properties = filled(
         model=model,
         sequence=str(entry.sequence),
         generation=str(entry.generation),
@@ -156,11 +115,16 @@ def _execution(entry: Entry, model: str) -> Node:
 
 
 def _uses(
-    entry: Entry, model: str, manifests: Mapping[Version, Manifest], served_before: tuple[Version, ...]
+    entry: Entry,
+    model: str,
+    manifests: Mapping[Version, Manifest],
+    served_before: tuple[Version, ...],
+    pair: Pair | None,
 ) -> Iterator[Use]:
     named = versions_named(entry)
     for index, version in enumerate(named):
-        yield _version_use(entry, version, index, _version_node(model, version, manifests.get(version)))
+        use = _version_use(entry, version, index, _version_node(model, version, manifests.get(version)))
+        yield replace(use, adds=_shown(entry, version, pair))
     if entry.state is not None:
         for index, version in enumerate(version for version in served_before if version not in named):
             yield Use(node=_version_node(model, version, None), direction=Direction.INPUT, key="left", index=index)
@@ -171,6 +135,22 @@ def _uses(
         yield Use(node=_state_node(model, generation, {}), direction=Direction.INPUT, key="state")
     elif entry.name == FactKind.VERDICT:
         yield Use(node=_verdict_node(model, entry), direction=Direction.OUTPUT, key="verdict")
+        beside = pair.beside if pair is not None and pair.subject == entry.version else None
+        adds = _shown(entry, beside, pair)
+        if beside is not None and adds:
+            yield Use(node=_version_node(model, beside, None), direction=Direction.INPUT, key=STABLE, adds=adds)
+    elif entry.name == FactKind.PUSHED and entry.version is not None and entry.version in manifests:
+        yield from source_uses(manifests[entry.version])
+
+
+def _shown(entry: Entry, version: Version | None, pair: Pair | None) -> Mapping[str, Mapping[str, Any]]:
+    """Return what an entry tells of how good a version is."""
+    if version is None:
+        return {}
+    if entry.name == FactKind.VALIDATED:
+        return {schema.VALIDATION: validation_shown(entry)}
+    online = online_shown(entry, version, pair) if entry.name == FactKind.VERDICT else {}
+    return {schema.ONLINE: online} if online else {}
 
 
 def _version_use(entry: Entry, version: Version, index: int, node: Node) -> Use:
@@ -189,19 +169,20 @@ def _serving(state: ServingState) -> list[Version]:
 
 
 def _version_node(model: str, version: Version, manifest: Manifest | None) -> Node:
-    properties = {**_filled(model=model), **_version_properties(version)}
+    properties = {**filled(model=model), **_version_properties(version)}
     structs: dict[str, str] = {}
     if manifest is not None:
-        properties |= _filled(
+        properties |= filled(
             digest=manifest.digest,
             size=str(manifest.size),
             created=manifest.created,
             dataset_version=manifest.dataset_version,
+            upstream_fault=upstream_fault(manifest),
         )
         structs = {
-            "hyperparameters": _json_text(manifest.hyperparameters),
-            "metrics": _json_text(manifest.metrics),
-            "source": _json_text(manifest.source),
+            "hyperparameters": json_text(manifest.hyperparameters),
+            "metrics": json_text(manifest.metrics),
+            "source": json_text(manifest.source),
         }
     name = stored_name(f"{model}/{version.name}")
     return Node(type=schema.MODEL_VERSION, name=name, properties=properties, structs=structs)
@@ -217,7 +198,7 @@ def _state_node(model: str, generation: int, properties: Mapping[str, str]) -> N
 
 def _verdict_node(model: str, entry: Entry) -> Node:
     verdict = entry.detail.get("verdict")
-    properties = _filled(
+    properties = filled(
         model=model,
         verdict=None if verdict is None else str(verdict),
         reason=entry.reason,
@@ -225,7 +206,7 @@ def _verdict_node(model: str, entry: Entry) -> Node:
         at=entry.at,
     )
     name = schema.numbered_name(model, entry.sequence)
-    structs = {"detail": _json_text(entry.detail)}
+    structs = {"detail": json_text(entry.detail)}
     properties |= _version_properties(entry.version)
     return Node(type=schema.VERDICT, name=name, properties=properties, structs=structs)
 
@@ -235,22 +216,13 @@ def _contexts(entry: Entry, model: str) -> Iterator[Node]:
     if entry.release:
         release = entry.release.release
         name = stored_name(f"{model}/{release}")
-        yield Node(type=schema.RELEASE, name=name, properties=_filled(model=model, release=release))
+        yield Node(type=schema.RELEASE, name=name, properties=filled(model=model, release=release))
     run = entry.origin.run
     if run.get("dag_id") and run.get("run_id"):
         dag_id, run_id = run["dag_id"], run["run_id"]
         name = stored_name(f"{dag_id}/{run_id}")
-        yield Node(type=schema.DAG_RUN, name=name, properties=_filled(dag_id=dag_id, run_id=run_id))
+        yield Node(type=schema.DAG_RUN, name=name, properties=filled(dag_id=dag_id, run_id=run_id))
 
 
 def _version_properties(version: Version | None) -> dict[str, str]:
-    return _filled(version=version.name, serving_number=str(version.number)) if version else {}
-
-
-def _filled(**values: str | None) -> dict[str, str]:
-    """Return the values that are there, as string properties."""
-    return {key: stored_string(value) for key, value in values.items() if value is not None}
-
-
-def _json_text(value: Mapping[str, Any]) -> str:
-    return json.dumps(dict(value), sort_keys=True, separators=(",", ":"))  # ASCII: holds lone surrogates too
+    return filled(version=version.name, serving_number=str(version.number)) if version else {}

@@ -7,6 +7,7 @@ kept as text inside STRUCT values, which ML Metadata stores in base64.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from airflow_model_ops.core.log import FactKind
@@ -22,6 +23,13 @@ SERVING_STATE = f"{PREFIX}ServingState"
 """Artifact: the serving state after one transition; named by its generation."""
 VERDICT = f"{PREFIX}Verdict"
 """Artifact: the answer of one step's checks. Also the execution that gave it."""
+UPSTREAM = f"{PREFIX}Upstream"
+"""Artifact: an artifact of somebody else's pipeline that a version was made from, as it was when the version was pushed.
+
+Never changed once stored: its name holds a digest of all that is kept of it, so whoever records it first stores the same.
+"""
+DATASET = f"{PREFIX}Dataset"
+"""Artifact: a version of a dataset, as manifests name it. Shared by all models."""
 RELEASE = f"{PREFIX}Release"
 """Context: everything that one release did, all its attempts."""
 DAG_RUN = f"{PREFIX}DagRun"
@@ -59,6 +67,15 @@ RECORDED = "recorded"
 One property, not several: PostgreSQL updates each in a row of its own, in no fixed order, and writers would deadlock.
 """
 
+UPSTREAM_FAULT = "upstream_fault"
+"""The property of a ModelVersion whose manifest holds an upstream lineage that cannot be read; it says so."""
+VALIDATION, ONLINE = "validation", "online"
+"""STRUCT properties of a ModelVersion that grow with the log: what it showed on the examples, and on real traffic."""
+
+UPSTREAM_ROLE, ANCESTOR_ROLE, DATASET_ROLE, FOREIGN_ROLE = "upstream", "ancestor", "dataset", "model"
+"""Roles of what a Push read: the pushed artifact (index 0), its ancestors (1 and on), the dataset version, and the very artifact
+of the pipeline if this store is the pipeline's own."""
+
 LONGEST_NAME = 255
 """Names and external ids are VARCHAR(255) on PostgreSQL and MySQL."""
 
@@ -89,8 +106,8 @@ ARTIFACTS = (
     TypeSpec(name=MODEL, strings=_LABELS, structs=(RECORDED,)),
     TypeSpec(
         name=MODEL_VERSION,
-        strings=("model", "version", "serving_number", "digest", "size", "created", "dataset_version"),
-        structs=("hyperparameters", "metrics", "source"),
+        strings=("model", "version", "serving_number", "digest", "size", "created", "dataset_version", UPSTREAM_FAULT),
+        structs=("hyperparameters", "metrics", "source", VALIDATION, ONLINE),
     ),
     TypeSpec(
         name=SERVING_STATE,
@@ -101,6 +118,8 @@ ARTIFACTS = (
         strings=("model", "version", "serving_number", "verdict", "reason", "evidence", "at"),
         structs=("detail",),
     ),
+    TypeSpec(name=UPSTREAM, strings=("connection", "artifact_id", "type", "name", "created"), structs=("properties",)),
+    TypeSpec(name=DATASET, strings=("dataset_version",)),
 )
 
 EXECUTIONS = tuple(
@@ -159,3 +178,13 @@ def version_key(model: str, ordinal: int) -> str:
 def numbered_name(model: str, number: int) -> str:
     """Return the name of what is numbered within a model: an entry's execution, a serving state, a verdict."""
     return f"{model}/{number:020d}"
+
+
+def upstream_key(connection: str, artifact_id: str, ordinal: int) -> str:
+    """Return the external id of the n-th Upstream artifact that stands for one id of a pipeline's store, from 1.
+
+    There is a second one if the artifact had changed there when a later version was pushed, or the store was made anew and
+    gave out the id again. So everything that an id stands for is found in one look-up of a page of ordinals.
+    """
+    where = hashlib.sha256(f"{connection}\0{artifact_id}".encode(errors="backslashreplace")).hexdigest()
+    return f"{PREFIX}upstream/{where}/{ordinal:06d}"

@@ -27,6 +27,9 @@ _DIGEST_CHARACTERS = 32
 LONGEST_STRING = 2000
 """Where a string property is cut, in characters; the entry in the execution's STRUCT is never cut."""
 
+LONGEST_URI = 600
+"""Where a uri is cut, in characters; a row of an index on PostgreSQL takes 2,704 bytes, and a character up to four."""
+
 
 def escape(text: str) -> str:
     """Return a text in a form that every backend keeps as it is."""
@@ -46,11 +49,20 @@ def stored_string(text: str) -> str:
 
 def stored_name(text: str) -> str:
     """Return a name: escaped; one that is too long ends in a digest, so that two long names stay two."""
-    name = escape(text)
-    if len(name) <= LONGEST_NAME:
-        return name
+    return _bounded(text, longest=LONGEST_NAME)
+
+
+def stored_uri(text: str) -> str:
+    """Return a uri to store or to look up: escaped; one that is too long for an index ends in a digest."""
+    return _bounded(text, longest=LONGEST_URI)
+
+
+def _bounded(text: str, *, longest: int) -> str:
+    escaped = escape(text)
+    if len(escaped) <= longest:
+        return escaped
     digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{name[: LONGEST_NAME - len(digest) - 1]}~{digest}"
+    return f"{escaped[: longest - len(digest) - 1]}~{digest}"
 
 
 def _escaped(found: re.Match[str]) -> str:
