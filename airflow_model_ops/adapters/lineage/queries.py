@@ -14,6 +14,7 @@ from airflow_model_ops.adapters.lineage.head import RecordedHead
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
 from airflow_model_ops.adapters.lineage.rows import (
     HistoryRow,
+    Latest,
     ServedAt,
     Share,
     VersionLineage,
@@ -50,6 +51,19 @@ class LedgerQueries:
         newest = _head(store, model).sequence
         above = newest + 1 if before_sequence is None else min(before_sequence, newest + 1)
         return [history_row(entry) for entry in _entries(store, model, above=above, limit=limit)]
+
+    def latest(self, model: str) -> Latest:
+        """Return a model's newest recorded serving state: one look-up."""
+        head = _head(self._open(), model)
+        named = {label: head.labels.get(label) for label in ("stable", "canary", "golden", "holdback")}
+        return Latest(
+            model=model,
+            sequence=head.sequence,
+            generation=head.generation,
+            at=head.at,
+            versions=head.versions,
+            **named,
+        )
 
     def versions(self, model: str, *, limit: int = 100, skip: int = 0) -> list[VersionRow]:
         """Return a page of a model's versions, the one learned of last first; deleted ones too.

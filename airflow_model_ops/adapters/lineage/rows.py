@@ -83,6 +83,26 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Latest:
+    """A model's newest serving state, as far as its log is recorded; versions by name, ``None`` for none.
+
+    :param sequence: The newest recorded entry; 0 for a model that is not recorded.
+    :param at: When that entry was written, ISO 8601 in UTC; empty if there is none.
+    :param versions: How many versions the ledger knows.
+    """
+
+    model: str
+    sequence: int
+    generation: int
+    at: str
+    versions: int
+    stable: str | None = None
+    canary: str | None = None
+    golden: str | None = None
+    holdback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServedAt:
     """What served at a moment.
 

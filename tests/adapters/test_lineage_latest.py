@@ -1,0 +1,40 @@
+"""The newest serving state, asked of the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_model_ops.adapters.lineage.queries import LedgerQueries
+from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
+from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+from airflow_model_ops.core import transitions
+from tests.adapters.lineage_story import ADA, V1, V2, Story, manifest_of
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_newest_state_is_one_look_up_whatever_the_log_says_last(tmp_path: Path) -> None:
+    settings = LedgerSettings(path=tmp_path / "mlmd.sqlite")
+    story = Story()
+    story.releases(V1, id="r1", steps=(100.0,))
+    story.decides(transitions.pin_golden(story.state, version=V1, actor=ADA), actor=ADA)
+    story.releases(V2, id="r2", steps=(5.0,))
+    generation = story.log.stored[-2].sequence
+    MlmdLedger(settings).catch_up("digits", story.log, manifest_of)
+
+    latest = LedgerQueries(settings).latest("digits")
+
+    assert (latest.stable, latest.golden, latest.canary) == (V2.name, V1.name, None)
+    assert (latest.sequence, latest.generation, latest.versions) == (len(story.log.stored), generation, 2)
+    assert latest.at == story.log.stored[-1].at
+
+
+def test_a_model_that_is_not_recorded_has_no_newest_state(tmp_path: Path) -> None:
+    settings = LedgerSettings(path=tmp_path / "mlmd.sqlite")
+    MlmdLedger(settings).ping()
+
+    latest = LedgerQueries(settings).latest("unheard-of")
+
+    assert (latest.sequence, latest.stable) == (0, None)
