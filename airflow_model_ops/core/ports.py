@@ -116,6 +116,11 @@ class FleetStore(Protocol):
 class Repository(Protocol):
     """Where versions, manifests and logs are kept. Safe for several processes at once."""
 
+    @property
+    def uri(self) -> str:
+        """Where it is, e.g. ``file:///srv/models``; touches no network."""
+        ...
+
     def models(self) -> tuple[str, ...]:
         """Return the names of all models that have a log or a version, sorted."""
         ...

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_for_way_back, load_model_file
@@ -16,6 +15,7 @@ from airflow_model_ops.core.errors import InvalidConfig, ModelOnHold, ModelOpsEr
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.question import Answer, Question
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
+from airflow_model_ops.operators.lineage_notes import LineageNotes
 from airflow_model_ops.required_actions import is_answer, put, who_answered
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def fence_of(release: Mapping[str, Any]) -> Fence:
         ) from error
 
 
-class ModelOperator(BaseOperator):
-    """Base of operators that act on one model.
+class ModelOperator(LineageNotes):
+    """Base of operators that act on one model. They tell their lineage to Airflow's OpenLineage provider, if it is installed.
 
     :param model: The model's YAML file: its path, or as loaded by ``load_model_file``; or several by name, as
         ``load_model_files`` returns them, of which ``choose`` names one at run time.
@@ -141,12 +141,25 @@ class ModelOperator(BaseOperator):
     def control(self, context: Context, *, for_person: bool = False, request: str | None = None) -> ModelControl:
         """Return the model's controls, acting for this task."""
         origin = origin_of(context, for_person=for_person, request=request)
-        return self.open_fleet().control(self.identity, origin=origin)
+        control = self.open_fleet().control(self.identity, origin=origin)
+        self.note(control)
+        return control
 
     def execute(self, context: Context) -> Any:
         """Do the operator's work; an error that no retry can mend fails the task without retries."""
         with told_to_airflow():
             return self.act(context)
+
+    def opened(self, context: Context) -> None:
+        """Open the model that the task acts on, which notes it."""
+        self.control(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the triggerer; only then see to the lineage, so that nothing waits for it."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        finally:
+            self.note_resumed(context)
 
     def act(self, context: Context) -> Any:
         """Do the operator's work."""

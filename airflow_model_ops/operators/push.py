@@ -65,6 +65,7 @@ class PushModelOperator(ModelOperator):
         manifest = None if self.saved_model else control.pushed_in_run(run.dag_id, run.run_id)
         if manifest is None:
             manifest = self._push(control, dag_id=run.dag_id, run_id=run.run_id, created=run.run_after)
+        self.note(control, pushed=manifest.version)
         self.log.info("model=%s pushed version=%s digest=%s", control.model, manifest.version, manifest.digest)
         context["ti"].xcom_push(key="version_id", value=manifest.version.name)
         return {

@@ -39,6 +39,11 @@ class InMemoryRepository:
         self._fleets: dict[str, InMemoryFleetStore] = {}
         self._files = tempfile.TemporaryDirectory(prefix="model-repository-", ignore_cleanup_errors=True)
 
+    @property
+    def uri(self) -> str:
+        """Where the files lie."""
+        return Path(self._files.name).as_uri()
+
     def add_version(self, model: str, version: Version, *, content: bytes | None = None) -> Manifest:
         """Store a version whose files no test looks into: the least directory that passes for a SavedModel.
 

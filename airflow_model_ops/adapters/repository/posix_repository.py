@@ -41,6 +41,11 @@ class PosixRepository:
         if not self._root.is_dir():
             raise RepositoryUnavailable(f"repository {str(root)!r} is not a directory; mount it, or create it once")
 
+    @property
+    def uri(self) -> str:
+        """Where it is, e.g. ``file:///srv/models``."""
+        return self._root.absolute().as_uri()
+
     def check_suitable(self) -> None:
         """Try whether the file system keeps the promises of the log; what the connection test asks.
 
