@@ -100,7 +100,9 @@ def expected_extra(percent: float, *, exposure: Exposure) -> float:
     if exposure.is_negligible:
         return 0.0
     upper = WORST_RATIO if exposure.ratio_upper is None else min(exposure.ratio_upper, WORST_RATIO)
-    return max((_extra(ratio, percent, exposure) for ratio in _ratios_up_to(upper, exposure.check.margin)), default=0.0)
+    ratios = _ratios_up_to(upper, exposure.check.margin)
+    bad_rates = (ratio * reference for reference in _references(exposure) for ratio in ratios)
+    return max((_extra(min(1.0, bad_rate), percent, exposure) for bad_rate in bad_rates), default=0.0)
 
 
 def allowed_percent(*, exposure: Exposure, budget: float, spent: float) -> float:
@@ -166,11 +168,16 @@ def _ratios_up_to(upper: float, margin: float) -> tuple[float, ...]:
     return tuple(grid[: len(below) + 1])
 
 
-def _extra(ratio: float, percent: float, exposure: Exposure) -> float:
-    """Return what a canary of this ratio costs until it is out; one that is negligible costs nothing that matters."""
+def _references(exposure: Exposure) -> tuple[float, ...]:
+    """Return the rates of which multiples are tried: without a bound the negligible one too, beside stable's and not in its
+    place, so that a bound never adds a rate that was not tried before."""
+    base, negligible = exposure.traffic.base_rate, exposure.check.negligible
+    return (base, negligible) if exposure.ratio_upper is None and negligible > base else (base,)
+
+
+def _extra(bad_rate: float, percent: float, exposure: Exposure) -> float:
+    """Return what a canary of this rate costs until it is out; one that is negligible costs nothing that matters."""
     check, traffic = exposure.check, exposure.traffic
-    reference = max(traffic.base_rate, check.negligible) if exposure.ratio_upper is None else traffic.base_rate
-    bad_rate = min(1.0, ratio * reference)
     if bad_rate <= max(check.negligible, traffic.base_rate):
         return 0.0
     canary_rps = traffic.rate_rps * percent / 100

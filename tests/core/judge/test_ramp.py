@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_model_ops.core.checks import Check, CheckKind, Evidence, Measurement, Verdict
@@ -55,6 +55,20 @@ FACTORS = st.floats(1, 5)
 # What is at stake
 
 
+FOUND = Exposure(
+    check=ERRORS,
+    traffic=Traffic(rate_rps=4015.0, base_rate=0.0005),
+    ratio_upper=8.0,
+    phi=1.0,
+    settings=JudgeSettings(alpha=0.125),
+    interval_seconds=1.0,
+    reaction_seconds=0.0,
+    horizon_seconds=60.0,
+)
+"""Stable is rarer than negligible; without a bound, only multiples of the negligible rate were tried once."""
+
+
+@example(exposure=FOUND, percent=1.0, factor=1.0)
 @given(exposure=EXPOSURES, percent=PERCENTS, factor=FACTORS)
 def test_more_is_at_stake_with_more_traffic_noise_or_delay(exposure: Exposure, percent: float, factor: float) -> None:
     now = expected_extra(percent, exposure=exposure)
