@@ -134,10 +134,8 @@ def way_out(
         return WayOut(move=Move.END, target=None, reason=reason, live=live)
     target = _clean_target(state, affected, by_person=by_person, unusable=unusable)
     if target is not None:
-        clean = (
-            f"; the canary {state.canary.version}, which is clean, ends with it" if _clean_canary(state, live) else ""
-        )
-        reason = f"{target} is the newest clean version to go back to{clean}{golden}"
+        beside = _words_on_clean_canary(state, live)
+        reason = f"{target} is the newest clean version to go back to{beside}{golden}"
         return WayOut(move=Move.BACK, target=target, reason=reason, live=live)
     why = "; ".join(_why_stuck(state, affected, by_person=by_person, unusable=unusable))
     serving = ", ".join(f"{version} {percent:g} %" for version, percent in state.split)
@@ -204,8 +202,10 @@ def _floor(state: ServingState, *, by_person: bool) -> Version | None:
     return state.golden.version if state.golden and state.golden.by_person and not by_person else None
 
 
-def _clean_canary(state: ServingState, live: Mapping[str, Version]) -> bool:
-    return state.canary is not None and CANARY not in live
+def _words_on_clean_canary(state: ServingState, live: Mapping[str, Version]) -> str:
+    if state.canary is None or CANARY in live:
+        return ""
+    return f"; the canary {state.canary.version}, which is clean, ends with it"
 
 
 def _why_stuck(

@@ -75,6 +75,10 @@ class VersionNotFound(ModelOpsError, LookupError):
     """The repository holds no such version. A retry does not help."""
 
 
+class ArtifactNotFound(ModelOpsError, LookupError):
+    """The ledger knows no such artifact. A retry helps once what names it is recorded."""
+
+
 class VersionExists(ModelOpsError):
     """The name is taken by other content. A retry does not help."""
 

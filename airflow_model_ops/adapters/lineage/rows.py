@@ -13,6 +13,7 @@ from airflow_model_ops.adapters.lineage.records import percent_of
 from airflow_model_ops.adapters.lineage.text import unescape
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.log import Entry
+from airflow_model_ops.core.upstream import SOURCE_KEY, UpstreamLineage, upstream_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,10 @@ class VersionRow:
     """One version as its manifest described it; what is unknown (an adopted version) is ``None`` or empty.
 
     :param size: Bytes.
+    :param source: Where it was pushed from, without its upstream lineage.
+    :param validation: What its newest validation showed: ``at``, ``blessed``, ``metrics``.
+    :param online: What it showed on real traffic, by check and by what it was: the canary or stable.
+    :param upstream_fault: Why its upstream lineage is missing here although its manifest has one.
     """
 
     version: str
@@ -56,6 +61,9 @@ class VersionRow:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    validation: Mapping[str, Any] = field(default_factory=dict)
+    online: Mapping[str, Any] = field(default_factory=dict)
+    upstream_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +119,8 @@ class ServedAt:
     :param changing_to: That other split.
     :param because: The transition that ``split`` follows, with its actor and reason.
     :param confirmed_at: When ``split`` was confirmed, ISO 8601 in UTC.
+    :param recorded: The number of the newest entry that the ledger knew when it answered.
+    :param recorded_at: When that entry was written; what happened later cannot be in the answer.
     """
 
     model: str
@@ -120,6 +130,8 @@ class ServedAt:
     changing_to: tuple[Share, ...] = ()
     because: HistoryRow | None = None
     confirmed_at: str | None = None
+    recorded: int = 0
+    recorded_at: str = ""
 
 
 def entry_of(stored: Stored) -> Entry:
@@ -158,6 +170,7 @@ def version_row(stored: Stored) -> VersionRow:
     strings = {key: unescape(text) for key, text in stored.properties.items()}
     structs = {key: json.loads(text) for key, text in stored.structs.items()}
     size = strings.get("size")
+    source = {key: value for key, value in structs.get("source", {}).items() if key != SOURCE_KEY}
     return VersionRow(
         version=strings["version"],
         serving_number=strings["serving_number"],
@@ -167,5 +180,15 @@ def version_row(stored: Stored) -> VersionRow:
         dataset_version=strings.get("dataset_version"),
         hyperparameters=structs.get("hyperparameters", {}),
         metrics=structs.get("metrics", {}),
-        source=structs.get("source", {}),
+        source=source,
+        validation=structs.get(schema.VALIDATION, {}),
+        online=structs.get(schema.ONLINE, {}),
+        upstream_fault=strings.get(schema.UPSTREAM_FAULT),
     )
+
+
+def upstream_lineage(stored: Stored) -> UpstreamLineage | None:
+    """Return the upstream lineage that a ModelVersion artifact keeps; ``None`` if it has none that can be read."""
+    if schema.UPSTREAM_FAULT in stored.properties:
+        return None
+    return upstream_of(json.loads(stored.structs.get("source", "{}")))
