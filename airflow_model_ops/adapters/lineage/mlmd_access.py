@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+from airflow_model_ops.adapters.lineage.relay_process import RelayProcess
+from airflow_model_ops.adapters.lineage.server_words import Refusal, refusal
 from airflow_model_ops.adapters.lineage.settings import (
     LedgerKind,
     LedgerSettings,
+    behind_socket,
     connection_config,
     load_ml_metadata,
 )
@@ -21,8 +25,29 @@ from airflow_model_ops.core.errors import LedgerUnavailable, LedgerUnsuitable
 T = TypeVar("T")
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.5
-_CONTENTION = ("database is locked", "concurrent writes aborted", "deadlock", "could not serialize")
+_CONTENTION = (
+    "database is locked",
+    "concurrent writes aborted",
+    "deadlock",
+    "could not serialize",
+    "lock wait timeout",
+    # Several writers make the database, its tables and its types at the same time:
+    "duplicate key value",
+    "already exists",
+    "concurrently updated",
+    "is being accessed by other users",
+)
 _LONGEST_EXCERPT = 300
+_CREATABLE = re.compile(r"[a-z_][a-z0-9_]*\Z")
+"""Database names that ML Metadata can create: it writes them into SQL without quotes."""
+
+
+class Refused(RuntimeError):
+    """A database server turned us away; ML Metadata only says that it did."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.said)
+        self.refusal = refusal
 
 
 class StoreAccess:
@@ -34,22 +59,62 @@ class StoreAccess:
     def __init__(self, settings: LedgerSettings) -> None:
         self._settings = settings
         self._ml_metadata = load_ml_metadata()
+        self._relay: RelayProcess | None = None
         self.errors = self._ml_metadata.errors
         self.pb2 = self._ml_metadata.proto.metadata_store_pb2
 
-    def open(self, *, create: bool) -> Any:
+    def open(self, *, create: bool, read_only: bool = False) -> Any:
         """Return ML Metadata's own store.
 
         :param create: Whether a store that is missing is made.
-        :raises LedgerUnavailable: if it cannot be opened.
+        :param read_only: Whether a SQLite file is opened for reading only.
+        :raises LedgerUnavailable: if it cannot be opened; a gRPC server is not asked before the first call.
         :raises LedgerUnsuitable: if it is of another version of ML Metadata.
         """
-        settings = self._settings
-        if settings.path is not None and settings.kind is LedgerKind.SQLITE:
-            _prepare_file(settings, settings.path, create=create)
-        config = connection_config(settings, create=create)
+        if self._settings.kind in {LedgerKind.POSTGRESQL, LedgerKind.MYSQL}:
+            return self.insist("open it", lambda: self._open_on_server(create=create))
+        if self._settings.path is not None:
+            _prepare_file(self._settings, self._settings.path, create=create)
+        config = connection_config(self._settings, create=create, read_only=read_only)
         with self.writing() if create else nullcontext():
             return self.insist("open it", lambda: self._ml_metadata.MetadataStore(config))
+
+    def _open_on_server(self, *, create: bool) -> Any:
+        """Open a database; it is made only if it is missing, since that takes more rights, and then it must be wanted."""
+        try:
+            return self._log_in(create=False)
+        except Refused as error:
+            if not error.refusal.no_database:
+                raise
+            shown, name = self._settings.shown, self._settings.database
+            if not create:
+                raise LedgerUnavailable(
+                    f"{shown} does not exist: nothing is recorded yet; catch up from the logs first"
+                ) from error
+            if not _CREATABLE.match(name):
+                raise LedgerUnavailable(
+                    f"{shown} does not exist, and ML Metadata cannot create a database named {name!r}; create it, or give a name "
+                    "of small letters, digits and '_'"
+                ) from error
+        return self._log_in(create=True)
+
+    def _log_in(self, *, create: bool) -> Any:
+        relay = RelayProcess(self._settings)
+        config = behind_socket(
+            connection_config(self._settings, create=create), socket=relay.socket, port=relay.PORT_IN_THE_NAME
+        )
+        try:
+            store = self._ml_metadata.MetadataStore(config)
+        except RuntimeError as error:
+            for heard in relay.report():
+                found = refusal(self._settings.kind, heard.opening)
+                if found is not None:
+                    raise Refused(found) from error
+                if heard.fault:
+                    raise self._silent(heard.fault) from error
+            raise
+        self._relay = relay
+        return store
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -82,19 +147,29 @@ class StoreAccess:
                 if time.monotonic() + pause > deadline:
                     raise LedgerUnavailable(
                         f"{self._settings.shown}: could not {what} within {self._settings.retry_seconds:g} s, others hold it or "
-                        f"it does not answer ({_first_line(error)}); try again, the log holds everything meanwhile"
+                        f"it does not answer ({self._safe(_first_line(error))}); try again, the log holds everything meanwhile"
                     ) from error
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter, not a secret)
             pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
     def _may_pass(self, error: Exception) -> bool:
+        if isinstance(error, Refused):
+            return error.refusal.may_pass
         passing = (BlockingIOError, self.errors.AbortedError, self.errors.UnavailableError)
         return isinstance(error, passing) or any(sign in str(error).lower() for sign in _CONTENTION)
 
     def _translated(self, what: str, error: Exception) -> LedgerUnavailable:
-        said = _first_line(error)
-        if self._settings.password:
-            said = said.replace(self._settings.password, "***")
+        if isinstance(error, Refused):
+            found = error.refusal
+            return LedgerUnavailable(
+                f"{self._settings.shown}: could not {what} ({self._safe(found.said)}): {found.remedy}"
+            )
+        fault = next((heard.fault for heard in self._relay.report() if heard.fault), "") if self._relay else ""
+        if fault:
+            return self._silent(fault)
+        if isinstance(error, self.errors.DeadlineExceededError):
+            return self._silent(f"no answer within {self._settings.answer_seconds:g} s")
+        said = self._safe(_first_line(error))
         if "schema version" in said.lower() or "schema_version" in said.lower():
             return LedgerUnsuitable(
                 f"{self._settings.shown} is of another version of ML Metadata ({said}); upgrade it with that version's tools, "
@@ -104,6 +179,17 @@ class StoreAccess:
             f"{self._settings.shown}: could not {what} ({said}); check that it is reachable, is a database of ML Metadata, and "
             "may be written by this user"
         )
+
+    def _silent(self, fault: str) -> LedgerUnavailable:
+        return LedgerUnavailable(
+            f"{self._settings.shown} does not answer: {fault}; see whether the server hangs, or raise `timeout` in the "
+            "connection. The log holds everything meanwhile"
+        )
+
+    def _safe(self, said: str) -> str:
+        """Return what was said without the password."""
+        password = self._settings.password
+        return said.replace(password, "***") if password else said
 
 
 def _prepare_file(settings: LedgerSettings, path: Path, *, create: bool) -> None:
