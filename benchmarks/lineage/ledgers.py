@@ -70,25 +70,25 @@ class WrittenLedger:
         return self.settings.path
 
 
-def write_ledger(path: Path, *, versions: int, seed: int) -> WrittenLedger:
-    """Record the stories of 20 models, one after the other, into a new SQLite file.
+def write_ledger(path: Path, *, versions: int, seed: int, models: int = MODELS) -> WrittenLedger:
+    """Record the stories of some models, one after the other, into a new SQLite file.
 
     :param versions: Over all models; shared out evenly.
     """
     settings = LedgerSettings(path=path)
-    share, rest = divmod(versions, MODELS)
-    told, models = 0.0, []
+    share, rest = divmod(versions, models)
+    told, written = 0.0, []
     begin = time.perf_counter()
-    for number in range(MODELS):
+    for number in range(models):
         log = _TimedLog(Source(number=number), versions=share + (number < rest), seed=seed)
         recorded = _record(log, settings)
         told += log.seconds
-        models.append(recorded)
+        written.append(recorded)
     seconds = time.perf_counter() - begin
     size = sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
     return WrittenLedger(
         settings=settings,
-        models=tuple(models),
+        models=tuple(written),
         seconds=seconds,
         telling_seconds=told,
         bytes=size,
