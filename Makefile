@@ -15,7 +15,7 @@ UV_PIP_COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev 
 	--override requirements/overrides.txt --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: help setup lock test test-fast test-all lint lint-style lint-types lint-files format demo bench bench-judge bench-judge-full docs install-check clean
+.PHONY: help setup lock test test-fast test-all lint lint-style lint-types lint-files format demo bench bench-judge bench-judge-full bench-lineage docs install-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -66,6 +66,9 @@ bench-judge: setup ## Hold the judge to its promises, with few runs; not 0 when 
 
 bench-judge-full: setup ## The same with many runs on other seeds (SEED=2026); writes docs/judge_results.md, at most an hour
 	@$(BIN)/python -m benchmarks.judge --profile full --seed $(or $(SEED),2026) --write docs
+
+bench-lineage: setup ## Write ledgers of up to 1e5 versions and time questions to them; WRITE=docs keeps the results there
+	@$(BIN)/python -m benchmarks.lineage $(if $(WRITE),--write $(WRITE))
 
 docs: setup ## Check the documentation: links, and that every operator, sensor, setting and error is described
 	$(BIN)/python scripts/check_docs.py
