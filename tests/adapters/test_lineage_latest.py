@@ -1,4 +1,4 @@
-"""The newest serving state, asked of the ledger."""
+"""The newest serving state, and what served at a time where much else happened between, asked of the ledger."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.core import transitions
+from airflow_model_ops.core.log import FactKind
 from tests.adapters.lineage_story import ADA, V1, V2, Story, manifest_of
 
 pytestmark = pytest.mark.integration
@@ -38,3 +39,25 @@ def test_a_model_that_is_not_recorded_has_no_newest_state(tmp_path: Path) -> Non
     latest = LedgerQueries(settings).latest("unheard-of")
 
     assert (latest.sequence, latest.stable) == (0, None)
+
+
+def test_what_served_is_found_however_many_pushes_lie_between_its_application_and_the_moment(tmp_path: Path) -> None:
+    settings = LedgerSettings(path=tmp_path / "mlmd.sqlite")
+    story = Story()
+    story.releases(V1, id="r1", steps=(100.0,))
+    confirmed = story.log.stored[-1]
+    for number in range(120):
+        story.happens(FactKind.PUSHED, V2, f"push {number}")
+    story.decides(transitions.pin_golden(story.state, version=V1, actor=ADA), actor=ADA)
+    story.happens(FactKind.PUSHED, V2, "one more before the pin is applied")
+    moment = story.log.stored[-1].at
+    story.is_applied()
+    MlmdLedger(settings).catch_up("digits", story.log, manifest_of)
+
+    before, after = (LedgerQueries(settings).served_at("digits", at=at) for at in (moment, story.log.stored[-1].at))
+
+    assert [(share.version, share.percent) for share in before.split] == [(V1.name, 100.0)]
+    assert (before.confirmed_at, before.changing) == (confirmed.at, False)
+    assert after.confirmed_at == story.log.stored[-1].at
+    assert after.because is not None
+    assert after.because.name == "pin_golden"

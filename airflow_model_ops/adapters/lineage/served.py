@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from airflow_model_ops.adapters.lineage.lookups import entries_below, entry_at, head_of, transition_at
+from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.lookups import entry_at, head_of, transition_at
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
-from airflow_model_ops.adapters.lineage.rows import ServedAt, Share, history_row
+from airflow_model_ops.adapters.lineage.nodes import Direction
+from airflow_model_ops.adapters.lineage.rows import ServedAt, Share, entry_of, history_row
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.state import ServingState
 
-_WALK = 50
-"""How many entries are read at once on the way back to the newest ``applied``."""
+_APPLIED = schema.EXECUTION_TYPES[FactKind.APPLIED]
+_AT_ONCE = 10
+"""How many applications of one generation are read at once; there is one, as a rule."""
 
 
 def served_at(store: LedgerStore, model: str, *, at: str) -> ServedAt:
@@ -59,14 +62,28 @@ def _last_until(store: LedgerStore, model: str, moment: datetime, *, newest: int
 
 
 def _newest_applied(store: LedgerStore, model: str, last: Entry) -> Entry | None:
-    """Return the newest ``applied`` up to an entry; it is near, since one follows each transition."""
-    above = last.sequence + 1
-    while above > 1:
-        for entry in entries_below(store, model, above=above, limit=_WALK):
-            if entry.name == FactKind.APPLIED:
+    """Return the newest ``applied`` up to an entry: of its generation, or else of the newest one before that has any.
+
+    Found by what read the serving state: thousands of pushes may lie between, and few generations.
+    """
+    generation = last.generation
+    while generation:
+        for entry in _applications(store, model, generation):
+            if entry.sequence <= last.sequence:
                 return entry
-        above -= _WALK
+        generation = entry_at(store, model, generation - 1).generation if generation > 1 else 0
     return None
+
+
+def _applications(store: LedgerStore, model: str, generation: int) -> Iterator[Entry]:
+    """Yield the ``applied`` of a generation, newest first."""
+    state = store.artifact(schema.SERVING_STATE, schema.numbered_name(model, generation))
+    edges = store.edges_of_artifacts([state.id]) if state else []
+    ids = sorted({edge.execution_id for edge in edges if edge.direction is Direction.INPUT}, reverse=True)
+    for start in range(0, len(ids), _AT_ONCE):
+        page = store.executions_by_id(ids[start : start + _AT_ONCE])
+        applied = [entry_of(each) for each in page if each.type == _APPLIED]
+        yield from sorted(applied, key=lambda entry: entry.sequence, reverse=True)
 
 
 def _generation_of(applied: Entry) -> int:
