@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from airflow_model_ops.predictions import LabelFate, PredictionJournal
+from tests.waits import all_ended
 
 HOUR = 3_600.0
 
@@ -123,11 +124,10 @@ def test_many_threads_lose_no_label(bench: Bench) -> None:
             bench.journal.answered((name, number), "1")
             bench.journal.labelled((name, number), "right")
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in range(8)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    all_ended(*threads)
     assert bench.counted("1", "right") == 800
     assert len(bench.journal) == 0
 

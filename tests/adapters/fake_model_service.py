@@ -71,6 +71,8 @@ class FakeModelService:
         self.hang_reloads = False
         """While set, a reload hangs before it does anything, and every later one behind it."""
         self.hang_status = False
+        self.hold_loads = False
+        """While set, versions to load stay LOADING."""
         self.hold_unloads = False
         """While set, versions to unload stay UNLOADING."""
         self.unreachable = False
@@ -236,7 +238,7 @@ class FakeModelService:
             if name == polled and load.polls_left:
                 load.polls_left -= 1
                 continue
-            if load.polls_left or time.monotonic() < load.due:
+            if self.hold_loads or load.polls_left or time.monotonic() < load.due:
                 continue
             del self._loads[name, number]
             if (name, number) in self.fail_loads:

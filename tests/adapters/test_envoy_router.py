@@ -30,6 +30,7 @@ from airflow_model_ops.adapters.serving.envoy_process import EnvoyProcess
 from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
 from airflow_model_ops.core.errors import InvalidConfig, RouterRefused, RouterUnreachable
 from tests.adapters.envoy_rig import RoutedFleet, Traffic, eventually, routed_fleet
+from tests.waits import all_ended
 
 pytestmark = pytest.mark.integration
 
@@ -209,12 +210,14 @@ def test_a_document_is_never_seen_half_written_nor_left_aside(fleet: RoutedFleet
             except Exception as error:  # noqa: BLE001 - whatever a reader meets is the finding
                 broken.append(error)
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    for number in range(1, 15):
-        fleet.serve((number, 100))
-    ending.set()
-    reader.join()
+    try:
+        for number in range(1, 15):
+            fleet.serve((number, 100))
+    finally:
+        ending.set()
+    all_ended(reader)
     assert broken == []
     assert sorted(path.name for path in fleet.config_dir.iterdir()) == ["clusters.json", "routes.json"]
 

@@ -18,6 +18,7 @@ from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
 from airflow_model_ops.adapters.repository.posix_owner import Owner
 from airflow_model_ops.core.errors import FleetBusy, InvalidConfig
 from tests.adapters.posix_children import contend, eventually, hold_lock, start
+from tests.waits import all_ended
 
 
 @pytest.fixture
@@ -78,11 +79,10 @@ def test_threads_of_one_process_are_holders_of_their_own(store: PosixFleetStore)
                 time.sleep(0.001)
                 inside -= 1
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    all_ended(*threads)
     assert (inside, most) == (0, 1)
 
 

@@ -29,6 +29,7 @@ from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.transitions import adopt
 from airflow_model_ops.core.versioning import Version, VersionNaming
 from airflow_model_ops.testing import InMemoryRepository
+from tests.waits import all_ended
 
 NAMING = VersionNaming()
 V1, V2, V3 = (NAMING.parse(f"v-20230601-12000{second}") for second in (1, 2, 3))
@@ -372,7 +373,7 @@ class TestFleet:
                 held.set()
                 assert may_end.wait(30)
 
-        holder = threading.Thread(target=hold)
+        holder = threading.Thread(target=hold, daemon=True)
         holder.start()
         try:
             assert held.wait(30)
@@ -385,7 +386,7 @@ class TestFleet:
                 assert holder.is_alive()
         finally:
             may_end.set()
-            holder.join()
+            all_ended(holder)
         with repository.fleet("main").lock(wait_seconds=5):
             assert not holder.is_alive()
 

@@ -24,6 +24,7 @@ from airflow_model_ops.core.errors import (
 from airflow_model_ops.core.state import Fence
 from tests.adapters.envoy_rig import Traffic, eventually
 from tests.adapters.serving_rig import FLEET, PERSON, Fleet, serving_fleet, version
+from tests.waits import all_ended
 
 pytestmark = pytest.mark.integration
 
@@ -40,6 +41,12 @@ def busier(traffic: Traffic, *, by: int = 20) -> None:
     """Wait until some more requests were answered, so that the present split has been used."""
     before = traffic.total
     assert eventually(lambda: traffic.total >= before + by)
+
+
+def hold_loads(fleet: Fleet, *, hold: bool = True) -> None:
+    """Let no load end on any server, or let them end again."""
+    for server in fleet.servers:
+        server.hold_loads = hold
 
 
 def test_a_first_release_serves_only_once_it_is_loaded_everywhere_and_the_model_says_so_before(fleet: Fleet) -> None:
@@ -179,11 +186,10 @@ def test_a_label_moves_only_after_its_version_is_available(fleet: Fleet) -> None
 def test_a_slow_load_of_one_model_does_not_delay_the_rollback_of_another(fleet: Fleet) -> None:
     fleet.release(1, 2)
     fleet.release(1, model="faces")
-    for server in fleet.servers:
-        server.load_seconds = 6.0
+    hold_loads(fleet)
     fleet.push(2, model="faces")
     fleet.control("faces").start_canary(version(2), fence=Fence(release="slow", attempt=1))
-    loading = threading.Thread(target=lambda: fleet.apply("faces", seconds=30))
+    loading = threading.Thread(target=lambda: fleet.apply("faces", seconds=30), daemon=True)
     loading.start()
     assert eventually(lambda: N2 in fleet.servers[0].models.get("faces", {}))
     began = time.monotonic()
@@ -191,25 +197,26 @@ def test_a_slow_load_of_one_model_does_not_delay_the_rollback_of_another(fleet: 
     assert fleet.apply() == {str(N1): 100.0}
     assert time.monotonic() - began < 3.0
     assert loading.is_alive()
-    loading.join()
+    hold_loads(fleet, hold=False)
+    all_ended(loading)
     assert fleet.labels("faces") == [{"stable": N1, "canary": N2}] * 2
 
 
 def test_a_new_model_that_loads_for_long_does_not_delay_the_rollback_of_another(fleet: Fleet) -> None:
     """A server answers a list that brings a new model only when that is loaded, and takes no other list meanwhile."""
     fleet.release(1, 2)
-    for server in fleet.servers:
-        server.load_seconds = 6.0
+    hold_loads(fleet)
     fleet.push(1, model="faces")
     fleet.control("faces").start_canary(version(1), fence=Fence(release="slow", attempt=1))
-    loading = threading.Thread(target=lambda: fleet.apply("faces", seconds=30))
+    loading = threading.Thread(target=lambda: fleet.apply("faces", seconds=30), daemon=True)
     loading.start()
     assert eventually(lambda: "faces" in fleet.servers[0].models)
     began = time.monotonic()
     fleet.control(actor=PERSON).rollback(reason="wrong digits")
     assert fleet.apply() == {str(N1): 100.0}
     assert time.monotonic() - began < 4.0
-    loading.join()
+    hold_loads(fleet, hold=False)
+    all_ended(loading)
     assert fleet.split() == {N1: 100.0}
     assert [len(server.reloads) < 12 for server in fleet.servers] == [True, True]  # waiting lists occupy its threads
     fleet.control().applier.reconcile()
@@ -337,11 +344,11 @@ def test_a_server_that_hangs_in_a_reload_does_not_delay_the_traffic_of_a_rollbac
     began = time.monotonic()
     with fleet.traffic() as traffic:
         fleet.control(actor=PERSON).rollback(reason="wrong digits")
-        applying = threading.Thread(target=fleet.apply)
+        applying = threading.Thread(target=fleet.apply, daemon=True)
         applying.start()
         assert eventually(lambda: fleet.split() == {N1: 100.0})
         assert time.monotonic() - began < 1.0
-        applying.join()
+        all_ended(applying)
         busier(traffic)
     assert time.monotonic() - began < 5.0
     assert traffic.failures == []

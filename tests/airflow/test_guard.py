@@ -137,15 +137,19 @@ class TestStream:
     def test_it_tells_again_later_each_time_while_the_same_version_still_serves(self, story: GuardStory) -> None:
         story.serve(1, 2)
 
-        async def tell() -> list[float]:
-            loop, at = asyncio.get_running_loop(), []
-            async with heard(story.trigger(again_seconds=0.9).run()) as events:
-                for number in (1, 2, 3):
-                    await go_on(story, bad=200, until=lambda number=number: len(events) == number)
-                    at.append(loop.time())
-            return at
+        at: list[float] = []
 
-        first, second, third = run(tell())
+        async def timed() -> AsyncIterator[Any]:
+            async for event in story.trigger(again_seconds=0.9).run():
+                at.append(asyncio.get_running_loop().time())
+                yield event
+
+        async def tell() -> None:
+            async with heard(timed()):
+                await go_on(story, bad=200, until=lambda: len(at) == 3)
+
+        run(tell())
+        first, second, third = at
 
         assert second - first >= 0.9
         assert third - second >= 1.8

@@ -16,6 +16,7 @@ from airflow_model_ops.core.state import Actor, ActorKind, Canary, Fence, LiveRe
 from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Scheme, Version, VersionNaming
 from tests.control.conftest import MemoryLog, StoryClock
+from tests.waits import all_ended
 
 NAMING = VersionNaming(scheme=Scheme.SEMANTIC, prefix="m")
 V1, V2, V3, V4 = (NAMING.parse(f"m-v{major}.0.0") for major in (1, 2, 3, 4))
@@ -197,11 +198,10 @@ def test_twenty_writers_at_once_lose_nothing(log: MemoryLog) -> None:
         for number in range(5):
             ours.record(FactKind.VERDICT, reason=f"{name}.{number}", origin=ORIGIN)
 
-    writers = [threading.Thread(target=write, args=(name,)) for name in range(20)]
+    writers = [threading.Thread(target=write, args=(name,), daemon=True) for name in range(20)]
     for writer in writers:
         writer.start()
-    for writer in writers:
-        writer.join()
+    all_ended(*writers)
     entries = list(log.entries())
     for entry, previous in zip(entries, [None, *entries], strict=False):
         check_chain(entry, previous)
@@ -224,12 +224,11 @@ def test_a_way_back_among_ten_restless_shifters_wins_and_stays(log: MemoryLog) -
                 return
             percent = 11.0 + (percent + 7) % 80
 
-    shifters = [threading.Thread(target=keep_shifting, args=(offset,)) for offset in range(10)]
+    shifters = [threading.Thread(target=keep_shifting, args=(offset,), daemon=True) for offset in range(10)]
     for shifter in shifters:
         shifter.start()
     won = Committer(log=log, initial=SERVING, clock=SystemClock()).commit(back_to_2, origin=ORIGIN)
-    for shifter in shifters:
-        shifter.join(timeout=30)
+    all_ended(*shifters)
     newest = log.last()
     assert newest is not None
     assert (newest.action, newest.state) == (Action.ROLLBACK, won.state)

@@ -14,6 +14,7 @@ from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence
 from tests.control.memory_fleet import AUTOMATION, PERSON, MemoryFleet, version
+from tests.waits import all_ended
 
 N1 = version(1).number
 
@@ -61,9 +62,9 @@ class Story:
             person.rollback(reason="wrong digits", to="m-v1.0.0")
             person.apply(deadline_seconds=5)
 
-        worker = threading.Thread(target=work)
+        worker = threading.Thread(target=work, daemon=True)
         worker.start()
-        worker.join()
+        all_ended(worker)
         assert self.fleet.split() == {N1: 100.0}
 
     def upkeep(self) -> Upkeep:

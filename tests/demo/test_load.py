@@ -19,6 +19,7 @@ import pytest
 from demo.digits import Images
 from demo.load import parse
 from tests.demo.digit_server import DigitServer, answer, serving
+from tests.waits import all_ended, until
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -40,13 +41,12 @@ def server() -> Iterator[DigitServer]:
             started.append(digit_server)
             await stop.wait()
 
-    thread = Thread(target=loop.run_until_complete, args=(serve(),))
+    thread = Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()
-    while not started:
-        time.sleep(0.01)
+    until(lambda: started, what="the server listens")
     yield started[0]
     loop.call_soon_threadsafe(stop.set)
-    thread.join()
+    all_ended(thread)
     loop.close()
 
 

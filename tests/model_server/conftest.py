@@ -18,6 +18,7 @@ from airflow_model_ops.model_server.servable import Servable, Signature, Tensor
 from airflow_model_ops.model_server.server_core import ServerCore
 from airflow_model_ops.model_server.state_board import StateBoard
 from airflow_model_ops.model_server.status import Code, StatusError
+from tests.waits import until
 
 BUILD_MODELS = Path(__file__).with_name("build_models.py")
 
@@ -103,8 +104,12 @@ class Rig:
     def reload(self, *entries: ModelEntry) -> None:
         """Reload and turn until it is done."""
         pending = self.begin_reload(*entries)
-        while not pending.done():
+
+        def done() -> bool:
             self.turn()
+            return pending.done()
+
+        until(done, what="the reload ends, turn after turn")
         pending.result()
         self.turn()
 

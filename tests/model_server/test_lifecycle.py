@@ -12,6 +12,7 @@ from airflow_model_ops.model_server.path_source import AspiredVersion
 from airflow_model_ops.model_server.server_core import ModelRef
 from airflow_model_ops.model_server.state_board import State, StateBoard
 from airflow_model_ops.model_server.status import Code, StatusError
+from tests.waits import all_ended, until
 
 
 def served(rig: Any, model: str) -> list[int]:
@@ -138,16 +139,17 @@ def test_a_version_is_not_freed_while_a_request_holds_it(rig: Any) -> None:
     with rig.core.acquire(ModelRef(name="digits")) as loaded:
         rig.add("digits", 2)
         rig.source.poll()
-        before = rig.board.get("digits", version=1).event
-        settling = threading.Thread(target=rig.lifecycle.settle)
+        settling = threading.Thread(target=rig.lifecycle.settle, daemon=True)
         settling.start()
-        rig.board.wait_until_loaded({"digits"}, since=before)
-        while rig.board.get("digits", version=1).state is not State.UNLOADING:
-            assert settling.is_alive()
+        until(
+            lambda: rig.board.get("digits", version=1).state is State.UNLOADING,
+            what="version 2 is loaded, and version 1 waits for its request",
+        )
+        assert settling.is_alive()
         assert not loaded.servable.closed
         with rig.core.acquire(ModelRef(name="digits")) as newer:
             assert newer.version == 2
-    settling.join(timeout=10)
+    all_ended(settling)
     assert loaded.servable.closed
     assert rig.states("digits") == [(2, "AVAILABLE"), (1, "END")]
 

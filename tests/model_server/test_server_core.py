@@ -7,6 +7,7 @@ import pytest
 from airflow_model_ops.model_server.model_list import All, ModelEntry, Specific
 from airflow_model_ops.model_server.server_core import ModelRef
 from airflow_model_ops.model_server.status import Code, StatusError
+from tests.waits import until
 
 NOT_AVAILABLE = "Request to assign label to version 2 of model digits, which is not currently available for inference"
 
@@ -46,9 +47,8 @@ class TestReload:
     def test_a_new_model_with_a_wrong_base_path_hangs_this_reload_and_every_later_one(self, rig: Any) -> None:
         serve_one(rig)
         hanging = rig.begin_reload(rig.entry("digits"), ModelEntry(name="new", base_path="/does/not/exist"))
-        rig.core.configured.wait()
-        while "new" not in rig.source.base_paths:
-            assert not hanging.done()
+        until(lambda: "new" in rig.source.base_paths, what="the reload has listed the new model")
+        assert not hanging.done()
         later = rig.begin_reload(rig.entry("digits"))
         rig.add("digits", 2)
         for _ in range(3):
@@ -77,8 +77,8 @@ class TestReload:
         serve_one(rig)
         rig.reload()
         pending = rig.begin_reload(rig.entry("digits"))
-        while "digits" not in rig.source.base_paths:
-            assert not pending.done()
+        until(lambda: "digits" in rig.source.base_paths, what="the reload has listed the model")
+        assert not pending.done()
         rig.turn()
         pending.result(timeout=10)
         assert rig.states("digits") == [(1, "AVAILABLE")]
