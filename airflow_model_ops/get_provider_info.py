@@ -136,11 +136,21 @@ def _mlmd() -> dict[str, Any]:
         "hook-class-name": "airflow_model_ops.hooks.mlmd.MlmdHook",
         "hook-name": "ML Metadata",
         "ui-field-behaviour": {
-            "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
-            "relabeling": {},
-            "placeholders": {},
+            "hidden-fields": ["extra"],
+            "relabeling": {"schema": "Database"},
+            "placeholders": {"host": "db.example (not for sqlite)", "port": "5432, 3306 or 8080", "schema": "mlmd"},
         },
         "conn-fields": {
+            "kind": _field(
+                "Kind",
+                "SQLite needs a path; a server a host, and PostgreSQL and MySQL also a database, login and password.",
+                enum=["sqlite", "postgresql", "mysql", "grpc"],
+                default="sqlite",
+            ),
             "path": _field("SQLite file", "Where the embedded store is kept; its directory is made if it is missing."),
+            "tls": _field("TLS", "For PostgreSQL and gRPC servers.", enum=["off", "on"], default="off"),
+            "ca_file": _field("TLS authority", "PEM file that vouches for the server; empty: the system's."),
+            "timeout": _field("Time-out", "How long a server may take for one answer, such as 10s.", default="10s"),
+            "retry": _field("Retry", "How long others may hold the store, such as 20s.", default="20s"),
         },
     }

@@ -8,6 +8,7 @@ VENV=${VENV:-.venv}
 UV_VERSION=0.13.9
 STAMP=$VENV/.model-ops-stamp
 POLICY=/usr/sbin/policy-rc.d
+declare -A SERVICE_OF=([prometheus]=prometheus [postgresql]=postgresql [mariadb-server]=mariadb)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -37,10 +38,13 @@ missing_debian_packages() {
   "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   command -v prometheus >/dev/null || echo prometheus
   command -v docker-compose >/dev/null || echo docker-compose
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || echo postgresql
+  [ -x /usr/sbin/mariadbd ] || command -v mariadbd >/dev/null || echo mariadb-server
 }
 
-# Only the prometheus binary is wanted. A policy-rc.d that refuses keeps Debian from starting the service on install
-# (it would hold port 9090); where systemd runs, the service is also kept from starting at the next boot.
+# Only the binaries are wanted: the tests start servers of their own, on free ports. A policy-rc.d that refuses keeps Debian
+# from starting the services on install (they would hold their ports); where systemd runs, the services that this installs
+# are also kept from starting at the next boot.
 install_debian_packages() {
   command -v apt-get >/dev/null || die "missing: $*; this is no Debian system, so install them by hand"
   say "installing Debian packages: $*"
@@ -52,9 +56,12 @@ install_debian_packages() {
   as_root apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2 ||
     die "apt-get could not install: $* (see above)"
-  case " $* " in
-    *" prometheus "*) [ ! -d /run/systemd/system ] || as_root systemctl disable --now prometheus ;;
-  esac
+  local package
+  for package in "$@"; do
+    if [ -d /run/systemd/system ] && [ -n "${SERVICE_OF[$package]:-}" ]; then
+      as_root systemctl disable --now "${SERVICE_OF[$package]}"
+    fi
+  done
 }
 
 fingerprint() {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from airflow_model_ops.config.durations import seconds
 from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
 
 if TYPE_CHECKING:
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
 
     from airflow_model_ops.adapters.lineage.queries import LedgerQueries
     from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
-    from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+    from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
+
+
+_SWITCH = {"on": True, "true": True, "off": False, "false": False, "": False}
 
 
 class MlmdHook(BaseHook):
     """Opens the ML Metadata store of a connection.
 
-    :param mlmd_conn_id: Id of a connection of type ``mlmd``; its extra holds ``path``, the SQLite file.
+    :param mlmd_conn_id: Id of a connection of type ``mlmd``. Its extra holds ``kind``: ``sqlite``, with ``path``, the file; or
+        ``postgresql``, ``mysql`` or ``grpc``, with host, port, schema (the database), login and password.
     """
 
     conn_name_attr = "mlmd_conn_id"
@@ -59,13 +64,60 @@ class MlmdHook(BaseHook):
 
 
 def ledger_settings_of(connection: Connection) -> LedgerSettings:
-    """Return where a connection keeps the ledger; see :class:`MlmdHook`."""
+    """Return where a connection keeps the ledger; see :class:`MlmdHook`.
+
+    :raises InvalidConfig: if the connection names no store, or something in it makes no sense.
+    """
     from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
 
-    path = connection.extra_dejson.get("path")
-    if not path:
+    extra = connection.extra_dejson
+    kind = _kind(connection)
+    given: dict[str, Any] = {"timeout": extra.get("timeout") or "10s", "retry": extra.get("retry") or "20s"}
+    try:
+        waits = {f"{name}_seconds": seconds(given[key]) for name, key in (("answer", "timeout"), ("retry", "retry"))}
+        if kind is LedgerKind.SQLITE:
+            return LedgerSettings(kind=kind, path=Path(extra["path"]), retry_seconds=waits["retry_seconds"])
+        return LedgerSettings(
+            kind=kind,
+            host=connection.host or "",
+            port=connection.port,
+            database=connection.schema or "",
+            user=connection.login or "",
+            password=connection.password or "",
+            tls=_switch(extra.get("tls")),
+            ca_file=Path(extra["ca_file"]) if extra.get("ca_file") else None,
+            **waits,
+        )
+    except (InvalidConfig, ValueError) as error:
+        raise InvalidConfig(f"connection {connection.conn_id!r}: {error}") from None
+
+
+def _kind(connection: Connection) -> LedgerKind:
+    """Return what keeps the ledger; without ``kind`` it is a SQLite file, and then one must be named."""
+    from airflow_model_ops.adapters.lineage.settings import LedgerKind
+
+    extra = connection.extra_dejson
+    told = str(extra.get("kind") or "").strip().lower()
+    if told and told not in set(LedgerKind):
+        raise InvalidConfig(
+            f"connection {connection.conn_id!r}: kind {told!r} is none; choose one of {', '.join(LedgerKind)}"
+        )
+    if "sslmode" in extra:
+        raise InvalidConfig(
+            f"connection {connection.conn_id!r}: sslmode {extra['sslmode']!r} is not possible: ML Metadata 1.17.1 knows no TLS "
+            "for PostgreSQL; set `tls` to on instead, which checks the server's certificate (`ca_file`: who vouches for it)"
+        )
+    if (told or LedgerKind.SQLITE) == LedgerKind.SQLITE and not extra.get("path"):
+        server = "; or is `kind` missing? It is postgresql, mysql or grpc for a server" if connection.host else ""
         raise InvalidConfig(
             f"connection {connection.conn_id!r} names no store; set `path` in its form to a SQLite file (extra: "
-            '{"path": "/srv/mlmd/metadata.sqlite"})'
+            f'{{"path": "/srv/mlmd/metadata.sqlite"}}){server}'
         )
-    return LedgerSettings(kind=LedgerKind.SQLITE, path=Path(path))
+    return LedgerKind(told or LedgerKind.SQLITE)
+
+
+def _switch(value: Any) -> bool:
+    text = str(value if value is not None else "off").strip().lower()
+    if text not in _SWITCH:
+        raise InvalidConfig(f"tls {value!r} is neither on nor off")
+    return _SWITCH[text]

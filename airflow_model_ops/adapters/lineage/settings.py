@@ -87,7 +87,7 @@ class LedgerSettings:
         if self.kind is not LedgerKind.GRPC and not _DATABASE.match(self.database):
             yield (
                 f"database {self.database!r}: {self.kind.value} needs the name of a database, of letters, digits, '_', '-' and "
-                "'$'; give it in the field Schema"
+                "'$'; give it as the connection's schema"
             )
 
     def _faults_of_tls(self) -> Iterator[str]:
