@@ -87,12 +87,13 @@ class LineageNotes(BaseOperator):
         from airflow_model_ops.operators.base import attempt_of
 
         control = noted.control
-        # An attempt is numbered after its first try, so it tells the tries that a person's clear has made void.
+        # An attempt is numbered after its first try, so it tells the tries that a person's clear has made void. When the DAG's
+        # retries were changed since the run began the number is a guess, but this try belongs to it in any case.
         attempt = attempt_of(cast("Context", {"ti": task_instance}), retries=self.retries)
         return lineage_of(
             control.repository,
             model=control.model,
-            tries=TaskTries(run=control.origin.run, first=attempt),
+            tries=TaskTries(run=control.origin.run, first=min(attempt, task_instance.try_number)),
             named=self._named_version(control),
             pushed=noted.pushed,
         )

@@ -57,6 +57,7 @@ class StartCanaryOperator(TrafficOperator):
         fleet, fence = self.open_fleet(), self._fence(context)
         check_latency_bounds(self.model_file.policy().checks, config=fleet.config)
         control = fleet.control(self.identity, origin=origin_of(context))
+        self.note(control)
         version = control.naming.parse(self.version)
         try:
             return self._start(control, fence, version)
