@@ -138,24 +138,31 @@ def answer_of(chosen: str, *, by: dict[str, str] | None = ALICE) -> dict[str, An
 
 
 async def fired(trigger: CanaryStepTrigger, story: Story) -> dict[str, Any] | None:
-    """Return a trigger's event; ``None`` if it has measured and is silent."""
-    asked = story.source.asked
+    """Return a trigger's event; ``None`` if it has measured, has looked around once more and is silent."""
+    asked, looks, silent = story.source.asked, 0, asyncio.Event()
+    interrupted = trigger.interrupted
+
+    async def noticed() -> Any:
+        nonlocal looks
+        looks += story.source.asked > asked
+        if looks == 2:  # what it measured told it nothing, nor did its first look after that
+            silent.set()
+        return await interrupted()
 
     async def first() -> Any:
         async for event in trigger.run():
             return event.payload
         raise AssertionError("ended without an event")
 
-    running = asyncio.ensure_future(first())
+    trigger.interrupted = noticed  # type: ignore[method-assign]
+    running, silence = asyncio.ensure_future(first()), asyncio.ensure_future(silent.wait())
     async with asyncio.timeout(ANSWER_SECONDS):
-        while not running.done() and story.source.asked == asked:  # noqa: ASYNC110 (the source is asked by a thread)
-            await asyncio.sleep(0.005)
-        await asyncio.wait([running], timeout=0.1)
-    if running.done():
-        return dict(running.result())
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    return None
+        await asyncio.wait([running, silence], return_when=asyncio.FIRST_COMPLETED)
+    for task in (running, silence):
+        if not task.done():
+            task.cancel()
+    await asyncio.gather(running, silence, return_exceptions=True)
+    return None if running.cancelled() else dict(running.result())
 
 
 @pytest.fixture
