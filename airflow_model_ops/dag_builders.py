@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule
 from airflow.sdk.exceptions import AirflowException
 
+from airflow_model_ops.assets import pipeline_asset
 from airflow_model_ops.callbacks import AbortReleaseOfRun
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_model_file
 from airflow_model_ops.core.errors import InvalidConfig
@@ -64,7 +65,7 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
     with DAG(
         dag_id=dag_id or f"model_release_{file.model}",
         description=f"Release a version of {file.model}: canary, checks, promotion or rollback.",
-        schedule=file.source.schedule if file.source else None,
+        schedule=_schedule_of(file),
         start_date=START,
         catchup=False,
         max_active_runs=_WAITING_RUNS,
@@ -251,7 +252,13 @@ def _release_params() -> dict[str, Param]:
             None,
             type=["null", "string"],
             title="SavedModel",
-            description="Directory to release. Empty: the newest export of the model's source that is still to be released.",
+            description="Directory to release. Empty: the newest of the model's source that is still to be released.",
+        ),
+        "upstream": Param(
+            None,
+            type=["null", "string", "object"],
+            title="Model of a pipeline",
+            description="Instead: CONNECTION/ID of a TFX pipeline's artifact, or what a sensor returned.",
         ),
         "version": Param(
             None,
@@ -263,6 +270,10 @@ def _release_params() -> dict[str, Param]:
         "hyperparameters": Param({}, type="object", title="Hyperparameters"),
         "metrics": Param({}, type="object", title="Offline metrics", description="Name to number."),
     }
+
+
+def _schedule_of(file: ModelFile) -> str | Asset | None:
+    return pipeline_asset(file) or (file.source.schedule if file.source else None)
 
 
 def _require_schedule(file: ModelFile) -> None:

@@ -48,9 +48,9 @@ def get_provider_info() -> dict[str, Any]:
 
 
 _OPERATORS = ("check", "guard", "promotion_watch", "push", "rollback", "traffic", "upkeep", "validate")
-_SENSORS = ("version", "metric")
+_SENSORS = ("version", "metric", "pipeline")
 _HOOKS = ("repository", "tf_serving", "prometheus", "mlmd")
-_TRIGGERS = ("canary", "guard", "promotion_watch", "turn", "version", "watch")
+_TRIGGERS = ("canary", "guard", "pipeline", "promotion_watch", "turn", "version", "watch")
 
 
 def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from airflow_model_ops.config.durations import LongerThanZero, Seconds
+from airflow_model_ops.config.durations import LongerThanZero
 from airflow_model_ops.config.release_parts import (
     CanaryPart,
     CheckPart,
@@ -19,6 +18,7 @@ from airflow_model_ops.config.release_parts import (
     Part,
     WatchPart,
 )
+from airflow_model_ops.config.source_part import SourcePart
 from airflow_model_ops.config.yaml_source import YamlSource, parse_yaml, read_yaml
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.policy import (
@@ -31,8 +31,6 @@ from airflow_model_ops.core.policy import (
 )
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
 
-_SCHEDULE = re.compile(r"(?:@[a-z]+|\S+(?: +\S+){4,5})\Z")
-
 
 class VersionsPart(Part):
     """``versions:`` how versions are named."""
@@ -44,25 +42,6 @@ class VersionsPart(Part):
     def _fits(self) -> VersionsPart:
         VersionNaming(scheme=self.scheme, prefix=self.prefix)
         return self
-
-
-class SourcePart(Part):
-    """``source:`` where releases come from by themselves.
-
-    ``export_dir`` holds one SavedModel per sub-directory; ``schedule`` is a cron expression or preset.
-    """
-
-    export_dir: str
-    schedule: str | None = None
-    settle: Seconds = 30.0
-    """An export counts as complete when none of its files changed for so long."""
-
-    @field_validator("schedule")
-    @classmethod
-    def _is_a_schedule(cls, value: str | None) -> str | None:
-        if value is not None and not _SCHEDULE.match(value):
-            raise ValueError(f"{value!r} is not a schedule; write a cron expression such as '0 6 * * *', or @daily")
-        return value
 
 
 class ValidationPart(Part):
@@ -149,6 +128,11 @@ class ModelFile(ModelIdentity):
             for number, check in enumerate(self.checks)
             for field in check.idle()
         ]
+        if self.source and self.source.pipeline and self.versions.scheme is not Scheme.TIMESTAMP:
+            mistakes.append(
+                f"source.pipeline: nobody gives a version of scheme {self.versions.scheme.value} its name when a pipeline's model "
+                "comes by itself; use the scheme timestamp, or release by hand with a version"
+            )
         if mistakes:
             raise InvalidConfig("; ".join(mistakes), mistakes=mistakes)
         self.policy()

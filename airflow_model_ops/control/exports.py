@@ -39,7 +39,7 @@ def newest_export(*, exports: Iterable[CompleteExport], repository: Repository, 
 
     :param exports: All complete exports, in any order.
     """
-    history = _history(repository, model)
+    history = history_in(repository, model)
     passed: list[str] = []
     for export in newest_first(exports):
         if is_outdated(export, history=history):
@@ -60,7 +60,8 @@ def newest_export(*, exports: Iterable[CompleteExport], repository: Repository, 
     return ExportChoice(export=None, reason=_sentence("no export to release", passed or ["there is no complete one"]))
 
 
-def _history(repository: Repository, model: str) -> ExportHistory:
+def history_in(repository: Repository, model: str) -> ExportHistory:
+    """Return what became of each content, as the log of a model tells."""
     entries = tuple(repository.log(model).entries())
     created = (_created(repository, model, version) for version in versions_promoted(entries))
     chosen_at = max((moment for moment in created if moment is not None), default=None)

@@ -18,11 +18,13 @@ from airflow_model_ops.control.commit import REQUEST_LOOKBACK, Commit, Committer
 from airflow_model_ops.control.leases import HANDOVER_SECONDS, LeaseKeeper
 from airflow_model_ops.control.ways_back import Rule, WaysBack
 from airflow_model_ops.core import transitions
+from airflow_model_ops.core.candidates import UPSTREAM_DETAIL, artifact_key
 from airflow_model_ops.core.errors import ModelOpsError, PreEmpted, VersionExists, VersionNotFound
 from airflow_model_ops.core.log import Entry, FactKind, Origin
 from airflow_model_ops.core.ports import Clock, Manifest, PushRequest, Repository, Target
 from airflow_model_ops.core.state import Actor, Canary, Fence, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import Action, Decision
+from airflow_model_ops.core.upstream import upstream_of
 from airflow_model_ops.core.versioning import Version, VersionNaming
 
 _SOON_SECONDS = 30.0
@@ -119,7 +121,7 @@ class ModelControl:
             reason=f"{manifest.version} pushed, {manifest.size} bytes in {len(manifest.files)} files",
             origin=replace(self.origin, request=f"push {manifest.version.name} {manifest.digest}"),
             version=manifest.version,
-            detail={"digest": manifest.digest},
+            detail={"digest": manifest.digest} | _upstream_detail(manifest),
         )
         return manifest
 
@@ -255,7 +257,7 @@ class ModelControl:
         :raises TransitionRefused: if the named version may not serve.
         """
         seen = self.state
-        return self._go_back(
+        return self.go_back(
             lambda state, unusable: transitions.rollback(
                 state,
                 actor=self.origin.actor,
@@ -274,7 +276,7 @@ class ModelControl:
         :param harmed: Whether the verdict was HARM: the version is quarantined.
         :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
         """
-        return self._go_back(
+        return self.go_back(
             lambda state, unusable: transitions.rollback_watched(
                 state, fence=fence, reason=reason, harmed=harmed, unusable=unusable
             ),
@@ -288,7 +290,7 @@ class ModelControl:
         :raises ModelOnHold: if a person holds the model.
         :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
         """
-        return self._go_back(
+        return self.go_back(
             lambda state, unusable: transitions.rollback_guarded(
                 state, version=version, reason=reason, unusable=unusable
             ),
@@ -343,7 +345,8 @@ class ModelControl:
         reason = f"{version} was promoted by an earlier try"
         return Commit(state=state, generation=generation, reason=reason, changed=False, version=version)
 
-    def _go_back(self, rule: Rule, *, fence: Fence | None = None, evidence: str | None = None) -> Commit:
+    def go_back(self, rule: Rule, *, fence: Fence | None = None, evidence: str | None = None) -> Commit:
+        """Commit a way back by any rule: to a version whose files are whole; see :class:`.WaysBack`."""
         commit = self._ways_back.commit(rule, origin=self.origin, fence=fence, evidence=evidence)
         return self._with_leases_ended(commit, fence=fence)
 
@@ -393,3 +396,9 @@ class ModelControl:
     def _is_own(self, version: Version, request: PushRequest) -> bool:
         run = request.source.get("run")
         return run is not None and self.repository.manifest(self.model, version).source.get("run") == run
+
+
+def _upstream_detail(manifest: Manifest) -> dict[str, str]:
+    """Return which artifact of a pipeline a version is: whoever looks for new ones reads the log, not every manifest."""
+    lineage = upstream_of(manifest.source)
+    return {} if lineage is None else {UPSTREAM_DETAIL: artifact_key(lineage.artifact, lineage.root.created)}

@@ -49,12 +49,14 @@ def fetch_connections(ids: ConnectionsPart) -> FleetConnections:
 
     :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
     """
-    return FleetConnections(repository=_fetch(ids.repository), target=_fetch(ids.target))
+    return FleetConnections(repository=fetch_connection(ids.repository), target=fetch_connection(ids.target))
 
 
 async def afetch_connections(ids: ConnectionsPart) -> FleetConnections:
     """Fetch the connections inside a trigger, whose loop must not block."""
-    return FleetConnections(repository=await _afetch(ids.repository), target=await _afetch(ids.target))
+    return FleetConnections(
+        repository=await afetch_connection(ids.repository), target=await afetch_connection(ids.target)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +143,14 @@ def open_repository_of(ids: ConnectionsPart) -> Repository:
     :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
     :raises InvalidConfig: if the connection is wrong.
     """
-    return _stand_ins[-1].fleet.repository if _stand_ins else repository_of(_fetch(ids.repository))
+    return _stand_ins[-1].fleet.repository if _stand_ins else repository_of(fetch_connection(ids.repository))
 
 
 async def aopen_repository_of(ids: ConnectionsPart) -> Repository:
     """Open it inside a trigger, whose loop must not block."""
     if _stand_ins:
         return _stand_ins[-1].fleet.repository
-    return await asyncio.to_thread(repository_of, await _afetch(ids.repository))
+    return await asyncio.to_thread(repository_of, await afetch_connection(ids.repository))
 
 
 def open_source_of(ids: ConnectionsPart) -> MetricSource:
@@ -160,7 +162,7 @@ def open_source_of(ids: ConnectionsPart) -> MetricSource:
     from airflow_model_ops.hooks.prometheus import source_of
 
     stand_in = _stand_in_source()
-    return source_of(_fetch(ids.metrics)) if stand_in is None else stand_in
+    return source_of(fetch_connection(ids.metrics)) if stand_in is None else stand_in
 
 
 async def aopen_source_of(ids: ConnectionsPart) -> MetricSource:
@@ -168,21 +170,26 @@ async def aopen_source_of(ids: ConnectionsPart) -> MetricSource:
     from airflow_model_ops.hooks.prometheus import source_of
 
     stand_in = _stand_in_source()
-    return await asyncio.to_thread(source_of, await _afetch(ids.metrics)) if stand_in is None else stand_in
+    return await asyncio.to_thread(source_of, await afetch_connection(ids.metrics)) if stand_in is None else stand_in
 
 
 def _stand_in_source() -> MetricSource | None:
     return _stand_ins[-1].metrics if _stand_ins else None
 
 
-def _fetch(conn_id: str) -> Connection:
+def fetch_connection(conn_id: str) -> Connection:
+    """Fetch one connection.
+
+    :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
+    """
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise _unavailable(conn_id) from None
 
 
-async def _afetch(conn_id: str) -> Connection:
+async def afetch_connection(conn_id: str) -> Connection:
+    """Fetch one connection inside a trigger; see :func:`fetch_connection`."""
     try:
         return await BaseHook.aget_connection(conn_id)
     except AirflowNotFoundException:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_model_ops.core.ports import Manifest, PushRequest
+from airflow_model_ops.core.upstream import upstream_of
 from airflow_model_ops.operators.base import ModelOperator, release_id
+from airflow_model_ops.operators.push_sources import (
+    PushSource,
+    artifact_ref,
+    artifact_source,
+    event_source,
+    newest_candidate_source,
+    newest_export_source,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,20 +30,26 @@ if TYPE_CHECKING:
 class PushModelOperator(ModelOperator):
     """Store a SavedModel directory as a new version of the model.
 
-    A retried or cleared task adopts its own first try: the name comes from the run's fixed time. Returns ``version``
-    (its name), ``number`` (its serving number, a string), ``digest`` and ``size``; pushes the XCom ``version_id`` too.
+    A retried or cleared task adopts its own first try: the name comes from the run's fixed time, or from when the pipeline
+    registered its artifact. Returns ``version`` (its name), ``number`` (its serving number, a string), ``digest`` and
+    ``size``; pushes the XCom ``version_id`` too.
 
-    :param saved_model: The directory; when it renders empty, the newest complete export of ``source.export_dir`` that was
-        neither promoted nor quarantined is taken, and the task is skipped if there is none. (templated)
-    :param version: Name of the version; empty: named after the run's time. Semantic versions need one. (templated)
-    :param dataset_version: Which data it was trained on. (templated)
-    :param hyperparameters: What it was trained with. (templated)
+    :param saved_model: The directory; without it and ``upstream``, what the model's ``source`` gives is taken: the pipeline's
+        model whose event started the run, the pipeline's newest or the newest complete export that was neither promoted nor
+        quarantined. The task is skipped if there is none. (templated)
+    :param upstream: A model of a TFX pipeline instead: what ``BlessedModelSensor`` or ``PushedModelSensor`` returned, or
+        ``CONNECTION/ID`` of an artifact. What led to it is kept in the manifest. (templated)
+    :param version: Name of the version; empty: named after the run's, or the artifact's time. Semantic versions need one.
+        (templated)
+    :param dataset_version: Which data it was trained on; empty: what the upstream lineage tells without doubt. (templated)
+    :param hyperparameters: What it was trained with; empty: as ``dataset_version``. (templated)
     :param metrics: Its offline metrics, name to number. (templated)
     """
 
     template_fields: Sequence[str] = (
         "choose",
         "saved_model",
+        "upstream",
         "version",
         "dataset_version",
         "hyperparameters",
@@ -45,6 +60,7 @@ class PushModelOperator(ModelOperator):
         self,
         *,
         saved_model: str | None = None,
+        upstream: Mapping[str, Any] | str | None = None,
         version: str | None = None,
         dataset_version: str | None = None,
         hyperparameters: Mapping[str, Any] | str | None = None,
@@ -53,6 +69,7 @@ class PushModelOperator(ModelOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.saved_model = saved_model
+        self.upstream = upstream
         self.version = version
         self.dataset_version = dataset_version
         self.hyperparameters = hyperparameters
@@ -63,8 +80,8 @@ class PushModelOperator(ModelOperator):
         control = self.control(context)
         run = context["dag_run"]
         manifest = None if self.saved_model else control.pushed_in_run(run.dag_id, run.run_id)
-        if manifest is None:
-            manifest = self._push(control, dag_id=run.dag_id, run_id=run.run_id, created=run.run_after)
+        if manifest is None or not self._is_asked_for(manifest):
+            manifest = self._push(control, context)
         self.note(control, pushed=manifest.version)
         self.log.info("model=%s pushed version=%s digest=%s", control.model, manifest.version, manifest.digest)
         context["ti"].xcom_push(key="version_id", value=manifest.version.name)
@@ -75,38 +92,44 @@ class PushModelOperator(ModelOperator):
             "size": str(manifest.size),
         }
 
-    def _push(self, control: ModelControl, *, dag_id: str, run_id: str, created: datetime) -> Manifest:
-        directory = Path(self.saved_model) if self.saved_model else self._newest_export()
+    def _push(self, control: ModelControl, context: Context) -> Manifest:
+        run, chosen = context["dag_run"], self._chosen(context)
         request = PushRequest(
-            directory=directory,
-            created=created.astimezone(UTC).isoformat(),
-            source={"path": str(directory), "run": release_id(dag_id, run_id)},
-            dataset_version=self.dataset_version or None,
-            hyperparameters=_mapping(self.hyperparameters, "hyperparameters"),
+            directory=chosen.directory,
+            created=chosen.created or run.run_after.astimezone(UTC).isoformat(),
+            source={"path": str(chosen.directory), "run": release_id(run.dag_id, run.run_id), **chosen.known},
+            dataset_version=self.dataset_version or chosen.dataset_version,
+            hyperparameters=_mapping(self.hyperparameters, "hyperparameters") or chosen.hyperparameters,
             metrics=_numbers(_mapping(self.metrics, "metrics")),
         )
         return control.push(request, name=self.version or None)
 
-    def _newest_export(self) -> Path:
-        from airflow_model_ops.adapters.repository.exports import complete_exports
-        from airflow_model_ops.control.clock import SystemClock
-        from airflow_model_ops.control.exports import newest_export
-
-        source = self.model_file.source
-        if source is None:
+    def _chosen(self, context: Context) -> PushSource:
+        if self.saved_model and self._upstream:
             raise AirflowFailException(
-                f"nothing to release: the run names no saved_model and {self.model_file.model!r} has no source.export_dir; "
-                "trigger the DAG with the path of a SavedModel"
+                f"the run names saved_model {self.saved_model!r} and upstream {self.upstream!r}; give one of them"
             )
-        choice = newest_export(
-            exports=complete_exports(source.export_dir, settle_seconds=source.settle, now=SystemClock().now()),
-            repository=self.open_fleet().repository,
-            model=self.model_file.model,
-        )
-        self.log.info("model=%s export_dir=%s %s", self.model_file.model, source.export_dir, choice.reason)
-        if choice.export is None:
-            raise AirflowSkipException(f"{source.export_dir}: {choice.reason}")
-        return choice.export.directory
+        if self.saved_model:
+            return PushSource(directory=Path(self.saved_model))
+        if self._upstream:
+            return artifact_source(artifact_ref(self._upstream))
+        file, repository = self.model_file, self.open_fleet().repository
+        part = file.source.pipeline if file.source else None
+        if part is None:
+            return newest_export_source(file, repository)
+        return event_source(file, repository, context) or newest_candidate_source(file, part, repository)
+
+    def _is_asked_for(self, manifest: Manifest) -> bool:
+        """Whether what this run pushed before is what this task is to push; another task may have pushed in it, too."""
+        if self._upstream is None:
+            return True
+        lineage, ref = upstream_of(manifest.source), artifact_ref(self._upstream)
+        return lineage is not None and (lineage.connection, lineage.artifact) == (ref.connection, str(ref.artifact))
+
+    @property
+    def _upstream(self) -> Mapping[str, Any] | str | None:
+        """What was given as upstream; a template that renders to nothing is nothing."""
+        return None if self.upstream in (None, "", "None") or self.upstream == {} else self.upstream
 
 
 def _mapping(value: Mapping[str, Any] | str | None, name: str) -> Mapping[str, Any]:
