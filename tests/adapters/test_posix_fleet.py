@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
@@ -269,6 +270,8 @@ def test_the_lock_of_a_stopped_process_falls_when_its_lease_runs_out(tmp_path: P
     directory = tmp_path / "_fleets" / "main"
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGSTOP)
+    stopped = psutil.Process(holder.pid)
+    eventually(lambda: stopped.status() == psutil.STATUS_STOPPED)  # or it might renew the lease once more
     lease = lease_files(directory)[-1]
     os.utime(lease, (time.time() - 8.1,) * 2)
     with PosixFleetStore(directory).lock(wait_seconds=2):
