@@ -87,7 +87,7 @@ class Measured:
     wrong: tuple[str, ...]
 
 
-def measure_ledger(ledger: WrittenLedger, *, repetitions: int, seed: int) -> Measured:
+def measure_ledger(ledger: WrittenLedger, *, repetitions: int, seed: int, fresh_runs: int = _FRESH_RUNS) -> Measured:
     """Ask everything ``repetitions`` times about random models, versions and moments."""
     cases = list(draw_cases(ledger, count=repetitions, seed=seed))
     answered = tuple(_answered(question, ledger, cases) for question in QUESTIONS)
@@ -97,8 +97,8 @@ def measure_ledger(ledger: WrittenLedger, *, repetitions: int, seed: int) -> Mea
         answered=answered,
         opening=opening,
         by_name=by_name,
-        fresh=_fresh(ledger),
-        wrong=tuple(_wrong(ledger, cases[:_CHECKED])),
+        fresh=_fresh(ledger, runs=fresh_runs),
+        wrong=tuple(contradictions(ledger, cases[:_CHECKED])),
         contests=_contests(ledger, cases[:_GUIDE_RUNS], {each.question.name: each.ours for each in answered}),
     )
 
@@ -130,14 +130,14 @@ def _ml_metadata_alone(path: Path, cases: list[Case]) -> tuple[Timing, Timing]:
     return _timed(lambda _: guide.open_store(path), cases), by_name
 
 
-def _fresh(ledger: WrittenLedger) -> Timing:
+def _fresh(ledger: WrittenLedger, *, runs: int) -> Timing:
     model = ledger.models[0].source.model
     command = [sys.executable, "-c", _FRESH, str(ledger.file), model]
-    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(_FRESH_RUNS)]
-    return Timing.of(float(run.stdout) for run in runs)
+    done = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(runs)]
+    return Timing.of(float(each.stdout) for each in done)
 
 
-def _wrong(ledger: WrittenLedger, cases: list[Case]) -> list[str]:
+def contradictions(ledger: WrittenLedger, cases: list[Case]) -> list[str]:
     """Return what contradicts the generated logs."""
     queries = LedgerQueries(ledger.settings)
     wrong = []
