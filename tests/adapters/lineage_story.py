@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow_model_ops.adapters.lineage import recorder
+from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore, PutIds
 from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.core import transitions
@@ -149,21 +151,27 @@ def catch_up_in_a_child(path: Path, entries: int) -> None:
     MlmdLedger(LedgerSettings(path=path)).catch_up("digits", log, manifest_of)
 
 
-class DyingLog(ListLog):
-    """A log whose reader is killed when it asks for one entry too many."""
+class DyingStore(LedgerStore):
+    """A store whose writer is killed before it writes once too often."""
 
-    def __init__(self, entries: list[Entry], *, dies_after: int) -> None:
-        super().__init__(entries)
-        self._dies_after = dies_after
+    writes_left = 0
 
-    def entries(self, *, after: int = 0) -> Iterator[Entry]:
-        for count, entry in enumerate(super().entries(after=after)):
-            if count == self._dies_after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield entry
+    def put(self, **sent: Any) -> PutIds | None:
+        if not self.writes_left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        DyingStore.writes_left -= 1
+        return super().put(**sent)
 
 
 def die_in_a_child(path: Path, after: int) -> None:
-    """For a child process: be killed between two entries."""
-    log = DyingLog(told().log.stored, dies_after=after)
-    MlmdLedger(LedgerSettings(path=path)).catch_up("digits", log, manifest_of)
+    """For a child process: be killed between two transactions."""
+    DyingStore.writes_left = after
+    recorder.LedgerStore = DyingStore  # type: ignore[misc]
+    MlmdLedger(LedgerSettings(path=path)).catch_up("digits", told().log, manifest_of)
+
+
+def record_one_by_one(settings: LedgerSettings, model: str, log: ListLog) -> None:
+    """Record a log as it grows: after each entry, and each time once more, as a retried task does."""
+    for length in range(1, len(log.stored) + 1):
+        for _ in range(2):
+            MlmdLedger(settings).catch_up(model, ListLog(log.stored[:length]), manifest_of)

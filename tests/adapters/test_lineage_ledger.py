@@ -31,6 +31,7 @@ from airflow_model_ops.core.errors import (
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.versioning import Version
+from tests.adapters.lineage_dump import dump_of
 from tests.adapters.lineage_story import (
     ROLLBACK_REASON,
     V1,
@@ -165,17 +166,21 @@ def test_four_processes_at_once_record_each_entry_once_and_in_order(settings: Le
     assert recorded_names(settings) == expected_names(long_log(150).stored)
 
 
-@pytest.mark.parametrize("after", [0, 1, 7])
-def test_a_writer_killed_between_entries_leaves_a_prefix_that_the_next_one_completes(
-    settings: LedgerSettings, after: int
+@pytest.mark.parametrize(("after", "recorded"), [(0, 0), (1, 18), (2, 18)])
+def test_a_writer_killed_between_transactions_leaves_a_prefix_that_the_next_one_completes(
+    settings: LedgerSettings, after: int, recorded: int, tmp_path: Path
 ) -> None:
+    """Also one that dies between recording a batch and linking it to its releases and DAG runs."""
     child = start(die_in_a_child, settings, after)
     child.join(timeout=60)
     assert child.exitcode == -signal.SIGKILL
     entries = told().log.stored
-    assert recorded_names(settings) == expected_names(entries[:after])
-    assert MlmdLedger(settings).catch_up("digits", told().log, manifest_of) == len(entries) - after
+    assert recorded_names(settings) == expected_names(entries[:recorded])
+    assert MlmdLedger(settings).catch_up("digits", told().log, manifest_of) == len(entries) - recorded
     assert recorded_names(settings) == expected_names(entries)
+    alone = LedgerSettings(path=tmp_path / "alone.sqlite")
+    MlmdLedger(alone).catch_up("digits", told().log, manifest_of)
+    assert dump_of(file_of(settings)) == dump_of(file_of(alone))
 
 
 def test_a_writer_killed_at_any_moment_leaves_a_prefix_that_the_next_one_completes(settings: LedgerSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.nodes import Node, json_text
@@ -15,6 +16,8 @@ from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import CANARY, STABLE
 from airflow_model_ops.core.versioning import Version
 
+Pending = Mapping[int, tuple[tuple[str, str], ...]]
+"""Types and names of artifacts by the number of an entry."""
 _HOLDBACK = "holdback"
 
 
@@ -24,6 +27,8 @@ class RecordedHead:
 
     :param versions: How many versions the ledger knows; the newest one has this ordinal.
     :param pair: Which versions the newest recorded state with a canary or a hold-back compares.
+    :param pending: Entries whose releases and DAG runs are still to be linked, with the types and names of the artifacts that
+        they wrote; see :mod:`~airflow_model_ops.adapters.lineage.batch`.
     :param labels: Fleet, labels and hold-back of the newest recorded serving state, as string properties.
     """
 
@@ -34,6 +39,7 @@ class RecordedHead:
     versions: int = 0
     at: str = ""
     pair: Pair | None = None
+    pending: Pending = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -60,7 +66,7 @@ class RecordedHead:
 
     def node(self) -> Node:
         """Return the Model artifact that says so."""
-        recorded = {
+        recorded: dict[str, Any] = {
             "sequence": self.sequence,
             "digest": self.digest,
             "generation": self.generation,
@@ -68,6 +74,10 @@ class RecordedHead:
             "at": self.at,
             "pair": self.pair.to_json() if self.pair else None,
         }
+        if self.pending:
+            recorded["pending"] = {
+                str(sequence): [list(key) for key in keys] for sequence, keys in self.pending.items()
+            }
         structs = {schema.RECORDED: json_text(recorded)}
         return Node(type=schema.MODEL, name=self.model, properties=self.labels, structs=structs)
 
@@ -87,6 +97,10 @@ class RecordedHead:
                 versions=int(recorded["versions"]),
                 at=str(recorded["at"]),
                 pair=Pair.from_json(recorded.get("pair")),  # the first ledgers lack it
+                pending={
+                    int(sequence): tuple((str(kind), str(name)) for kind, name in keys)
+                    for sequence, keys in recorded.get("pending", {}).items()
+                },
                 labels=dict(properties),
             )
         except (KeyError, TypeError, ValueError) as error:

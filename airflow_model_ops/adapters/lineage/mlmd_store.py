@@ -26,6 +26,7 @@ from airflow_model_ops.adapters.lineage.protos import (
     read_node,
 )
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+from airflow_model_ops.core.errors import LedgerUnavailable
 
 T = TypeVar("T")
 
@@ -39,6 +40,24 @@ class ArtifactPut:
 
     node: Node
     stored_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutIds:
+    """The ids that a put gave out, in the order of what was put."""
+
+    executions: tuple[int, ...]
+    artifacts: tuple[int, ...]
+    contexts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextLink:
+    """That an execution and artifacts belong to contexts, too."""
+
+    execution_id: int
+    artifact_ids: tuple[int, ...]
+    contexts: tuple[Node, ...]
 
 
 class LedgerStore:
@@ -98,16 +117,21 @@ class LedgerStore:
     def put(
         self,
         *,
-        execution: Node,
+        executions: Sequence[Node],
         artifacts: Sequence[ArtifactPut],
         contexts: Sequence[Node],
         edges: Sequence[Edge],
-    ) -> bool:
-        """Store all of it in one transaction; return ``False``, with nothing stored, if a name is taken."""
+    ) -> PutIds | None:
+        """Store all of it in one transaction; return ``None``, with nothing stored, if a name is taken."""
         pb2 = self._pb2
         types = self._types
         sent = {
-            "executions": [fill_node(pb2.Execution(), execution, type_id=types["execution", execution.type])],
+            "executions": [
+                fill_node(
+                    pb2.Execution(last_known_state=pb2.Execution.COMPLETE), node, type_id=types["execution", node.type]
+                )
+                for node in executions
+            ],
             "artifacts": [
                 fill_node(
                     pb2.Artifact(state=pb2.Artifact.LIVE),
@@ -118,19 +142,35 @@ class LedgerStore:
                 for item in artifacts
             ],
             "contexts": [fill_node(pb2.Context(), node, type_id=types["context", node.type]) for node in contexts],
-            "event_edges": [(0, edge.place, fill_event(pb2, edge)) for edge in edges],
+            "event_edges": [(edge.execution, edge.place, fill_event(pb2, edge)) for edge in edges],
         }
-        sent["executions"][0].last_known_state = pb2.Execution.COMPLETE
 
-        def put() -> bool:
+        def put() -> PutIds | None:
             try:
-                self._store.put_lineage_subgraph(**sent, reuse_context_if_already_exist=True)
+                written = self._store.put_lineage_subgraph(**sent, reuse_context_if_already_exist=True)
             except self._errors.AlreadyExistsError:
-                return False
-            return True
+                return None
+            return PutIds(*(tuple(int(each) for each in ids) for ids in written))
 
         with self._writing():
-            return self._insist(f"write {execution.name!r}", put)
+            return self._insist(f"write {executions[0].name!r}" if executions else "write contexts", put)
+
+    def link(self, links: Sequence[ContextLink]) -> None:
+        """Put what is stored into more contexts, which are made if they are missing. Repeating it changes nothing."""
+        nodes = list({(node.type, node.name): node for link in links for node in link.contexts}.values())
+        written = self.put(executions=(), artifacts=(), contexts=nodes, edges=())
+        if written is None:
+            raise LedgerUnavailable(f"{len(nodes)} contexts could not be written: others make them now; try again")
+        ids = {(node.type, node.name): stored for node, stored in zip(nodes, written.contexts, strict=True)}
+        pairs = [(ids[node.type, node.name], link) for link in links for node in link.contexts]
+        associations = {(context, link.execution_id) for context, link in pairs}
+        attributions = {(context, artifact) for context, link in pairs for artifact in link.artifact_ids}
+        sent = (
+            [self._pb2.Attribution(context_id=context, artifact_id=one) for context, one in sorted(attributions)],
+            [self._pb2.Association(context_id=context, execution_id=one) for context, one in sorted(associations)],
+        )
+        with self._writing():
+            self._insist("link contexts", lambda: self._store.put_attributions_and_associations(*sent))
 
     def register_types(self) -> int:
         """Register the ledger's own types if they are missing; return how many it has. Other types are left alone."""

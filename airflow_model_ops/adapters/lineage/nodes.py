@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_model_ops.adapters.lineage.text import stored_string
+from airflow_model_ops.core.upstream import UpstreamArtifact
+from airflow_model_ops.core.versioning import Version
 
 
 class Direction(StrEnum):
@@ -41,6 +43,8 @@ class Use:
     """An artifact that an execution read or wrote; one that is stored already is linked, a missing one is created.
 
     :param key: Its role, the first step of the event's path; the second is ``index``.
+    :param version: The version that a ModelVersion is.
+    :param creates: Whether the entry is what makes the artifact, so that it is hardly stored yet.
     :param renews: Whether a stored artifact takes this node's properties.
     :param adds: What a stored artifact's STRUCT properties take up, by property; see
         :func:`~airflow_model_ops.adapters.lineage.shown.merged`.
@@ -50,18 +54,29 @@ class Use:
     direction: Direction
     key: str
     index: int = 0
+    version: Version | None = None
+    creates: bool = False
     renews: bool = False
     adds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def writes(self) -> bool:
+        """Whether a stored artifact is written, not only linked."""
+        return self.creates or self.renews or bool(self.adds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """All of one entry; stored in one transaction."""
+    """All of one entry.
+
+    :param upstream: The artifact of a pipeline that was pushed, if there is one.
+    """
 
     sequence: int
     execution: Node
     uses: tuple[Use, ...]
     contexts: tuple[Node, ...]
+    upstream: UpstreamArtifact | None = None
 
 
 def filled(**values: str | None) -> dict[str, str]:

@@ -32,14 +32,16 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """That the execution of a put read or wrote an artifact.
+    """That an execution of a put read or wrote an artifact.
 
+    :param execution: The execution's place in the put.
     :param place: The artifact's place in the put, or ``None`` if it is only linked by its id.
     """
 
     direction: Direction
     key: str
     index: int
+    execution: int = 0
     place: int | None = None
     artifact_id: int | None = None
 

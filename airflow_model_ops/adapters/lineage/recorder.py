@@ -1,28 +1,28 @@
 """The ledger: projects models' logs into ML Metadata, every entry exactly once and in order.
 
-An entry is one transaction: its execution, artifacts, events, contexts, and the model's recorded head. Its key is unique
-in the store, so of several writers one wins and the others see that it is recorded. A writer takes up an entry only when
-the one before it is recorded, so the ids that the store gives out follow the log's order. The head is written in the same
-transaction: it never says more or less than is there, however a writer dies.
+A batch of entries is one transaction: their executions, artifacts, events, and the model's recorded head. Each entry's key
+is unique in the store, so of several writers one wins and the others see that it is recorded. A writer takes up an entry only
+when the one before it is recorded, so the ids that the store gives out follow the log's order. The head is written in the
+same transaction: it never says more or less than is there, however a writer dies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.batch import Planner, batches
 from airflow_model_ops.adapters.lineage.head import RecordedHead
-from airflow_model_ops.adapters.lineage.mlmd_store import ArtifactPut, LedgerStore
-from airflow_model_ops.adapters.lineage.nodes import Node, Record, Use
-from airflow_model_ops.adapters.lineage.protos import Edge, Stored
-from airflow_model_ops.adapters.lineage.records import record_of, versions_named
+from airflow_model_ops.adapters.lineage.mlmd_store import ContextLink, LedgerStore
+from airflow_model_ops.adapters.lineage.records import contexts_of
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
-from airflow_model_ops.adapters.lineage.shown import merged
-from airflow_model_ops.core.errors import InvalidState, LedgerUnavailable, VersionNotFound
+from airflow_model_ops.core.errors import InvalidState, LedgerUnavailable
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Log, Manifest
 from airflow_model_ops.core.versioning import Version
+
+_TRIES = 8
+"""How often a put is planned anew because a name was taken meanwhile, before its entries go one by one."""
 
 
 class MlmdLedger:
@@ -45,9 +45,11 @@ class MlmdLedger:
         :raises InvalidState: if the ledger holds another log of the model than this one.
         """
         store = LedgerStore(self._settings, create=True)
-        projection = _Projection(store=store, model=model, manifest_of=manifest_of)
+        projection = _Projection(store=store, model=model, log=log, manifest_of=manifest_of)
         _check_same_log(log, projection.head)
-        return sum(projection.record(entry) for entry in log.entries(after=projection.head.sequence))
+        projection.link_pending()
+        missing = log.entries(after=projection.head.sequence)
+        return sum(projection.record(batch) for batch in batches(missing, model=model))
 
     def ping(self) -> str:
         """Open the store, creating it if it is missing, and register the ledger's types; return what was found.
@@ -61,34 +63,75 @@ class MlmdLedger:
 class _Projection:
     """One writer's work on one model."""
 
-    def __init__(self, *, store: LedgerStore, model: str, manifest_of: Callable[[Version], Manifest]) -> None:
+    def __init__(self, *, store: LedgerStore, model: str, log: Log, manifest_of: Callable[[Version], Manifest]) -> None:
         self._store = store
+        self._log = log
         self._model = model
-        self._manifest_of = manifest_of
-        self.head = RecordedHead(model=model)
+        self._planner = Planner(store=store, model=model, manifest_of=manifest_of)
         self._head_id: int | None = None
+        self.head = RecordedHead(model=model)
         self._read_head()
 
-    def record(self, entry: Entry) -> bool:
-        """Record one entry; return ``False`` if another writer did."""
-        if entry.sequence <= self.head.sequence:
-            return False
-        manifests = self._manifests(entry)
-        record = record_of(
-            entry, model=self._model, manifests=manifests, served_before=self.head.serving, pair=self.head.pair
+    def record(self, entries: Sequence[Entry]) -> int:
+        """Record entries in one transaction; return how many were recorded by this call and not by another writer.
+
+        Where a name is taken, another writer was quicker: with these entries, or with an artifact that models share. Then all
+        is looked up again, and after some tries the entries go one by one.
+
+        :raises LedgerUnavailable: if a name stays taken that no entry of this log has.
+        """
+        self._planner.wary = False
+        for _ in range(_TRIES):
+            entries = [entry for entry in entries if entry.sequence > self.head.sequence]
+            if not entries or self._put(entries):
+                return len(entries)
+            self._planner.wary = True
+            self._read_head()
+            self.link_pending()
+        if len(entries) > 1:
+            return sum(self.record([entry]) for entry in entries)
+        raise LedgerUnavailable(
+            f"entry {entries[0].sequence} of model {self._model!r} cannot be recorded: one of its names is taken in the ledger, "
+            "but not by this entry; record the log into an empty ledger"
         )
-        head, artifacts, edges = self._placed(record, entry)
-        won = self._store.put(execution=record.execution, artifacts=artifacts, contexts=record.contexts, edges=edges)
-        if won and self._head_id is not None:
-            self.head = head
-            return True
-        self._read_head()
-        if self.head.sequence < entry.sequence:
-            raise LedgerUnavailable(
-                f"entry {entry.sequence} of model {self._model!r} cannot be recorded: one of its names is taken in the ledger, "
-                "but not by this entry; record the log into an empty ledger"
+
+    def link_pending(self) -> None:
+        """Finish the second half of a batch whose writer died in between, or is about to do so itself. May be repeated.
+
+        No head may be written over one that has something pending before this.
+        """
+        links = []
+        for sequence, keys in self.head.pending.items():
+            entry = self._log.read(sequence)
+            (execution,) = self._store.executions_by_external_ids([schema.entry_key(self._model, sequence)]) or (None,)
+            found = [self._store.artifact(*key) for key in ((schema.MODEL, self._model), *keys)]
+            if entry is not None and execution is not None:
+                ids = tuple(stored.id for stored in found if stored is not None)
+                contexts = contexts_of(entry, self._model)
+                links.append(ContextLink(execution_id=execution.id, artifact_ids=ids, contexts=contexts))
+        if links:
+            self._store.link(links)
+
+    def _put(self, entries: Sequence[Entry]) -> bool:
+        batch = self._planner.plan(entries, head=self.head, head_id=self._head_id)
+        written = self._store.put(
+            executions=batch.executions, artifacts=batch.artifacts, contexts=batch.contexts, edges=batch.edges
+        )
+        if written is None:
+            return False
+        links = [
+            ContextLink(
+                execution_id=written.executions[place],
+                artifact_ids=tuple(written.artifacts[each] for each in artifacts),
+                contexts=contexts,
             )
-        return won
+            for place, (artifacts, contexts) in enumerate(batch.links)
+            if contexts
+        ]
+        if links:
+            self._store.link(links)
+        self.head, self._head_id = batch.head, written.artifacts[0]
+        return True
 
     def _read_head(self) -> None:
         stored = self._store.artifact(schema.MODEL, self._model)
@@ -97,53 +140,6 @@ class _Projection:
             self.head = RecordedHead(model=self._model)
         else:
             self.head = RecordedHead.of(self._model, properties=stored.properties, structs=stored.structs)
-
-    def _manifests(self, entry: Entry) -> dict[Version, Manifest]:
-        found = {}
-        for version in versions_named(entry):
-            try:
-                found[version] = self._manifest_of(version)
-            except VersionNotFound:  # adopted from a fleet: known by name only
-                continue
-        return found
-
-    def _placed(self, record: Record, entry: Entry) -> tuple[RecordedHead, list[ArtifactPut], list[Edge]]:
-        """Return the new head, the artifacts to put (the head's first) and the edges to them."""
-        puts: list[ArtifactPut] = []
-        edges: list[Edge] = []
-        new_versions = 0
-        for use in record.uses:
-            stored = self._store.artifact(use.node.type, use.node.name)
-            if stored is not None and not (use.renews or use.adds):
-                edges.append(_edge(use, artifact_id=stored.id))
-                continue
-            key = stored.external_id if stored else None
-            if stored is None and use.node.type == schema.MODEL_VERSION:
-                new_versions += 1
-                key = schema.version_key(self._model, self.head.versions + new_versions)
-            puts.append(
-                ArtifactPut(
-                    node=replace(_renewed(use, stored), external_id=key), stored_id=stored.id if stored else None
-                )
-            )
-            edges.append(_edge(use, place=len(puts)))
-        head = self.head.after(entry, new_versions=new_versions)
-        return head, [ArtifactPut(node=head.node(), stored_id=self._head_id), *puts], edges
-
-
-def _renewed(use: Use, stored: Stored | None) -> Node:
-    """Return an artifact as it is after an entry; what earlier entries told of a version stays."""
-    node = use.node
-    if stored is not None and not use.renews:
-        node = replace(node, properties=stored.properties, structs=stored.structs)
-    elif stored is not None:
-        told = {name: text for name, text in stored.structs.items() if name in (schema.VALIDATION, schema.ONLINE)}
-        node = replace(node, structs={**node.structs, **told})
-    return replace(node, structs=merged(node.structs, use.adds))
-
-
-def _edge(use: Use, *, place: int | None = None, artifact_id: int | None = None) -> Edge:
-    return Edge(direction=use.direction, key=use.key, index=use.index, place=place, artifact_id=artifact_id)
 
 
 def _check_same_log(log: Log, head: RecordedHead) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Use, filled, json_text
 from airflow_model_ops.adapters.lineage.shown import Pair, online_shown, validation_shown
-from airflow_model_ops.adapters.lineage.sources import source_uses, upstream_fault
+from airflow_model_ops.adapters.lineage.sources import lineage_of, source_uses, upstream_fault
 from airflow_model_ops.adapters.lineage.text import stored_name
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import Manifest
@@ -36,11 +36,15 @@ def record_of(
     :param pair: Which versions were compared last before the entry, so that a verdict is kept with both.
     :param manifests: What is known of the versions of :func:`versions_named`; one without a manifest is recorded by name.
     """
+    pushed = manifests.get(entry.version) if entry.name == FactKind.PUSHED and entry.version is not None else None
+    lineage = lineage_of(pushed) if pushed is not None else None
+    sources = source_uses(pushed, lineage) if pushed is not None else ()
     return Record(
         sequence=entry.sequence,
         execution=_execution(entry, model),
-        uses=tuple(_uses(entry, model, manifests, served_before, pair)),
-        contexts=tuple(_contexts(entry, model)),
+        uses=(*_uses(entry, model, manifests, served_before, pair), *sources),
+        contexts=contexts_of(entry, model),
+        upstream=lineage.root if lineage is not None else None,
     )
 
 
@@ -123,24 +127,30 @@ def _uses(
 ) -> Iterator[Use]:
     named = versions_named(entry)
     for index, version in enumerate(named):
-        use = _version_use(entry, version, index, _version_node(model, version, manifests.get(version)))
+        use = _version_use(entry, version, index, version_node(model, version, manifests.get(version)))
         yield replace(use, adds=_shown(entry, version, pair))
     if entry.state is not None:
         for index, version in enumerate(version for version in served_before if version not in named):
-            yield Use(node=_version_node(model, version, None), direction=Direction.INPUT, key="left", index=index)
+            yield Use(
+                node=version_node(model, version, None),
+                direction=Direction.INPUT,
+                key="left",
+                index=index,
+                version=version,
+            )
         node = _state_node(model, entry.sequence, {"at": entry.at, **labels_of(entry.state)})
-        yield Use(node=node, direction=Direction.OUTPUT, key="state")
+        yield Use(node=node, direction=Direction.OUTPUT, key="state", creates=True)
     elif entry.name == FactKind.APPLIED:
         generation = int(entry.detail.get("generation", entry.generation))
         yield Use(node=_state_node(model, generation, {}), direction=Direction.INPUT, key="state")
     elif entry.name == FactKind.VERDICT:
-        yield Use(node=_verdict_node(model, entry), direction=Direction.OUTPUT, key="verdict")
+        yield Use(node=_verdict_node(model, entry), direction=Direction.OUTPUT, key="verdict", creates=True)
         beside = pair.beside if pair is not None and pair.subject == entry.version else None
         adds = _shown(entry, beside, pair)
         if beside is not None and adds:
-            yield Use(node=_version_node(model, beside, None), direction=Direction.INPUT, key=STABLE, adds=adds)
-    elif entry.name == FactKind.PUSHED and entry.version is not None and entry.version in manifests:
-        yield from source_uses(manifests[entry.version])
+            yield Use(
+                node=version_node(model, beside, None), direction=Direction.INPUT, key=STABLE, version=beside, adds=adds
+            )
 
 
 def _shown(entry: Entry, version: Version | None, pair: Pair | None) -> Mapping[str, Mapping[str, Any]]:
@@ -160,7 +170,7 @@ def _version_use(entry: Entry, version: Version, index: int, node: Node) -> Use:
     serves = entry.state is not None and version in _serving(entry.state)
     key = "version" if version == entry.version else "serving" if serves else "retired"
     direction = Direction.OUTPUT if written else Direction.INPUT
-    return Use(node=node, direction=direction, key=key, index=index, renews=pushed)
+    return Use(node=node, direction=direction, key=key, index=index, version=version, renews=pushed)
 
 
 def _serving(state: ServingState) -> list[Version]:
@@ -168,7 +178,8 @@ def _serving(state: ServingState) -> list[Version]:
     return [version for version in (state.stable, beside.version if beside else None) if version is not None]
 
 
-def _version_node(model: str, version: Version, manifest: Manifest | None) -> Node:
+def version_node(model: str, version: Version, manifest: Manifest | None) -> Node:
+    """Return the artifact of a version with what its manifest knows, if it has one."""
     properties = {**filled(model=model), **_version_properties(version)}
     structs: dict[str, str] = {}
     if manifest is not None:
@@ -209,6 +220,11 @@ def _verdict_node(model: str, entry: Entry) -> Node:
     structs = {"detail": json_text(entry.detail)}
     properties |= _version_properties(entry.version)
     return Node(type=schema.VERDICT, name=name, properties=properties, structs=structs)
+
+
+def contexts_of(entry: Entry, model: str) -> tuple[Node, ...]:
+    """Return what an entry belongs to: its model, and its release and DAG run if it has them."""
+    return tuple(_contexts(entry, model))
 
 
 def _contexts(entry: Entry, model: str) -> Iterator[Node]:

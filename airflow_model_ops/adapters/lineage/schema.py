@@ -188,3 +188,9 @@ def upstream_key(connection: str, artifact_id: str, ordinal: int) -> str:
     """
     where = hashlib.sha256(f"{connection}\0{artifact_id}".encode(errors="backslashreplace")).hexdigest()
     return f"{PREFIX}upstream/{where}/{ordinal:06d}"
+
+
+def upstream_keys(key: str, *, first: int, count: int) -> list[str]:
+    """Return the keys that :func:`upstream_key` gives for the same artifact and a row of ordinals."""
+    where = key.rpartition("/")[0]
+    return [f"{where}/{ordinal:06d}" for ordinal in range(first, first + count)]

@@ -20,16 +20,19 @@ _DIGEST_CHARACTERS = 16
 _log = logging.getLogger(__name__)
 
 
-def source_uses(manifest: Manifest) -> Iterator[Use]:
-    """Yield what a push read: the pushed artifact, its ancestors and the dataset version, as far as the manifest tells."""
-    lineage = lineage_of(manifest)
+def source_uses(manifest: Manifest, lineage: UpstreamLineage | None) -> Iterator[Use]:
+    """Yield what a push read: the pushed artifact, its ancestors and the dataset version.
+
+    All of them are put by each push, with what they hold already: so whoever records first, they are in the contexts of all.
+    """
     if lineage is not None:
         nodes = {node.name: node for node in (upstream_node(lineage.connection, each) for each in lineage.artifacts)}
         for index, node in enumerate(nodes.values()):
             role = schema.ANCESTOR_ROLE if index else schema.UPSTREAM_ROLE
-            yield Use(node=node, direction=Direction.INPUT, key=role, index=index)
+            yield Use(node=node, direction=Direction.INPUT, key=role, index=index, renews=True)
     if manifest.dataset_version is not None:
-        yield Use(node=dataset_node(manifest.dataset_version), direction=Direction.INPUT, key=schema.DATASET_ROLE)
+        node = dataset_node(manifest.dataset_version)
+        yield Use(node=node, direction=Direction.INPUT, key=schema.DATASET_ROLE, renews=True)
 
 
 def lineage_of(manifest: Manifest) -> UpstreamLineage | None:
@@ -65,6 +68,7 @@ def upstream_node(connection: str, artifact: UpstreamArtifact) -> Node:
         type=schema.UPSTREAM,
         name=stored_name(f"{connection}/{artifact.id}/{artifact.created}/{digest}"),
         uri=stored_uri(artifact.uri),
+        external_id=schema.upstream_key(connection, artifact.id, 1),
         properties=filled(
             connection=connection,
             artifact_id=artifact.id,

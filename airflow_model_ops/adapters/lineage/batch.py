@@ -1,0 +1,281 @@
+"""Entries of a log as one put: what is created, what is linked, what changes, and to which contexts it belongs.
+
+A put gives all its contexts to all that it stores. So a batch takes the contexts that its entries share, and names the others
+as pending in the recorded head, in the same transaction; they follow in a second one, which may be repeated. A batch of one
+entry has nothing pending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.head import Pending, RecordedHead
+from airflow_model_ops.adapters.lineage.mlmd_store import ArtifactPut, LedgerStore
+from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Use
+from airflow_model_ops.adapters.lineage.protos import Edge, Stored
+from airflow_model_ops.adapters.lineage.records import contexts_of, record_of, version_node
+from airflow_model_ops.adapters.lineage.shown import merged
+from airflow_model_ops.core.errors import VersionNotFound
+from airflow_model_ops.core.log import Entry, FactKind
+from airflow_model_ops.core.ports import Manifest
+from airflow_model_ops.core.upstream import UpstreamArtifact
+from airflow_model_ops.core.versioning import Version
+
+LARGEST_BATCH, LARGEST_BATCH_BYTES = 100, 500_000
+"""Of entries, and of their stored bytes: an ML Metadata server takes messages of 4 MiB, and an entry may be in one twice."""
+_HEAD_PLACE = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One put.
+
+    :param head: The recorded head once it is stored, without what is pending.
+    :param links: For each entry, the places of the artifacts that its own contexts take, and these contexts.
+    """
+
+    executions: tuple[Node, ...]
+    artifacts: tuple[ArtifactPut, ...]
+    contexts: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    head: RecordedHead
+    links: tuple[tuple[tuple[int, ...], tuple[Node, ...]], ...]
+
+
+def batches(entries: Iterable[Entry], *, model: str) -> Iterator[list[Entry]]:
+    """Yield entries in batches; memory is bounded whatever the log's length.
+
+    The last entry of a batch whose entries have different contexts comes alone: so nothing is pending after it.
+    """
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        length = len(entry.to_bytes())
+        if batch and (len(batch) == LARGEST_BATCH or size + length > LARGEST_BATCH_BYTES):
+            yield from _parted(batch, model)
+            batch, size = [], 0
+        batch.append(entry)
+        size += length
+    if batch:
+        yield from _parted(batch, model)
+
+
+def _parted(batch: list[Entry], model: str) -> Iterator[list[Entry]]:
+    if len({tuple(node.name for node in contexts_of(entry, model)) for entry in batch}) == 1:
+        yield batch
+        return
+    yield batch[:-1]
+    yield batch[-1:]
+
+
+class Planner:
+    """Looks up what is stored and plans a put of entries that follow the recorded head.
+
+    :ivar wary: Whether also what an entry itself makes is looked up: a name was taken.
+    """
+
+    def __init__(self, *, store: LedgerStore, model: str, manifest_of: Callable[[Version], Manifest]) -> None:
+        self._store = store
+        self._model = model
+        self._manifest_of = manifest_of
+        self.wary = False
+
+    def plan(self, entries: Sequence[Entry], *, head: RecordedHead, head_id: int | None) -> Batch:
+        """Return the put of these entries.
+
+        :param head_id: Of the Model artifact, or ``None`` if it is not stored yet.
+        """
+        drawing = _Drawing(artifacts=[ArtifactPut(node=head.node(), stored_id=head_id)])
+        executions, contexts, placed = [], [], []
+        for place, entry in enumerate(entries):
+            record = self._record(entry, head)
+            known = head.versions
+            placed.append(self._draw(record, drawing, execution=place, versions=known))
+            head = head.after(entry, new_versions=drawing.new_versions)
+            drawing.new_versions = 0
+            executions.append(record.execution)
+            contexts.append(record.contexts)
+        common = tuple(node for node in contexts[0] if all(node in each for each in contexts))
+        links = tuple(
+            (places, tuple(node for node in each if node not in common))
+            for places, each in zip(placed, contexts, strict=True)
+        )
+        pending = _pending(entries, links, drawing.artifacts)
+        told = replace(head, pending=pending)
+        drawing.artifacts[_HEAD_PLACE] = ArtifactPut(node=told.node(), stored_id=head_id)
+        return Batch(
+            executions=tuple(executions),
+            artifacts=tuple(drawing.artifacts),
+            contexts=common,
+            edges=tuple(drawing.edges),
+            head=head,
+            links=links if pending else (),
+        )
+
+    def _record(self, entry: Entry, head: RecordedHead) -> Record:
+        manifests: dict[Version, Manifest] = {}
+        if entry.name == FactKind.PUSHED and entry.version is not None:
+            manifest = self._manifest(entry.version)
+            manifests = {entry.version: manifest} if manifest else {}
+        return record_of(entry, model=self._model, manifests=manifests, served_before=head.serving, pair=head.pair)
+
+    def _manifest(self, version: Version) -> Manifest | None:
+        try:
+            return self._manifest_of(version)
+        except VersionNotFound:  # adopted from a fleet: known by name only
+            return None
+
+    def _draw(self, record: Record, drawing: _Drawing, *, execution: int, versions: int) -> tuple[int, ...]:
+        """Add an entry; return the places of what a put of it alone would store, the head's included."""
+        places = [_HEAD_PLACE]
+        for use in record.uses:
+            key = use.node.type, use.node.name
+            prior = self._prior(use, drawing)
+            if prior is not None and key not in drawing.places and not use.writes:
+                drawing.edges.append(_edge(use, execution=execution, artifact_id=drawing.ids[key]))
+                continue
+            if prior is None or use.writes:
+                place = drawing.put(self._node(use, prior, drawing, versions=versions))
+                places.append(place)
+            drawing.edges.append(_edge(use, execution=execution, place=drawing.places[key]))
+        foreign = self._foreign(record.upstream)
+        if foreign is not None:
+            drawing.edges.append(
+                Edge(
+                    direction=Direction.INPUT,
+                    key=schema.FOREIGN_ROLE,
+                    index=0,
+                    execution=execution,
+                    artifact_id=foreign.id,
+                )
+            )
+        return tuple(places)
+
+    def _prior(self, use: Use, drawing: _Drawing) -> Node | None:
+        """Return an artifact as it is before an entry, or ``None`` if the entry creates it."""
+        key = use.node.type, use.node.name
+        if key in drawing.places:
+            return drawing.artifacts[drawing.places[key]].node
+        if use.creates and not self.wary:
+            return None
+        if key not in drawing.ids:
+            stored = self._store.artifact(*key)
+            if stored is None:
+                return None
+            drawing.ids[key], drawing.stored[key] = stored.id, _node_of(stored)
+        return drawing.stored[key]
+
+    def _node(self, use: Use, prior: Node | None, drawing: _Drawing, *, versions: int) -> Node:
+        """Return an artifact as it is after an entry; what earlier entries told of a version stays."""
+        node = use.node
+        if prior is None:
+            node = self._new(use, drawing, versions=versions)
+        elif use.renews or use.creates:
+            told = {name: text for name, text in prior.structs.items() if name in (schema.VALIDATION, schema.ONLINE)}
+            node = replace(node, external_id=prior.external_id, structs={**node.structs, **told})
+        else:
+            node = prior
+        return replace(node, structs=merged(node.structs, use.adds))
+
+    def _new(self, use: Use, drawing: _Drawing, *, versions: int) -> Node:
+        if use.node.type == schema.UPSTREAM and use.node.external_id is not None:
+            return replace(use.node, external_id=self._free_key(use.node.external_id, drawing))
+        if use.version is None:
+            return use.node
+        drawing.new_versions += 1
+        node = use.node if use.renews else version_node(self._model, use.version, self._manifest(use.version))
+        return replace(node, external_id=schema.version_key(self._model, versions + drawing.new_versions))
+
+    def _free_key(self, first: str, drawing: _Drawing) -> str:
+        """Return the first external id that no other state of an upstream artifact has."""
+        in_batch = {item.node.external_id for item in drawing.artifacts}
+        for ordinal in count(1, LARGEST_BATCH):
+            page = schema.upstream_keys(first, first=ordinal, count=LARGEST_BATCH)
+            taken = {stored.external_id for stored in self._store.artifacts_by_external_ids(page)}
+            free = next((key for key in page if key not in taken | in_batch), None)
+            if free is not None:
+                return free
+        raise AssertionError  # ordinals do not end
+
+    def _foreign(self, root: UpstreamArtifact | None) -> Stored | None:
+        """Return the very artifact that was pushed, if this store is the pipeline's own."""
+        if root is None or not root.id.isdecimal() or len(root.id) > _LONGEST_ID:
+            return None
+        found = self._store.artifacts_by_id([int(root.id)])
+        same = [
+            stored
+            for stored in found
+            if (stored.type, stored.uri, str(stored.created)) == (root.type, root.uri, root.created)
+            and not stored.type.startswith(schema.PREFIX)
+        ]
+        return same[0] if same else None
+
+
+_LONGEST_ID = 18
+
+
+@dataclass(slots=True, kw_only=True)
+class _Drawing:
+    """A put in the making.
+
+    :param places: Where in ``artifacts`` one is, by type and name.
+    :param ids: What is stored and looked up, by type and name; ``stored`` holds it.
+    """
+
+    artifacts: list[ArtifactPut]
+    edges: list[Edge] = field(default_factory=list)
+    places: dict[tuple[str, str], int] = field(default_factory=dict)
+    ids: dict[tuple[str, str], int] = field(default_factory=dict)
+    stored: dict[tuple[str, str], Node] = field(default_factory=dict)
+    new_versions: int = 0
+
+    def put(self, node: Node) -> int:
+        """Put a new artifact, or change one; return its place."""
+        key = node.type, node.name
+        place = self.places.setdefault(key, len(self.artifacts))
+        if place == len(self.artifacts):
+            self.artifacts.append(ArtifactPut(node=node, stored_id=self.ids.get(key)))
+        else:
+            self.artifacts[place] = replace(self.artifacts[place], node=node)
+        return place
+
+
+def _pending(
+    entries: Sequence[Entry],
+    links: Sequence[tuple[tuple[int, ...], tuple[Node, ...]]],
+    artifacts: Sequence[ArtifactPut],
+) -> Pending:
+    if not any(contexts for _, contexts in links):
+        return {}
+    return {
+        entry.sequence: tuple(
+            (artifacts[place].node.type, artifacts[place].node.name) for place in places if place != _HEAD_PLACE
+        )
+        for entry, (places, contexts) in zip(entries, links, strict=True)
+        if contexts
+    }
+
+
+def _node_of(stored: Stored) -> Node:
+    return Node(
+        type=stored.type,
+        name=stored.name,
+        uri=stored.uri,
+        external_id=stored.external_id,
+        properties=stored.properties,
+        structs=stored.structs,
+    )
+
+
+def _edge(use: Use, *, execution: int, place: int | None = None, artifact_id: int | None = None) -> Edge:
+    return Edge(
+        direction=use.direction,
+        key=use.key,
+        index=use.index,
+        execution=execution,
+        place=place,
+        artifact_id=artifact_id,
+    )
