@@ -15,6 +15,7 @@ from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_model_ops.assets import pipeline_asset
+from airflow_model_ops.blast_radius_dags import build_blast_radius_dag
 from airflow_model_ops.callbacks import AbortReleaseOfRun
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_model_file
 from airflow_model_ops.core.errors import InvalidConfig
@@ -35,6 +36,7 @@ from airflow_model_ops.operators.validate import ValidateModelOperator
 from airflow_model_ops.watch_dags import build_guard_dag, build_watch_dag
 
 __all__ = [
+    "build_blast_radius_dag",
     "build_golden_dag",
     "build_guard_dag",
     "build_housekeeping_dag",

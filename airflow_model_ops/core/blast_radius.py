@@ -103,6 +103,13 @@ class WayOut:
     live: Mapping[str, Version] = field(default_factory=dict)
 
 
+def versions_named(state: ServingState, names: Collection[str]) -> set[Version]:
+    """Return the versions that a state knows by these names; the others neither serve nor could be gone back to."""
+    held_back = [state.holdback.version] if state.holdback else []
+    known = {*state.labels.values(), *held_back, *state.earlier, *state.left}
+    return {version for version in known if version.name in names}
+
+
 def live_affected(state: ServingState, affected: Collection[Version]) -> dict[str, Version]:
     """Return which of the affected versions are stable, canary, held back or golden."""
     held_back = {HOLDBACK: state.holdback.version} if state.holdback else {}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_model_ops.control.commit import Commit
+    from airflow_model_ops.control.model_control import ModelControl
 
 
 class RollbackModelOperator(TrafficOperator):
@@ -22,16 +23,22 @@ class RollbackModelOperator(TrafficOperator):
 
     :param target: ``previous``, ``golden``, or a version's name. (templated)
     :param reason: Why; it is kept in the log. (templated)
+    :param affected: Names of versions that must not serve, instead of ``target``: the model goes to the newest earlier stable
+        version that is none of them, if one of them serves or is on trial; else nothing changes. (templated)
     """
 
-    template_fields: Sequence[str] = ("choose", "target", "reason")
+    template_fields: Sequence[str] = ("choose", "target", "reason", "affected")
     ui_color = "#fce8e6"
 
-    def __init__(self, *, target: str = "previous", reason: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, target: str = "previous", reason: str, affected: Sequence[str] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.target = target
         self.reason = reason
-        self.outlets = [*self.outlets, ROLLBACK_ALIAS]
+        self.affected = affected
+        if ROLLBACK_ALIAS not in self.outlets:  # of a mapped task Airflow reads them before this is called
+            self.outlets = [*self.outlets, ROLLBACK_ALIAS]
 
     def act(self, context: Context) -> dict[str, Any]:
         """Roll back and wait until every router has confirmed it."""
@@ -39,16 +46,29 @@ class RollbackModelOperator(TrafficOperator):
         attempt = attempt_of(context, retries=self.retries)
         request = f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}/{attempt}"
         control = self.control(context, for_person=True, request=request)
-        commit = control.rollback(reason=self.reason, to=self.target)
+        commit = self._go_back(control)
         self.log.info("model=%s %s", control.model, commit.reason)
+        if self.affected is not None and not commit.changed and commit.former is not None:
+            return {"version": _stable_name(commit), "split": {}, "reason": commit.reason, "seconds": 0.0}
         applied = control.apply(deadline_seconds=max(APPLY_SECONDS, self.identity.load_seconds))
         touch_stable(context, model=self.identity.model, commit=commit, split=applied.split)
         return {
-            "version": commit.state.stable.name if commit.state.stable else None,
+            "version": _stable_name(commit),
             "split": applied.split,
             "reason": commit.reason,
             "seconds": round(applied.seconds, 3),
         }
+
+    def _go_back(self, control: ModelControl) -> Commit:
+        from airflow_model_ops.control.blast_radius import leave_affected
+
+        if self.affected is None:
+            return control.rollback(reason=self.reason, to=self.target)
+        return leave_affected(control, self.affected, reason=self.reason)
+
+
+def _stable_name(commit: Commit) -> str | None:
+    return commit.state.stable.name if commit.state.stable else None
 
 
 def touch_stable(context: Context, *, model: str, commit: Commit, split: dict[str, float]) -> None:

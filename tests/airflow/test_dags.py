@@ -15,6 +15,7 @@ from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
 from airflow_model_ops.bundles import ModelOpsDagBundle
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
 from airflow_model_ops.dag_builders import (
+    build_blast_radius_dag,
     build_golden_dag,
     build_guard_dag,
     build_housekeeping_dag,
@@ -22,7 +23,7 @@ from airflow_model_ops.dag_builders import (
     build_rollback_dag,
     build_watch_dag,
 )
-from airflow_model_ops.operators.base import TrafficOperator
+from airflow_model_ops.operators.base import ModelOperator, TrafficOperator
 from airflow_model_ops.operators.traffic import ReleaseGuardOperator
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -51,6 +52,7 @@ BUILDERS: dict[str, Callable[[], DAG]] = {
     "golden": lambda: build_golden_dag(models("digits", "letters")),
     "housekeeping": lambda: build_housekeeping_dag(models("digits", "letters")),
     "watch": lambda: build_watch_dag(models("digits", "letters")),
+    "blast radius": lambda: build_blast_radius_dag(models("digits", "letters")),
     "guard": lambda: build_guard_dag({"digits": model(more="guard: {}")}),
 }
 
@@ -86,6 +88,7 @@ class TestBundle:
 
         assert mistakes(bag) == {}
         assert sorted(bag.dags) == [
+            "model_blast_radius",
             "model_housekeeping",
             "model_pin_golden",
             "model_release_digits",
@@ -143,7 +146,8 @@ class TestBundle:
 
         bag = read_bundle()
 
-        assert sorted(bag.dags) == ["model_housekeeping", "model_pin_golden", "model_rollback", "model_watch"]
+        ways_back = ["model_blast_radius", "model_housekeeping", "model_pin_golden", "model_rollback", "model_watch"]
+        assert sorted(bag.dags) == ways_back
         assert "reconcile_tf_serving_default" in bag.dags["model_watch"].task_ids
 
     @pytest.mark.parametrize("text", ["", "model: [", "model: x\x00", "a: &a [*a]", "- 1", "model: 2023-02-31"])
@@ -210,23 +214,25 @@ class TestAllDags:
 
     @pytest.mark.parametrize("name", BUILDERS)
     def test_every_task_that_changes_traffic_is_retried_three_times_a_second_apart(self, name: str) -> None:
-        tasks = [task for task in BUILDERS[name]().tasks if isinstance(task, TrafficOperator)]
+        made = {task: getattr(task, "operator_class", type(task)) for task in BUILDERS[name]().tasks}
+        tasks = [task for task, operator in made.items() if issubclass(operator, TrafficOperator)]
 
         assert all(task.retries == 3 and task.retry_delay == timedelta(seconds=1) for task in tasks)
-        assert bool(tasks) == (name in {"release", "watched release", "rollback", "guard"})
+        assert bool(tasks) == (name in {"release", "watched release", "rollback", "blast radius", "guard"})
 
     @pytest.mark.parametrize("name", BUILDERS)
     def test_every_argument_that_its_class_calls_templated_is_a_template_field(self, name: str) -> None:
         for task in BUILDERS[name]().tasks:
+            made = getattr(task, "operator_class", type(task))  # a mapped task makes its operators at run time
             fields = set(task.template_fields)
-            assert all(hasattr(task, field) for field in fields), task.task_id
+            assert made is not type(task) or all(hasattr(task, field) for field in fields), task.task_id
             documented = {
                 line.split(":param ")[1].split(":")[0]
-                for line in _paragraphs(type(task).__doc__ or "")
+                for line in _paragraphs(made.__doc__ or "")
                 if line.startswith(":param ") and "(templated)" in line
             }
             assert documented <= fields, task.task_id
-            assert ("choose" in fields) == hasattr(task, "choose")
+            assert ("choose" in fields) == issubclass(made, ModelOperator)
 
     def test_a_name_with_a_dot_is_a_name(self) -> None:
         dotted = models("vision.eu", "vision_eu")

@@ -68,6 +68,7 @@ def test_parsing_every_bundled_dag_and_importing_all_a_dag_file_may_import_pulls
 
     assert seen["heavy"] == []
     assert seen["dags"] == [
+        "model_blast_radius",
         "model_housekeeping",
         "model_pin_golden",
         "model_release_digits",

@@ -1,0 +1,225 @@
+"""A bad artifact: which versions come from it, off with them, and whether that worked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from airflow_model_ops.config.model_file import ModelIdentity
+from airflow_model_ops.core.blast_radius import ArtifactRef, live_affected, versions_named
+from airflow_model_ops.core.errors import (
+    ArtifactNotFound,
+    InvalidConfig,
+    LedgerUnavailable,
+    ModelOpsError,
+    VersionNotFound,
+)
+from airflow_model_ops.core.state import GOLDEN
+from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, told_to_airflow
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_model_ops.adapters.lineage.blast_radius import AffectedModel
+    from airflow_model_ops.hooks.mlmd import MlmdHook
+
+
+class FindBlastRadiusOperator(BaseOperator):
+    """Find every version of any model that comes from an artifact, after bringing the ledgers up to the logs.
+
+    Returns a list with a ``dict`` per model: ``model``, ``versions`` (names), ``live`` (label to name, as recorded), ``trouble``
+    (why the model could not be brought up to date, or ``None``). A model in trouble is in the list whether or not a version of it
+    is known to be affected: nobody knows. A model without a YAML file is in it if an affected version is live.
+
+    :param models: The models by name, as ``load_ways_back`` returns them.
+    :param artifact: Such as ``dataset:digits@7``; see :class:`~airflow_model_ops.core.blast_radius.ArtifactRef`. (templated)
+    """
+
+    template_fields: Sequence[str] = ("artifact",)
+    ui_color = "#f3e8fd"
+
+    def __init__(self, *, models: Mapping[str, ModelIdentity], artifact: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.models = models
+        self.artifact = artifact
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 (Airflow's signature)
+        """Catch up, ask, and return what was found; fails if a ledger is away, or if no ledger knows the artifact."""
+        with told_to_airflow():
+            ref = ArtifactRef.parse(self.artifact)
+            trouble = self._catch_up()
+            found: dict[str, dict[str, Any]] = {
+                name: {"model": name, "versions": [], "live": {}, "trouble": why} for name, why in trouble.items()
+            }
+            for affected in self._ask(ref):
+                name = affected.model
+                self.log.info("model=%s %d affected: %s", name, len(affected.versions), affected.why)
+                if name in self.models or affected.live:
+                    found[name] = _item(affected, trouble.get(name))
+        return [found[name] for name in sorted(found)]
+
+    def _catch_up(self) -> dict[str, str]:
+        """Record what is missing of every model; return why that failed for some."""
+        trouble = {}
+        for name, identity in sorted(self.models.items()):
+            try:
+                self._record(identity)
+            except LedgerUnavailable:
+                raise
+            except (ModelOpsError, OSError) as error:
+                trouble[name] = str(error)
+                self.log.error("model=%s is not recorded up to its log: %s", name, error)  # noqa: TRY400 (no traceback)
+        return trouble
+
+    def _record(self, identity: ModelIdentity) -> None:
+        from airflow_model_ops.hooks.wiring import open_repository_of
+
+        if identity.connections.ledger is None:
+            raise InvalidConfig("it has no ledger, so nobody knows what its versions come from; set connections.ledger")
+        repository = open_repository_of(identity.connections)
+        recorded = (
+            _hook(identity.connections.ledger)
+            .get_conn()
+            .catch_up(
+                identity.model,
+                repository.log(identity.model),
+                lambda version: repository.manifest(identity.model, version),
+            )
+        )
+        self.log.info("model=%s recorded=%d", identity.model, recorded)
+
+    def _ask(self, ref: ArtifactRef) -> list[AffectedModel]:
+        """Return what each ledger knows; a model is asked of its own ledger.
+
+        :raises ArtifactNotFound: or VersionNotFound, if none knows the artifact.
+        """
+        ledgers = sorted({file.connections.ledger for file in self.models.values() if file.connections.ledger})
+        found: list[AffectedModel] = []
+        unknown: list[ModelOpsError] = []
+        for ledger in ledgers:
+            try:
+                models = _hook(ledger).queries().blast_radius(ref).models
+            except (ArtifactNotFound, VersionNotFound) as error:
+                unknown.append(error)
+                continue
+            found += [each for each in models if self._ledger_of(each.model) in (ledger, None)]
+        if len(unknown) == len(ledgers):
+            raise unknown[0] if unknown else ArtifactNotFound("no model has a ledger; set connections.ledger")
+        return found
+
+    def _ledger_of(self, model: str) -> str | None:
+        return self.models[model].connections.ledger if model in self.models else None
+
+
+class QuarantineVersionOperator(TrafficOperator):
+    """Ban versions of a model until a person lifts them, each by a transition of its own.
+
+    One that must not be banned, because nothing good would serve without it, keeps no other from it; the task then fails with
+    the reason. Versions whose files are deleted are left out.
+
+    :param versions: Names of the versions, or one name. (templated)
+    :param reason: Why; it is kept in the log. (templated)
+    :param force: Also ban what serves alone; it goes on serving until a rollback.
+    :param wanted: Whether to ban them at all; the task is skipped otherwise. (templated)
+    """
+
+    template_fields: Sequence[str] = ("choose", "versions", "reason", "wanted")
+    ui_color = "#fce8e6"
+
+    def __init__(
+        self,
+        *,
+        versions: Sequence[str] | str,
+        reason: str,
+        force: bool = False,
+        wanted: bool | str = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.versions = versions
+        self.reason = reason
+        self.force = force
+        self.wanted = wanted
+
+    def act(self, context: Context) -> dict[str, Any]:
+        """Quarantine, apply once, and fail at the end if a version was refused."""
+        from airflow_model_ops.control.blast_radius import quarantine_all
+
+        if str(self.wanted).lower() != "true":
+            raise AirflowSkipException("nothing was asked to be quarantined")
+        control = self.control(context, for_person=True)
+        names = [self.versions] if isinstance(self.versions, str) else self.versions
+        before = control.committer.head()[1]
+        result = quarantine_all(control, names, reason=self.reason, force=self.force)
+        if control.committer.head()[1] != before:
+            control.apply(deadline_seconds=max(APPLY_SECONDS, self.identity.load_seconds))
+        if result.refused:
+            told = "; ".join(result.refused.values())
+            raise AirflowFailException(f"model {control.model!r}: not every version is quarantined: {told}")
+        return {"quarantined": result.done, "gone": result.gone}
+
+
+class CheckBlastRadiusOperator(BaseOperator):
+    """Fail, model by model, if an affected version still serves, or if nobody knows.
+
+    :param models: The models by name, as ``load_ways_back`` returns them.
+    :param found: What :class:`FindBlastRadiusOperator` returned. (templated)
+    """
+
+    template_fields: Sequence[str] = ("found",)
+    ui_color = "#e6f4ea"
+
+    def __init__(self, *, models: Mapping[str, ModelIdentity], found: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.models = models
+        self.found = found
+
+    def execute(self, context: Context) -> dict[str, list[str]]:  # noqa: ARG002 (Airflow's signature)
+        """Read the heads of all models that were found, and return the models that serve no affected version."""
+        if self.found is None:
+            raise AirflowFailException("what comes from the artifact was not found out; see the task before")
+        wrong = {item["model"]: why for item in self.found if (why := self._wrong(item)) is not None}
+        if wrong:
+            told = "; ".join(f"model {name!r}: {why}" for name, why in sorted(wrong.items()))
+            raise AirflowException(f"not every model is off the affected versions: {told}")
+        return {"clean": [item["model"] for item in self.found]}
+
+    def _wrong(self, item: Mapping[str, Any]) -> str | None:
+        from airflow_model_ops.control.heads import read_head
+        from airflow_model_ops.hooks.wiring import open_repository_of
+
+        name = item["model"]
+        if name not in self.models:
+            live = ", ".join(f"{label} {version}" for label, version in item["live"].items())
+            return (
+                f"no YAML file describes it, so nothing was done: {live}, by the ledger; write its file, then run again"
+            )
+        try:
+            head = read_head(open_repository_of(self.models[name].connections).log(name))
+        except (ModelOpsError, OSError) as error:
+            return f"its log cannot be read: {error}"
+        if item["trouble"]:
+            return str(item["trouble"])
+        live_now = live_affected(head.state, versions_named(head.state, item["versions"])) if head else {}
+        if GOLDEN in live_now:
+            self.log.warning("model=%s golden %s is affected: pin a clean version", name, live_now[GOLDEN])
+        serving = [f"{label} {version}" for label, version in live_now.items() if label != GOLDEN]
+        return f"{', '.join(serving)} still serves; see its rollback" if serving else None
+
+
+def _item(affected: AffectedModel, trouble: str | None) -> dict[str, Any]:
+    return {
+        "model": affected.model,
+        "versions": [each.version for each in affected.versions],
+        "live": dict(affected.live),
+        "trouble": trouble,
+    }
+
+
+def _hook(ledger: str) -> MlmdHook:
+    from airflow_model_ops.hooks.mlmd import MlmdHook
+
+    return MlmdHook(ledger)
