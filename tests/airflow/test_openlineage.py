@@ -22,7 +22,8 @@ from openlineage.client.naming.dataset import GCS, HDFS, S3, LocalFileSystem, Re
 
 from airflow_model_ops import __version__
 from airflow_model_ops.config.model_file import parse_model_file
-from airflow_model_ops.core.errors import RepositoryUnavailable
+from airflow_model_ops.control.model_control import ModelControl
+from airflow_model_ops.core.errors import NotApplied, RepositoryUnavailable
 from airflow_model_ops.core.ports import PushRequest
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.core.upstream import UpstreamArtifact, UpstreamLineage
@@ -250,10 +251,13 @@ class TestTraffic:
         assert not told.outputs
 
     def test_a_change_that_no_server_follows_yet_is_told_as_not_applied(
-        self, story: Story, collector: Collector
+        self, story: Story, collector: Collector, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        def silent(_: ModelControl, **__: float) -> Any:
+            raise NotApplied("server-1 does not answer")
+
         story.serve(1, 2)
-        story.target.unavailable_servers.add("server-1")
+        monkeypatch.setattr(ModelControl, "apply", silent)
         task, context = rollback(story), context_of()
         with pytest.raises(AirflowException):
             task.execute(context)
