@@ -25,7 +25,7 @@ from airflow_model_ops.adapters.lineage.protos import (
     read_event,
     read_node,
 )
-from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+from airflow_model_ops.adapters.lineage.settings import LedgerSettings, load_ml_metadata
 from airflow_model_ops.core.errors import LedgerUnavailable
 
 T = TypeVar("T")
@@ -99,6 +99,19 @@ class LedgerStore:
     def edges_of_artifacts(self, ids: Sequence[int]) -> list[StoredEdge]:
         """Return which executions read and wrote artifacts; as many as there are events."""
         return self._edges(self._store.get_events_by_artifact_ids, ids)
+
+    def contexts_of_execution(self, execution_id: int) -> set[tuple[str, str]]:
+        """Return the types and names of the contexts that an execution belongs to."""
+        found = self._insist("read contexts", lambda: self._store.get_contexts_by_execution(execution_id))
+        return {(str(context.type), str(context.name)) for context in found}
+
+    def newest_ids(self) -> tuple[int, int]:
+        """Return the ids of the newest artifact and the newest execution of any type; 0 if there is none."""
+        module = load_ml_metadata()
+        newest = module.ListOptions(limit=1, order_by=module.OrderByField.ID, is_asc=False)
+        artifacts = self._insist("read the newest artifact", lambda: self._store.get_artifacts(newest))
+        executions = self._insist("read the newest execution", lambda: self._store.get_executions(newest))
+        return sum(int(each.id) for each in artifacts), sum(int(each.id) for each in executions)
 
     def artifacts_by_external_ids(self, external_ids: Sequence[str]) -> list[Stored]:
         """Return the artifacts there are of these, in no order."""

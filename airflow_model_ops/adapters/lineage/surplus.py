@@ -1,0 +1,67 @@
+"""What a store holds of a model that no log entry explains, found by reading its own ids in order, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+
+from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.differences import Finding, FindingKind
+from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
+from airflow_model_ops.adapters.lineage.protos import Stored
+from airflow_model_ops.adapters.lineage.text import stored_string
+
+_PAGE = 100
+
+
+def surplus(
+    store: LedgerStore,
+    model: str,
+    *,
+    newest: int,
+    states: AbstractSet[int],
+    verdicts: AbstractSet[int],
+    versions: AbstractSet[str],
+) -> Iterator[Finding]:
+    """Yield the executions and artifacts of the ledger's own types that name a model and that its log does not explain.
+
+    :param newest: The number of the newest recorded entry.
+    :param states: Numbers of the entries that left a serving state; ``verdicts`` those that left a verdict.
+    :param versions: Names of the ModelVersion artifacts there must be.
+    """
+    explained = {
+        schema.SERVING_STATE: {schema.numbered_name(model, number) for number in states},
+        schema.VERDICT: {schema.numbered_name(model, number) for number in verdicts},
+        schema.MODEL_VERSION: versions,
+    }
+    artifacts, executions = store.newest_ids()
+    for stored in _of(model, store.executions_by_id, executions):
+        number = _number(stored)
+        if not 0 < number <= newest or stored.external_id != schema.entry_key(model, number):
+            yield _surplus("execution", stored, number)
+    for stored in _of(model, store.artifacts_by_id, artifacts):
+        if stored.name not in explained.get(stored.type, {stored.name}):
+            yield _surplus("artifact", stored, _number(stored))
+
+
+def _of(model: str, read: Callable[[Sequence[int]], Sequence[Stored]], newest: int) -> Iterator[Stored]:
+    name = stored_string(model)
+    for first in range(1, newest + 1, _PAGE):
+        for stored in read(range(first, min(first + _PAGE, newest + 1))):
+            if stored.type.startswith(schema.PREFIX) and stored.properties.get("model") == name:
+                yield stored
+
+
+def _number(stored: Stored) -> int:
+    digits = stored.name.rpartition("/")[2]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _surplus(kind: str, stored: Stored, number: int) -> Finding:
+    return Finding(
+        kind=FindingKind.SURPLUS,
+        what=f"{kind} {stored.type} {stored.name!r}",
+        where=number,
+        expected="nothing: the log has no entry that explains it",
+        found=f"{kind} {stored.id}",
+    )
