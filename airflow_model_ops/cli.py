@@ -47,7 +47,7 @@ def get_commands() -> list[CLICommand]:
             help="Release, roll back and look after models",
             description="Look at models, take them back, and take over a fleet.",
             epilog=_EPILOG,
-            subcommands=(*_looking(), *_judging(), *_changing(), *_setting_up()),
+            subcommands=(*_looking(), *_asking(), *_judging(), *_changing(), *_setting_up()),
         )
     ]
 
@@ -63,6 +63,44 @@ def _looking() -> tuple[ActionCommand, ...]:
         _command("status", "show.status", "Show what a model should serve and what really serves", _MODEL),
         _command("history", "show.history", "List a model's newest log entries, newest first", _MODEL, limit, ledger),
         _command("verify", "show.verify", "Check a model's log and hash its files again", _MODEL, version),
+    )
+
+
+def _asking() -> tuple[ActionCommand, ...]:
+    ledger = Arg(("--connection",), help="Id of the ledger's connection (default: as the model's YAML file has it)")
+    moment = Arg(("--at",), help="ISO 8601, UTC unless it has an offset (default: now)", metavar="TIME")
+    limit = Arg(
+        ("--limit",),
+        help="Most descendants and entries to look at (default: 100)",
+        type=positive_int(allow_zero=False),
+        default=100,
+    )
+    artifact = Arg(
+        ("artifact",), help="dataset:NAME, uri:URI, upstream:CONNECTION/ID or version:MODEL/VERSION", metavar="ARTIFACT"
+    )
+    versions = Arg(("versions",), help="Names of the versions, or serving numbers", nargs="+", metavar="VERSION")
+    models = Arg(("models",), help="Names of models (default: all)", nargs="*", metavar="MODEL")
+    into = Arg(("--connection",), help="Id of another ledger to record into, e.g. an empty one (default: each model's)")
+    return (
+        _command("served", "lineage.served", "Show what a model served at a moment", _MODEL, moment, ledger),
+        _command(
+            "lineage",
+            "lineage.lineage",
+            "Show where a version comes from and what it led to",
+            _MODEL,
+            _VERSION,
+            limit,
+            ledger,
+        ),
+        _command(
+            "blast-radius",
+            "lineage.blast_radius",
+            "Show what comes from an artifact, who serves it, and the way out",
+            artifact,
+            ledger,
+        ),
+        _command("compare", "lineage.compare", "Show versions side by side", _MODEL, versions, ledger),
+        _command("record", "lineage.record", "Bring ML Metadata up to the models' logs", models, into),
     )
 
 

@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from airflow_model_ops.cli_commands.lineage import catch_up_aside
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
 from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, version_of, ways_back
 from airflow_model_ops.cli_commands.show import named
@@ -88,8 +89,9 @@ def lift(args: Namespace) -> Outcome:
 
 @command
 def reconcile(args: Namespace) -> Outcome:
-    """Finish what was left unfinished on every fleet."""
-    fleets = sorted({(file.connections.repository, file.connections.target) for file in ways_back(args).values()})
+    """Finish what was left unfinished on every fleet; then bring the ledgers up to the logs, which may fail."""
+    files = ways_back(args)
+    fleets = sorted({(file.connections.repository, file.connections.target) for file in files.values()})
     rows, failed = [], []
     for repository, target in fleets:
         fleet = fleet_of(repository=repository, target=target)
@@ -101,8 +103,16 @@ def reconcile(args: Namespace) -> Outcome:
             for model, what in [*sorted(result.done.items()), *sorted(result.failed.items())]
         ]
         failed += sorted(result.failed)
+    rows = rows or [{"fleet": "all", "model": "all", "result": "every model follows its head"}]
+    recorded, unrecorded = catch_up_aside(files)
+    rows += [
+        {"fleet": "all", "model": model, "result": f"{count} entries recorded"}
+        for model, count in recorded.items()
+        if count
+    ]
     return Outcome(
-        rows=rows or [{"fleet": "all", "model": "all", "result": "every model follows its head"}],
+        rows=rows,
+        note="; ".join(f"{what} is not recorded: {why}" for what, why in unrecorded.items()) or None,
         failed=f"not every model follows its head: {', '.join(failed)}" if failed else None,
     )
 
