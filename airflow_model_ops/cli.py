@@ -62,7 +62,13 @@ def _looking() -> tuple[ActionCommand, ...]:
         _command("models", "show.models", "List models and what they serve"),
         _command("status", "show.status", "Show what a model should serve and what really serves", _MODEL),
         _command("history", "show.history", "List a model's newest log entries, newest first", _MODEL, limit, ledger),
-        _command("verify", "show.verify", "Check a model's log and hash its files again", _MODEL, version),
+        _command(
+            "verify",
+            "verify.verify",
+            "Check a model's log, files, verdicts and ledger against one another",
+            _MODEL,
+            version,
+        ),
     )
 
 

@@ -1,14 +1,14 @@
-"""Commands that only look: models, status, history, verify."""
+"""Commands that only look: models, status, history."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
-from airflow_model_ops.cli_commands.session import command, connection, opened, version_of, way_back, ways_back
+from airflow_model_ops.cli_commands.session import command, connection, opened, way_back, ways_back
 from airflow_model_ops.control.heads import Head, read_head
 from airflow_model_ops.core.errors import InvalidConfig, InvalidVersionName, ModelOpsError
 from airflow_model_ops.core.log import Entry
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
     from airflow_model_ops.control.model_control import ModelControl
     from airflow_model_ops.core.state import Holdback
-    from airflow_model_ops.core.versioning import Version
 
 _APPLIED, _CHANGING = "applied", "changing"
 
@@ -60,18 +59,6 @@ def history(args: Namespace) -> Outcome:
         repository = repository_of(connection(way_back(args).connections.repository))
         rows = [_entry_row(entry) for entry in islice(_newest_first(repository.log(args.model)), args.limit)]
     return Outcome(rows=rows)
-
-
-@command
-def verify(args: Namespace) -> Outcome:
-    """Check a model's log for gaps and edits, and hash the files of its versions again."""
-    _, control = opened(args)
-    versions = control.repository.versions(control.model)
-    if args.version is not None:
-        versions = (version_of(control, args.version),)
-    results = [_check_log(control), *(_check_files(control, version) for version in versions)]
-    wrong = ", ".join(result["checked"] for result in results if result["result"] != "ok")
-    return Outcome(rows=results, failed=f"model {args.model!r} is not as it was written: {wrong}" if wrong else None)
 
 
 def _model_row(model: str, repository: PosixRepository, *, yaml: bool) -> dict[str, Any]:
@@ -192,25 +179,3 @@ def _ledger_rows(args: Namespace) -> list[dict[str, Any]]:
         }
         for row in found
     ]
-
-
-def _check_log(control: ModelControl) -> dict[str, Any]:
-    def count() -> str:
-        return f"{sum(1 for _ in control.repository.log(control.model).entries())} entries follow one another"
-
-    return _checked("log", count)
-
-
-def _check_files(control: ModelControl, version: Version) -> dict[str, Any]:
-    def compare() -> str:
-        control.repository.verify(control.model, version)
-        return f"{len(control.repository.manifest(control.model, version).files)} files match the manifest"
-
-    return _checked(version.name, compare)
-
-
-def _checked(what: str, check: Callable[[], str]) -> dict[str, Any]:
-    try:
-        return {"checked": what, "result": "ok", "detail": check()}
-    except ModelOpsError as error:
-        return {"checked": what, "result": "wrong", "detail": str(error)}

@@ -53,6 +53,30 @@ def replay_release(repository: Repository, *, model: str, release: str) -> tuple
     return tuple(_replayed(repository, model, entry, fence) for entry, fence in verdicts)
 
 
+def replay_model(repository: Repository, *, model: str) -> Iterator[ReplayedVerdict]:
+    """Judge every release of a model again, in the log's order; one whose evidence is lost or unreadable differs by that.
+
+    :raises InvalidState: if the log cannot be read.
+    """
+    for entry in repository.log(model).entries():
+        if not _is_judged(entry) or entry.release is None:
+            continue
+        try:
+            yield _replayed(repository, model, entry, entry.release)
+        except InvalidState as error:
+            yield ReplayedVerdict(
+                entry=entry.sequence,
+                at=entry.at,
+                release=entry.release.release,
+                attempt=entry.release.attempt,
+                intervals=int(entry.detail["taken_in"]),
+                recorded=str(entry.detail["verdict"]),
+                replayed="",
+                same=False,
+                differs=str(error),
+            )
+
+
 def _is_judged(entry: Entry) -> bool:
     return entry.name == FactKind.VERDICT.value and entry.release is not None and "taken_in" in entry.detail
 

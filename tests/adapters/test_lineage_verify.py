@@ -223,10 +223,10 @@ def test_an_edited_version_is_found_with_the_entry_that_named_it(settings: Ledge
 
 def test_an_edited_serving_state_is_found(settings: LedgerSettings) -> None:
     with edited(settings) as database:
-        states = "SELECT Artifact.id FROM Artifact JOIN Type ON Type.id = type_id WHERE Type.name LIKE '%ServingState'"
         database.execute(
             "UPDATE ArtifactProperty SET string_value = '90' WHERE name = 'canary_percent' AND string_value = '50'"
-            f" AND artifact_id IN ({states})"
+            " AND artifact_id IN (SELECT Artifact.id FROM Artifact JOIN Type ON Type.id = type_id"
+            " WHERE Type.name LIKE '%ServingState')"
         )
     (found,) = findings(settings)
     assert (found.kind, found.where, found.expected, found.found) == (FindingKind.EDITED, 12, "'50'", "'90'")

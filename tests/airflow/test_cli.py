@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.airflow.command_line import CommandLine
 
 COMMANDS = {
     *("models", "status", "history", "verify"),
+    *("served", "lineage", "blast-radius", "compare", "record"),
     *("forecast", "replay"),
     *("rollback", "abort", "end-hold-back", "hold", "resume", "pin", "quarantine", "lift", "reconcile"),
     *("adopt", "envoy-bootstrap"),
@@ -234,7 +236,9 @@ def test_verify_finds_an_altered_file_and_an_edited_log(cli: CommandLine) -> Non
     released(cli.fleet, 1, 2)
     good = cli.run("verify", "digits")
     assert good.status == 0
-    assert [row["result"] for row in good.rows] == ["ok", "ok", "ok"]
+    assert [(row["checked"], row["result"]) for row in good.rows] == [
+        *(("log", "ok"), ("m-v1.0.0", "ok"), ("m-v2.0.0", "ok"), ("verdicts", "ok"), ("ledger", "not checked"))
+    ]
     root = Path(cli.fleet.addresses.root) / "digits"
     altered = root / "versions" / str(N1) / "saved_model.pb"
     altered.chmod(0o644)
@@ -246,7 +250,36 @@ def test_verify_finds_an_altered_file_and_an_edited_log(cli: CommandLine) -> Non
     bad = cli.run("verify", "digits")
     assert bad.status == 1
     assert "log, m-v1.0.0" in bad.err
-    assert [row["result"] for row in bad.rows] == ["wrong", "wrong", "ok"]
+    assert [row["result"] for row in bad.rows] == ["wrong", "wrong", "ok", "not checked", "not checked"]
+
+
+@pytest.mark.integration
+def test_verify_compares_the_ledger_with_the_log(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
+    from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+
+    released(cli.fleet, 1, 2)
+    path = tmp_path / "mlmd.sqlite"
+    monkeypatch.setenv("AIRFLOW_CONN_MLMD_DEFAULT", json.dumps({"conn_type": "mlmd", "extra": {"path": str(path)}}))
+    away = cli.run("verify", "digits")
+    assert (away.status, away.rows[-1]["result"]) == (1, "unknown")
+    assert "could not be checked: ledger" in away.err
+
+    repository = cli.fleet.control().repository
+    MlmdLedger(LedgerSettings(path=path)).catch_up(
+        "digits", repository.log("digits"), lambda version: repository.manifest("digits", version)
+    )
+    good = cli.run("verify", "digits")
+    assert (good.status, good.rows[-1]["detail"]) == (0, "holds the log, entry by entry")
+
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE ExecutionProperty SET string_value = 'eve' WHERE name = 'actor' AND execution_id = 2")
+    bad = cli.run("verify", "digits")
+    assert bad.status == 1
+    assert "is not as it was written: ledger" in bad.err
+    assert bad.rows[-1]["detail"].startswith("entry 2: edited: property 'actor'")
 
 
 @pytest.mark.integration
