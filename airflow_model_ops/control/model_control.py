@@ -394,11 +394,17 @@ class ModelControl:
         )
 
     def _is_own(self, version: Version, request: PushRequest) -> bool:
-        run = request.source.get("run")
-        return run is not None and self.repository.manifest(self.model, version).source.get("run") == run
+        """Whether a version is the first try of a push: of this run, and of the same artifact if it is a pipeline's."""
+        run, kept = request.source.get("run"), self.repository.manifest(self.model, version).source
+        return run is not None and kept.get("run") == run and _artifact_of(kept) == _artifact_of(request.source)
 
 
 def _upstream_detail(manifest: Manifest) -> dict[str, str]:
     """Return which artifact of a pipeline a version is: whoever looks for new ones reads the log, not every manifest."""
-    lineage = upstream_of(manifest.source)
-    return {} if lineage is None else {UPSTREAM_DETAIL: artifact_key(lineage.artifact, lineage.root.created)}
+    artifact = _artifact_of(manifest.source)
+    return {} if artifact is None else {UPSTREAM_DETAIL: artifact}
+
+
+def _artifact_of(source: Mapping[str, Any]) -> str | None:
+    lineage = upstream_of(source)
+    return None if lineage is None else artifact_key(lineage.artifact, lineage.root.created)

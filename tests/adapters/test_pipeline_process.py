@@ -18,7 +18,7 @@ from airflow_model_ops.core.candidates import CandidateKind
 from airflow_model_ops.core.errors import LedgerUnavailable, ModelOpsError
 from tests.adapters.pipeline_rig import copy_of_fixture, dump
 
-SECRET = "correct horse"
+SECRET = "correct horse"  # noqa: S105 (no password of anybody)
 SOON = 20.0
 
 

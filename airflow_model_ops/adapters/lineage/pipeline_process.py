@@ -50,23 +50,24 @@ async def look(
     )
     try:
         async with asyncio.timeout(timeout_seconds):
-            stdout, stderr = await process.communicate(asked.encode())
+            stdout, stderr = await _asked(process, asked)
     except TimeoutError as error:
         raise LedgerUnavailable(
             f"{settings.shown}: a look at it did not end within {timeout_seconds:g} s and was killed; see whether its server "
             "hangs or the disk it is on answers"
         ) from error
-    finally:
-        await _end(process)
     return _read(settings, stdout=stdout, stderr=stderr, status=process.returncode)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Let nothing of a process that still runs outlive the look: neither it nor what it started."""
-    if process.returncode is None:
+async def _asked(process: asyncio.subprocess.Process, asked: str) -> tuple[bytes, bytes]:
+    """Return what a process says; if this is cut short, neither it nor what it started is left."""
+    try:
+        return await process.communicate(asked.encode())
+    except BaseException:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+        raise
 
 
 def _environment() -> dict[str, str]:
