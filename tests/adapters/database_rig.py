@@ -1,4 +1,4 @@
-"""A real database server of the tests' own: on a free port, in a directory of its own, that can be killed, hung and started again."""
+"""A real database server of the tests' own: on a free port, in a directory of its own; it can be killed, hung and started again."""
 
 from __future__ import annotations
 

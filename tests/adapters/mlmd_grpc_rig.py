@@ -133,7 +133,8 @@ def serve(file: str, port: int, *, certificate: str = "", key: str = "") -> None
     else:
         server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    print(f"serves {len(methods)} methods", flush=True)
+    sys.stdout.write(f"serves {len(methods)} methods\n")
+    sys.stdout.flush()
     server.wait_for_termination()
 
 

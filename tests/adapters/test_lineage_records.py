@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.head import RecordedHead
-from airflow_model_ops.adapters.lineage.nodes import Direction, Record
+from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record
+from airflow_model_ops.adapters.lineage.protos import fill_node, read_node
 from airflow_model_ops.adapters.lineage.records import record_of, versions_named
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings, connection_config, load_ml_metadata
 from airflow_model_ops.adapters.lineage.text import (
@@ -78,11 +80,13 @@ def test_an_ordinary_reason_is_stored_as_it_is() -> None:
 
 
 def test_a_long_string_is_cut_with_a_mark_and_a_long_name_stays_apart_from_another() -> None:
-    assert len(stored_string("x" * 5000)) == LONGEST_STRING
+    assert len(stored_string("x" * 5000).encode()) == LONGEST_STRING
+    assert len(stored_string("\x00größer 🙈" * 500).encode()) <= LONGEST_STRING
     assert stored_string("x" * 5000).endswith("(cut)")
     one, other = stored_name("r" * 400 + "1"), stored_name("r" * 400 + "2")
     assert one != other
     assert len(one) == len(other) == schema.LONGEST_NAME
+    assert len(stored_name("模型" * 200).encode()) <= schema.LONGEST_NAME
 
 
 def test_every_action_and_fact_has_a_type_with_our_prefix() -> None:
@@ -221,7 +225,9 @@ def test_an_altered_head_is_refused() -> None:
 def test_settings_that_make_no_sense_are_refused_with_every_mistake() -> None:
     with pytest.raises(InvalidConfig, match="is not absolute"):
         LedgerSettings(path=Path("mlmd.sqlite"))
-    with pytest.raises(InvalidConfig, match="needs the name or address of a host; .* postgresql needs the name of a database"):
+    with pytest.raises(
+        InvalidConfig, match=r"needs the name or address of a host; .* postgresql needs the name of a database"
+    ):
         LedgerSettings(kind=LedgerKind.POSTGRESQL)
 
 
@@ -273,3 +279,15 @@ def test_importing_the_ledger_imports_no_ml_metadata() -> None:
     code += "; import sys; print([name for name in sys.modules if name.partition('.')[0] in {'ml_metadata', 'google'}])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_long_text_of_a_struct_is_kept_in_parts_that_fit_into_postgresqls_index() -> None:
+    from ml_metadata.proto import metadata_store_pb2 as pb2
+
+    text = '{"reason":"' + "größer 模型 🙈 " * 1000 + '"}'
+    node = Node(type=schema.VERDICT, name="digits/1", structs={"detail": text, "short": "{}"})
+    message = fill_node(pb2.Artifact(), node, type_id=1)
+    values = [*message.properties.values(), *message.custom_properties.values()]
+    stored = [len(base64.b64encode(value.struct_value.SerializeToString())) for value in values]
+    assert max(stored) < 2600
+    assert read_node(message).structs == {"detail": text, "short": "{}"}

@@ -36,6 +36,7 @@ _CONTENTION = (
     "already exists",
     "concurrently updated",
     "is being accessed by other users",
+    "please retry",
 )
 _LONGEST_EXCERPT = 300
 _CREATABLE = re.compile(r"[a-z_][a-z0-9_]*\Z")
@@ -113,7 +114,7 @@ class StoreAccess:
                 if heard.fault:
                     raise self._silent(heard.fault) from error
             raise
-        self._relay = relay
+        self._relay = store.relay = relay  # it ends with its last holder, and the store needs it
         return store
 
     @contextmanager

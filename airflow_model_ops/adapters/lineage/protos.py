@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_model_ops.adapters.lineage.nodes import Direction, Node
-from airflow_model_ops.adapters.lineage.schema import STRUCT_KEY, TypeSpec
+from airflow_model_ops.adapters.lineage.schema import LONGEST_STRUCT, STRUCT_KEY, TypeSpec
+
+_PART_MARK = "~"
+"""Between the name of a STRUCT property and the number of a further part, a custom property."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +65,12 @@ class StoredEdge:
 
 
 def fill_type(pb2: Any, message: Any, spec: TypeSpec) -> Any:
-    """Fill an ArtifactType, ExecutionType or ContextType."""
+    """Fill an ArtifactType, ExecutionType or ContextType.
+
+    The external id keeps two writers from making a type twice: on servers only that is unique, a type's name is not.
+    """
     message.name = spec.name
+    message.external_id = f"{spec.name}/{message.DESCRIPTOR.name}"
     for name in spec.strings:
         message.properties[name] = pb2.STRING
     for name in spec.structs:
@@ -84,8 +91,29 @@ def fill_node(message: Any, node: Node, *, type_id: int, stored_id: int | None =
     for name, text in node.properties.items():
         message.properties[name].string_value = text
     for name, text in node.structs.items():
-        message.properties[name].struct_value[STRUCT_KEY] = text
+        first, *more = _parts(text)
+        message.properties[name].struct_value[STRUCT_KEY] = first
+        for place, part in enumerate(more, start=1):
+            message.custom_properties[f"{name}{_PART_MARK}{place}"].struct_value[STRUCT_KEY] = part
     return message
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield a text in parts that fit, no character parted."""
+    left = text.encode()
+    while len(left) > LONGEST_STRUCT:
+        part = left[:LONGEST_STRUCT].decode(errors="ignore")
+        left = left[len(part.encode()) :]
+        yield part
+    yield left.decode()
+
+
+def _whole(message: Any, name: str) -> str:
+    """Return the text of a STRUCT property, with its further parts."""
+    parts = [message.properties[name]]
+    while (further := f"{name}{_PART_MARK}{len(parts)}") in message.custom_properties:
+        parts.append(message.custom_properties[further])
+    return "".join(str(part.struct_value.fields[STRUCT_KEY].string_value) for part in parts)
 
 
 def fill_event(pb2: Any, edge: Edge) -> Any:
@@ -104,7 +132,7 @@ def read_node(message: Any) -> Stored:
     structs: dict[str, str] = {}
     for name, value in message.properties.items():
         if value.HasField("struct_value"):
-            structs[name] = str(value.struct_value.fields[STRUCT_KEY].string_value)
+            structs[name] = _whole(message, name)
         else:
             strings[name] = str(value.string_value)
     return Stored(

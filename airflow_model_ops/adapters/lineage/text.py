@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import accumulate
 
 from airflow_model_ops.adapters.lineage.schema import LONGEST_NAME
 
@@ -25,10 +26,11 @@ _CUT_MARK = " … (cut)"
 _DIGEST_CHARACTERS = 32
 
 LONGEST_STRING = 2000
-"""Where a string property is cut, in characters; the entry in the execution's STRUCT is never cut."""
+"""Where a string property is cut, in bytes: a row of an index on PostgreSQL takes 2,704. The entry in the execution's STRUCT is
+never cut."""
 
 LONGEST_URI = 600
-"""Where a uri is cut, in characters; a row of an index on PostgreSQL takes 2,704 bytes, and a character up to four."""
+"""Where a uri is cut, in bytes; it is in an index, too."""
 
 
 def escape(text: str) -> str:
@@ -43,8 +45,10 @@ def unescape(text: str) -> str:
 
 def stored_string(text: str) -> str:
     """Return a string property: escaped, and cut at :data:`LONGEST_STRING` with a mark that says so."""
-    shortened = text if len(text) <= LONGEST_STRING else text[: LONGEST_STRING - len(_CUT_MARK)] + _CUT_MARK
-    return escape(shortened)
+    stored = escape(text)
+    if len(stored.encode()) <= LONGEST_STRING:
+        return stored
+    return _beginning(text, LONGEST_STRING - len(_CUT_MARK.encode())) + _CUT_MARK
 
 
 def stored_name(text: str) -> str:
@@ -59,10 +63,17 @@ def stored_uri(text: str) -> str:
 
 def _bounded(text: str, *, longest: int) -> str:
     escaped = escape(text)
-    if len(escaped) <= longest:
+    if len(escaped.encode()) <= longest:
         return escaped
     digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:_DIGEST_CHARACTERS]
-    return f"{escaped[: longest - len(digest) - 1]}~{digest}"
+    return f"{_beginning(text, longest - len(digest) - 1)}~{digest}"
+
+
+def _beginning(text: str, size: int) -> str:
+    """Return the beginning of a text, escaped, in at most so many bytes; no character and no escape is parted."""
+    pieces = [escape(character) for character in text[:size]]
+    ends = accumulate(len(piece.encode()) for piece in pieces)
+    return "".join(piece for piece, end in zip(pieces, ends, strict=True) if end <= size)
 
 
 def _escaped(found: re.Match[str]) -> str:
