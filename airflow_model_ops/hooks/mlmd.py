@@ -72,11 +72,10 @@ def ledger_settings_of(connection: Connection) -> LedgerSettings:
 
     extra = connection.extra_dejson
     kind = _kind(connection)
-    given: dict[str, Any] = {"timeout": extra.get("timeout") or "10s", "retry": extra.get("retry") or "20s"}
     try:
-        waits = {f"{name}_seconds": seconds(given[key]) for name, key in (("answer", "timeout"), ("retry", "retry"))}
+        answer, retry = seconds(extra.get("timeout") or 10.0), seconds(extra.get("retry") or 20.0)
         if kind is LedgerKind.SQLITE:
-            return LedgerSettings(kind=kind, path=Path(extra["path"]), retry_seconds=waits["retry_seconds"])
+            return LedgerSettings(kind=kind, path=Path(extra["path"]), retry_seconds=retry)
         return LedgerSettings(
             kind=kind,
             host=connection.host or "",
@@ -86,7 +85,8 @@ def ledger_settings_of(connection: Connection) -> LedgerSettings:
             password=connection.password or "",
             tls=_switch(extra.get("tls")),
             ca_file=Path(extra["ca_file"]) if extra.get("ca_file") else None,
-            **waits,
+            retry_seconds=retry,
+            answer_seconds=answer,
         )
     except (InvalidConfig, ValueError) as error:
         raise InvalidConfig(f"connection {connection.conn_id!r}: {error}") from None

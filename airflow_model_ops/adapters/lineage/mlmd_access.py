@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import random
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow_model_ops.adapters.lineage.relay_process import RelayProcess
+from airflow_model_ops.adapters.lineage.relay_process import LONGEST_CONNECT_SECONDS, RelayProcess, unreachable
 from airflow_model_ops.adapters.lineage.server_words import Refusal, refusal
 from airflow_model_ops.adapters.lineage.settings import (
     LedgerKind,
@@ -69,9 +70,11 @@ class StoreAccess:
 
         :param create: Whether a store that is missing is made.
         :param read_only: Whether a SQLite file is opened for reading only.
-        :raises LedgerUnavailable: if it cannot be opened; a gRPC server is not asked before the first call.
+        :raises LedgerUnavailable: if it cannot be opened; of a gRPC server, only whether its port is open is seen.
         :raises LedgerUnsuitable: if it is of another version of ML Metadata.
         """
+        if self._settings.kind is LedgerKind.GRPC:
+            _look_whether_it_listens(self._settings)
         if self._settings.kind in {LedgerKind.POSTGRESQL, LedgerKind.MYSQL}:
             return self.insist("open it", lambda: self._open_on_server(create=create))
         if self._settings.path is not None:
@@ -191,6 +194,15 @@ class StoreAccess:
         """Return what was said without the password."""
         password = self._settings.password
         return said.replace(password, "***") if password else said
+
+
+def _look_whether_it_listens(settings: LedgerSettings) -> None:
+    """Spare a gRPC client's long tries where nobody listens."""
+    try:
+        patience = min(settings.answer_seconds, LONGEST_CONNECT_SECONDS)
+        socket.create_connection((settings.host, settings.port or 0), timeout=patience).close()
+    except OSError as error:
+        raise unreachable(settings, str(error)) from error
 
 
 def _prepare_file(settings: LedgerSettings, path: Path, *, create: bool) -> None:

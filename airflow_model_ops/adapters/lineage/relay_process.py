@@ -18,7 +18,7 @@ from airflow_model_ops.adapters.lineage import relay
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
 from airflow_model_ops.core.errors import LedgerUnavailable
 
-_LONGEST_CONNECT_SECONDS = 5.0
+LONGEST_CONNECT_SECONDS = 5.0
 _LONGEST_START_SECONDS = 15.0
 """The interpreter's start and the name's resolution, on a busy machine."""
 _REPORT_SECONDS = 5.0
@@ -49,7 +49,7 @@ class RelayProcess:
             listen=str(self.socket),
             host=settings.host,
             port=settings.port or 0,
-            connect_seconds=min(settings.answer_seconds, _LONGEST_CONNECT_SECONDS),
+            connect_seconds=min(settings.answer_seconds, LONGEST_CONNECT_SECONDS),
             answer_seconds=settings.answer_seconds,
             postgresql=postgresql,
             tls=settings.tls,
@@ -62,15 +62,7 @@ class RelayProcess:
         answer = self._started(job)
         if "unreachable" in answer:
             self._end()
-            raise LedgerUnavailable(
-                f"{settings.shown} cannot be reached: {answer['unreachable']}; start the server, and check host, port and "
-                "firewall. The log holds everything meanwhile"
-            )
-
-    @property
-    def directory(self) -> Path:
-        """Where the socket is."""
-        return self.socket.parent
+            raise unreachable(settings, str(answer["unreachable"]))
 
     def report(self) -> list[Heard]:
         """End the relay and return what it heard, by connection."""
@@ -93,6 +85,14 @@ class RelayProcess:
             return {"unreachable": f"no answer within {patience:g} s"}
         line = out.readline()
         return dict(json.loads(line)) if line else {"unreachable": "the relay to it ended at once, see stderr"}
+
+
+def unreachable(settings: LedgerSettings, why: str) -> LedgerUnavailable:
+    """Return the error for a server that is not reached."""
+    return LedgerUnavailable(
+        f"{settings.shown} cannot be reached: {why}; start the server, and check host, port, TLS and firewall. The log holds "
+        "everything meanwhile"
+    )
 
 
 def _end(process: subprocess.Popen[str], directory: Path) -> None:
