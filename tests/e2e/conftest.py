@@ -20,6 +20,8 @@ from tests.e2e.story import (
     HOUSEKEEPING,
     HURRIED,
     PATIENT,
+    PIPELINE,
+    PIPELINE_STORE,
     RELEASE,
     ROLLBACK,
     UNPROVEN,
@@ -70,7 +72,7 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
     text = template.substitute(examples=trained / "examples.npz")
     (models / "digits.yaml").write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    for more in ("guarded_releases.py", "watched_releases.py", "unwatched_releases.py"):
+    for more in ("guarded_releases.py", "watched_releases.py", "unwatched_releases.py", "pipeline_releases.py"):
         shutil.copy(_HERE / more, dags)
     return StackSettings(
         work=work / "stack",
@@ -78,7 +80,10 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
         images=trained / "live.npz",
         dags_folder=dags,
         # Airflow's own value: the provider must not need a scheduler that notices a killed worker within seconds.
-        airflow_env={"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300"},
+        airflow_env={
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
+            "AIRFLOW_CONN_TFX_MLMD": json.dumps({"conn_type": "mlmd", "extra": {"path": str(work / PIPELINE_STORE)}}),
+        },
     )
 
 
@@ -92,7 +97,8 @@ def begin(stack: Stack, *, trained: Path) -> Story:
     for dag in (RELEASE, PATIENT, HURRIED, ASKING, WATCHED, UNPROVEN, UNWATCHED, ROLLBACK, GOLDEN, HOUSEKEEPING, WATCH):
         rest.wait_for_dag(dag, timeout=120)
         rest.unpause(dag)
-    rest.wait_for_dag(GUARD, timeout=120)
-    rest.unpause(GUARD, paused=True)  # its own tests let it look
+    for own in (GUARD, PIPELINE):  # their own tests let them look
+        rest.wait_for_dag(own, timeout=120)
+        rest.unpause(own, paused=True)
     assert rest.import_errors() == []
     return Story(stack=stack, trained=trained, rest=rest)

@@ -28,6 +28,7 @@ ASKING = "asking_release_digits"
 WATCHED, UNPROVEN = "watched_release_digits", "unproven_release_digits"
 ROLLBACK, HOUSEKEEPING, WATCH, GOLDEN = "model_rollback", "model_housekeeping", "model_watch", "model_pin_golden"
 GUARD, UNWATCHED = "model_guard", "unwatched_release_digits"
+PIPELINE, PIPELINE_STORE = "pipeline_release_digits", "tfx.sqlite"
 LOAD, SHIFT, CHECK = "load", "step_1_30_percent.shift", "step_1_30_percent.check"
 RECOVERY_SECONDS = 30.0
 """DESIGN: killed at any point, a release is finished or taken back within this time, without a person."""
@@ -102,6 +103,11 @@ class Story:
     def repository(self) -> PosixRepository:
         """The model repository of the stack."""
         return PosixRepository(self.stack.repository)
+
+    @property
+    def pipeline_store(self) -> Path:
+        """Where the metadata of the story's training pipeline are; nothing is there until a test writes it."""
+        return self.stack.work.parent / PIPELINE_STORE
 
     @property
     def head(self) -> Head:
