@@ -76,7 +76,7 @@ class VersionNotFound(ModelOpsError, LookupError):
 
 
 class ArtifactNotFound(ModelOpsError, LookupError):
-    """The ledger knows no such artifact. A retry helps once what names it is recorded."""
+    """The ledger knows no such artifact: nothing recorded names it. A retry does not help."""
 
 
 class VersionExists(ModelOpsError):
