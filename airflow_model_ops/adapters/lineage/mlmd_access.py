@@ -26,6 +26,8 @@ from airflow_model_ops.core.errors import LedgerUnavailable, LedgerUnsuitable
 T = TypeVar("T")
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.5
+_LONGEST_PAUSE_AT_THE_LOCK_SECONDS = 0.02
+"""Asking for the lock costs nothing; who sleeps long finds it taken again, and while all sleep nobody writes."""
 _CONTENTION = (
     "database is locked",
     "concurrent writes aborted",
@@ -39,6 +41,7 @@ _CONTENTION = (
     "is being accessed by other users",
     "please retry",
 )
+_OTHER_VERSION = ("schema version", "schema_version", "database version")
 _LONGEST_EXCERPT = 300
 _CREATABLE = re.compile(r"[a-z_][a-z0-9_]*\Z")
 """Database names that ML Metadata can create: it writes them into SQL without quotes."""
@@ -135,11 +138,18 @@ class StoreAccess:
                 "the right to write in its directory"
             ) from error
         with opened:
-            self.insist("wait for its writers", lambda: fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB))
+            self.insist(
+                "wait for its writers",
+                lambda: fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                longest_pause=_LONGEST_PAUSE_AT_THE_LOCK_SECONDS,
+            )
             yield
 
-    def insist(self, what: str, call: Callable[[], T]) -> T:
-        """Call until it is not others that are in the way, for ``retry_seconds`` at most."""
+    def insist(self, what: str, call: Callable[[], T], *, longest_pause: float = _LONGEST_PAUSE_SECONDS) -> T:
+        """Call until it is not others that are in the way, for ``retry_seconds`` at most.
+
+        :param longest_pause: Between two calls, in seconds.
+        """
         deadline = time.monotonic() + self._settings.retry_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
@@ -154,7 +164,7 @@ class StoreAccess:
                         f"it does not answer ({self._safe(_first_line(error))}); try again, the log holds everything meanwhile"
                     ) from error
             time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter, not a secret)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 1.5, longest_pause)
 
     def _may_pass(self, error: Exception) -> bool:
         if isinstance(error, Refused):
@@ -174,7 +184,7 @@ class StoreAccess:
         if isinstance(error, self.errors.DeadlineExceededError):
             return self._silent(f"no answer within {self._settings.answer_seconds:g} s")
         said = self._safe(_first_line(error))
-        if "schema version" in said.lower() or "schema_version" in said.lower():
+        if any(sign in said.lower() for sign in _OTHER_VERSION):
             return LedgerUnsuitable(
                 f"{self._settings.shown} is of another version of ML Metadata ({said}); upgrade it with that version's tools, "
                 "or record into an empty ledger"
