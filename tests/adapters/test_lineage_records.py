@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.batch import batches
 from airflow_model_ops.adapters.lineage.head import RecordedHead
 from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record
 from airflow_model_ops.adapters.lineage.protos import fill_node, read_node
 from airflow_model_ops.adapters.lineage.records import record_of, versions_named
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings, connection_config, load_ml_metadata
+from airflow_model_ops.adapters.lineage.shown import Pair, merged
 from airflow_model_ops.adapters.lineage.text import (
     LONGEST_STRING,
     escape,
@@ -31,7 +33,8 @@ from airflow_model_ops.core.errors import InvalidConfig, InvalidState, LedgerUns
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.state import Fence, Golden, LiveRelease
 from airflow_model_ops.core.transitions import Action
-from tests.adapters.lineage_story import ADA, V1, V2, Story, manifest_of, told
+from airflow_model_ops.core.versioning import Version
+from tests.adapters.lineage_story import ADA, V1, V2, Story, long_log, manifest_of, told
 
 
 def record(entry: Entry, **more: object) -> Record:
@@ -291,3 +294,124 @@ def test_a_long_text_of_a_struct_is_kept_in_parts_that_fit_into_postgresqls_inde
     stored = [len(base64.b64encode(value.struct_value.SerializeToString())) for value in values]
     assert max(stored) < 2600
     assert read_node(message).structs == {"detail": text, "short": "{}"}
+
+
+COUNTED = {
+    "check": "errors",
+    "verdict": "SAFE",
+    "numbers": {"canary": {"n": 200, "bad": 1}, "stable": {"n": 400, "bad": 4}, "ratio": 0.5},
+}
+MEASURED = {"check": "latency", "verdict": "UNDECIDED", "numbers": {"canary": 0.21, "stable": 0.25, "windows": 3}}
+
+
+def judged(*assessments: object, subject: Version = V2) -> Entry:
+    """A verdict on the second release with these assessments."""
+    story = told()
+    fence = Fence(release="r2", attempt=1)
+    story.happens(FactKind.VERDICT, subject, "judged", release=fence, detail={"assessments": list(assessments)})
+    return story.log.stored[-1]
+
+
+def online_of(entry: Entry, *, pair: Pair | None) -> dict[str, object]:
+    """What an entry adds to versions' online numbers, by the version's name and the check."""
+    made = record(entry, pair=pair)
+    return {use.node.name: use.adds[schema.ONLINE] for use in made.uses if schema.ONLINE in use.adds}
+
+
+def test_a_verdict_leaves_what_the_canary_showed_and_what_stable_showed_beside_it() -> None:
+    entry = judged(COUNTED, MEASURED)
+    common = {"at": entry.at, "release": "r2"}
+    assert online_of(entry, pair=Pair(subject=V2, beside=V1)) == {
+        f"digits/{V2.name}": {
+            "errors": {
+                "canary": {**common, "verdict": "SAFE", "n": 200, "bad": 1, "value": 0.005, "beside": V1.name},
+            },
+            "latency": {"canary": {**common, "verdict": "UNDECIDED", "value": 0.21, "beside": V1.name}},
+        },
+        f"digits/{V1.name}": {
+            "errors": {"stable": {**common, "verdict": "SAFE", "n": 400, "bad": 4, "value": 0.01, "beside": V2.name}},
+            "latency": {"stable": {**common, "verdict": "UNDECIDED", "value": 0.25, "beside": V2.name}},
+        },
+    }
+
+
+def test_a_first_release_and_a_verdict_about_an_older_pair_leave_nothing_on_another_version() -> None:
+    for pair in (None, Pair(subject=V2, beside=None), Pair(subject=V1, beside=V2)):
+        assert set(online_of(judged(COUNTED), pair=pair)) == {f"digits/{V2.name}"}
+
+
+@pytest.mark.parametrize(
+    "assessment",
+    [
+        "words",
+        {"check": "errors"},
+        {"check": 7, "numbers": {"canary": 1}},
+        {"check": "errors", "numbers": [1]},
+        {"check": "errors", "numbers": {"canary": {"n": 0, "bad": 0}, "stable": None}},
+        {"check": "errors", "numbers": {"canary": {"bad": 1}, "stable": "many"}},
+        {"check": "errors", "numbers": {"canary": None, "stable": True}},
+    ],
+)
+def test_an_assessment_without_numbers_leaves_nothing_and_stops_nothing(assessment: object) -> None:
+    assert online_of(judged(assessment), pair=Pair(subject=V2, beside=V1)) == {}
+
+
+def test_the_newest_numbers_of_each_check_and_arm_stay_and_others_are_kept() -> None:
+    pair = Pair(subject=V2, beside=V1)
+    first = online_of(judged(COUNTED, MEASURED), pair=pair)[f"digits/{V2.name}"]
+    structs = merged({"source": "{}"}, {schema.ONLINE: first})  # type: ignore[dict-item]
+    worse = {**COUNTED, "verdict": "HARM", "numbers": {"canary": {"n": 300, "bad": 30}, "stable": None}}
+    second = online_of(judged(worse), pair=pair)[f"digits/{V2.name}"]
+    shown = json.loads(merged(structs, {schema.ONLINE: second})[schema.ONLINE])  # type: ignore[dict-item]
+    assert (shown["errors"]["canary"]["verdict"], shown["errors"]["canary"]["value"]) == ("HARM", 0.1)
+    assert shown["latency"] == first["latency"]  # type: ignore[index]
+    as_stable = merged(structs, {schema.ONLINE: {"errors": {"stable": {"value": 0.2}}}})
+    assert set(json.loads(as_stable[schema.ONLINE])["errors"]) == {"canary", "stable"}
+
+
+def test_a_validation_leaves_its_plain_numbers() -> None:
+    story = Story()
+    detail = {
+        "blessed": True,
+        "accuracy": 0.97,
+        "stable_accuracy": None,
+        "details": {"examples": 7},
+        "odd": float("inf"),
+    }
+    story.happens(FactKind.VALIDATED, V1, "accuracy 0.97", detail=detail)
+    (use,) = record(story.log.stored[0]).uses
+    assert use.adds == {
+        schema.VALIDATION: {"at": story.log.stored[0].at, "blessed": True, "metrics": {"accuracy": 0.97}}
+    }
+
+
+def test_the_recorded_head_remembers_which_versions_were_compared_last() -> None:
+    story, head = held_back(), RecordedHead(model="digits")
+    pairs = []
+    for entry in story.log.stored:
+        head = head.after(entry, new_versions=0)
+        pairs.append(head.pair)
+        node = head.node()
+        assert RecordedHead.of("digits", properties=node.properties, structs=node.structs) == head
+    changes = [pair for before, pair in zip([None, *pairs], pairs, strict=False) if pair != before]
+    assert changes == [
+        Pair(subject=V1, beside=None),
+        Pair(subject=V2, beside=V1),
+    ]
+
+
+def test_a_head_with_something_pending_is_read_back() -> None:
+    head = RecordedHead(
+        model="digits", sequence=3, pending={2: (("airflow_model_ops.ModelVersion", "digits/v"),), 3: ()}
+    )
+    node = head.node()
+    assert RecordedHead.of("digits", properties=node.properties, structs=node.structs) == head
+
+
+def test_a_batch_holds_a_hundred_entries_or_half_a_megabyte_and_what_has_other_contexts_ends_alone() -> None:
+    assert [len(batch) for batch in batches(long_log(250).stored, model="digits")] == [100, 100, 50]
+    assert [len(batch) for batch in batches(told().log.stored, model="digits")] == [18, 1]
+    large = Story()
+    for number in range(7):
+        large.happens(FactKind.VERDICT, None, "verdict", detail={"words": "x" * 200_000, "number": number})
+    assert [len(batch) for batch in batches(large.log.stored, model="digits")] == [2, 2, 2, 1]

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
 from airflow_model_ops.control.evidence_book import ENTRIES_PER_PAGE
-from airflow_model_ops.control.replay import ReplayedVerdict, replay_release
+from airflow_model_ops.control.replay import ReplayedVerdict, replay_model, replay_release
 from airflow_model_ops.control.watch_check import WatchCheck
 from airflow_model_ops.core.checks import Check, CheckKind
 from airflow_model_ops.core.errors import InvalidState
@@ -293,3 +293,25 @@ class TestMissing:
 
         with pytest.raises(InvalidState, match=r"cannot be replayed: kept evidence cannot be read .*from a backup"):
             replayed(watch)
+
+
+class TestAModel:
+    def test_every_verdict_of_every_release_is_judged_again(self, watch: WatchedRelease) -> None:
+        watch.ticks(20)
+
+        everything = tuple(replay_model(watch.repository, model="digits"))
+
+        assert everything == replayed(watch)
+        assert all(verdict.same for verdict in everything)
+
+    def test_a_release_whose_evidence_is_gone_differs_by_that_and_does_not_stop_the_rest(self) -> None:
+        watch = WatchedRelease()
+        watch.ticks(20)
+        fresh = InMemoryRepository()
+        for entry in watch.entries:
+            fresh.log("digits").put_if_absent(entry)
+
+        (verdict,) = replay_model(fresh, model="digits")
+
+        assert (verdict.same, verdict.replayed) == (False, "")
+        assert "nothing is kept of it in the repository" in verdict.differs
