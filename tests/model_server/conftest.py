@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,18 @@ class FakeServable:
         self.closed = True
 
 
+class NoticedSource(PathSource):
+    """Says when it was given a list."""
+
+    def __init__(self, *, aspire: Callable[..., None]) -> None:
+        super().__init__(aspire=aspire)
+        self.listed = threading.Event()
+
+    def update(self, entries: Sequence[ModelEntry]) -> None:
+        super().update(entries)
+        self.listed.set()
+
+
 @dataclass(slots=True)
 class Rig:
     """A server without TensorFlow, sockets, threads or clock: the test polls and ticks."""
@@ -63,12 +76,12 @@ class Rig:
     broken: set[int] = field(default_factory=set)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=8))
     lifecycle: Lifecycle[Servable] = field(init=False)
-    source: PathSource = field(init=False)
+    source: NoticedSource = field(init=False)
     core: ServerCore[Servable] = field(init=False)
 
     def __post_init__(self) -> None:
         self.lifecycle = Lifecycle(load=self._load, board=self.board)
-        self.source = PathSource(aspire=self.lifecycle.aspire)
+        self.source = NoticedSource(aspire=self.lifecycle.aspire)
         self.core = ServerCore(
             lifecycle=self.lifecycle,
             board=self.board,
@@ -102,8 +115,10 @@ class Rig:
         return self.pool.submit(self.core.reload, entries)
 
     def reload(self, *entries: ModelEntry) -> None:
-        """Reload and turn until it is done."""
+        """Reload and turn until it is done. No turn comes before the list is taken: it would follow the list before."""
+        self.source.listed.clear()
         pending = self.begin_reload(*entries)
+        until(lambda: self.source.listed.is_set() or pending.done(), what="the reload takes its list, or refuses it")
 
         def done() -> bool:
             self.turn()
