@@ -20,6 +20,7 @@ from airflow_model_ops.config import model_file
 from airflow_model_ops.config.fleet import FleetConfig, parse_fleet
 from airflow_model_ops.config.model_file import parse_model_file
 from airflow_model_ops.config.release_parts import CheckPart
+from airflow_model_ops.config.source_part import PipelinePart, SourcePart
 from airflow_model_ops.core import errors
 from scripts.check_docs import complaints, pages
 
@@ -159,7 +160,8 @@ def test_an_operator_is_where_the_page_says_with_the_templated_fields_it_says(ro
 SECTIONS = {
     "Keys": model_file.ModelFile,
     "versions": model_file.VersionsPart,
-    "source": model_file.SourcePart,
+    "source": SourcePart,
+    "source.pipeline": PipelinePart,
     "validation": model_file.ValidationPart,
     "canary": model_file.CanaryPart,
     "judge": model_file.JudgePart,

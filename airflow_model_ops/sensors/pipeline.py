@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class PipelineModelSensor(BaseSensorOperator):
-    """Base of the sensors that wait for a model of a pipeline; use one of them.
+class _CandidateSensor(BaseSensorOperator):
+    """Wait for a model of a pipeline.
 
     Returns what ``PushModelOperator`` takes as ``upstream``: the artifact's id, its connection, and what the store says of it.
 
@@ -108,13 +108,13 @@ class PipelineModelSensor(BaseSensorOperator):
         return str(int(aware.timestamp() * 1000))
 
 
-class BlessedModelSensor(PipelineModelSensor):
+class BlessedModelSensor(_CandidateSensor):
     """Wait for a model that its Evaluator, and its InfraValidator if it has one, gave their blessing."""
 
     kind = CandidateKind.BLESSED
 
 
-class PushedModelSensor(PipelineModelSensor):
+class PushedModelSensor(_CandidateSensor):
     """Wait for a model that its Pusher pushed; a Pusher that ended without pushing does not count."""
 
     kind = CandidateKind.PUSHED

@@ -17,6 +17,9 @@ from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
+from airflow_model_ops.adapters.lineage.queries import LedgerQueries
+from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
+from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.assets import pipeline_asset
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
 from airflow_model_ops.core.errors import InvalidConfig
@@ -474,6 +477,29 @@ class TestPush:
     def test_a_directory_and_an_artifact_at_once_are_too_much(self, story: Story) -> None:
         with pytest.raises(AirflowFailException, match="give one of them"):
             push(story, upstream="tfx_mlmd/1", saved_model="/m")
+
+
+def test_the_ledger_knows_the_pipeline_its_run_and_its_trainer_once_the_push_is_recorded(
+    pipeline: Pipeline, story: Story, tmp_path: Path
+) -> None:
+    raw = pipeline.artifact("Examples", "/data/7", span=7)
+    pipeline.execution("ExampleGen", outputs=[("examples", raw)])
+    model = pipeline.trained("/m", data=[("examples", raw)])
+    blessing = pipeline.evaluated(model)
+    artifact = pipeline.pushed(model, str(saved_model(tmp_path / "p")), blessing=blessing)
+    stored = push(story, upstream=f"{CONNECTION}/{artifact}")
+    ledger = LedgerSettings(path=tmp_path / "ledger.sqlite")
+
+    MlmdLedger(ledger).catch_up(
+        MODEL, story.repository.log(MODEL), lambda version: story.repository.manifest(MODEL, version)
+    )
+
+    known = LedgerQueries(ledger).ancestry(MODEL, version=stored.version.name)
+    assert known.upstream == lineage_of(stored)
+    assert known.dataset_version == "span-7"
+    assert known.pipeline is not None
+    assert (known.pipeline.pipelines, known.pipeline.runs) == (("taxi",), ("run-1",))
+    assert known.pipeline.trainers == ("tfx.components.trainer.component.Trainer",)
 
 
 def _candidate(artifact: int) -> dict[str, str]:
