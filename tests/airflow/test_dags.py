@@ -323,7 +323,8 @@ class TestRelease:
     def test_its_form_asks_for_nothing_that_a_scheduled_run_lacks(self, dag: DAG) -> None:
         dag.params.validate()
 
-        assert set(dag.params) == {"saved_model", "version", "dataset_version", "hyperparameters", "metrics"}
+        expected = {"saved_model", "upstream", "version", "dataset_version", "hyperparameters", "metrics"}
+        assert set(dag.params) == expected
 
     @pytest.mark.parametrize("typed", ["2024", "2024_06", "1e5", "None", "v-20230601-120000", "[1]"])
     def test_what_a_person_types_reaches_the_push_as_it_was_typed(self, dag: DAG, typed: str) -> None:
