@@ -184,6 +184,16 @@ def test_a_database_of_another_version_of_ml_metadata_is_refused_and_left_alone(
         assert server.sql("SELECT schema_version FROM MLMDEnv", database="newer").strip() == "99"
 
 
+def test_models_whose_names_differ_only_in_case_are_kept_apart_or_refused(mariadb: MariadbServer) -> None:
+    usual, binary = mariadb.settings("usual"), mariadb.settings("in_binary")
+    mariadb.sql("CREATE DATABASE in_binary CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    for settings in (usual, binary):
+        MlmdLedger(settings).catch_up("digits", told().log, manifest_of)
+    with pytest.raises(LedgerUnsuitable, match="takes the name 'Digits' for 'digits'"):
+        MlmdLedger(usual).catch_up("Digits", told().log, manifest_of)
+    assert MlmdLedger(binary).catch_up("Digits", told().log, manifest_of) == 19
+
+
 def test_too_many_connections_pass_when_one_is_free_again(postgresql: PostgresqlServer) -> None:
     postgresql.sql("CREATE ROLE single LOGIN PASSWORD 'x' CONNECTION LIMIT 1; CREATE DATABASE single OWNER single")
     settings = postgresql.settings("single", user="single", password=WORD, retry_seconds=1)

@@ -72,11 +72,14 @@ class LedgerStore:
         access = StoreAccess(settings)
         self._errors, self._pb2 = access.errors, access.pb2
         self._insist, self._writing = access.insist, access.writing
+        self._mixed_up = access.mixed_up
         self._store = access.open(create=create)
 
     def artifact(self, type_name: str, name: str) -> Stored | None:
         """Return the artifact of a type and name, or ``None``."""
         found = self._insist(f"read {name!r}", lambda: self._store.get_artifact_by_type_and_name(type_name, name))
+        if found is not None and str(found.name) != name:
+            raise self._mixed_up(name, str(found.name))
         return read_node(found) if found is not None else None
 
     def artifacts_by_uri(self, uri: str) -> list[Stored]:
