@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.judge.report import Report
-from benchmarks.lineage.ledgers import write_ledger
+from benchmarks.lineage.ledgers import WrittenLedger, write_ledger
 from benchmarks.lineage.measures import Measured, measure_ledger
 from benchmarks.lineage.results import report_of
 
@@ -27,20 +27,22 @@ REPETITIONS = 300
 
 
 def measure(sizes: Sequence[int], *, seed: int, repetitions: int, directory: Path) -> Report:
-    """Write and measure one ledger after the other; each is deleted when it is measured."""
-    return report_of([_one(size, seed=seed, repetitions=repetitions, directory=directory) for size in sorted(sizes)])
+    """Write all ledgers, then ask all of them: so that whatever else the machine does lies on the questions to all sizes alike."""
+    ledgers = [_written(size, seed=seed, directory=directory) for size in sorted(sizes)]
+    return report_of([_asked(ledger, seed=seed, repetitions=repetitions) for ledger in ledgers])
 
 
-def _one(versions: int, *, seed: int, repetitions: int, directory: Path) -> Measured:
-    path = directory / f"ledger-{versions}.sqlite"
+def _written(versions: int, *, seed: int, directory: Path) -> WrittenLedger:
     begin = time.monotonic()
-    ledger = write_ledger(path, versions=versions, seed=seed)
+    ledger = write_ledger(directory / f"ledger-{versions}.sqlite", versions=versions, seed=seed)
     _tell(f"{versions:,} versions, {ledger.entries:,} entries: written", begin)
+    return ledger
+
+
+def _asked(ledger: WrittenLedger, *, seed: int, repetitions: int) -> Measured:
     begin = time.monotonic()
     measured = measure_ledger(ledger, repetitions=repetitions, seed=seed)
-    _tell(f"{versions:,} versions: asked", begin)
-    for left in directory.glob(f"{path.name}*"):
-        left.unlink()
+    _tell(f"{ledger.versions:,} versions: asked", begin)
     return measured
 
 
