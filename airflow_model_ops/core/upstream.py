@@ -14,6 +14,9 @@ from airflow_model_ops.core.errors import InvalidState
 
 SOURCE_KEY = "upstream"
 """The key of a manifest's ``source`` under which a lineage is kept."""
+BASELINE_ROLE = "baseline_model"
+"""The role of the model that a TFX Evaluator compares with."""
+_MODEL_ROLE = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,30 @@ class UpstreamLineage:
     def root(self) -> UpstreamArtifact:
         """The artifact that was pushed."""
         return self.artifacts[0]
+
+    @property
+    def own(self) -> frozenset[str]:
+        """The ids of what the version is: the artifact that was pushed, and the model that a TFX Pusher made that of.
+
+        What is trained on from it later names one or the other.
+        """
+        pushers = {execution.id for execution in self.executions if execution.type.endswith("Pusher")}
+        makers = {event.execution for event in self.events if event.output and event.artifact == self.artifact}
+        models = {
+            event.artifact
+            for event in self.events
+            if not event.output and event.role == _MODEL_ROLE and event.execution in pushers & makers
+        }
+        return frozenset({self.artifact, *models})
+
+    @property
+    def compared(self) -> frozenset[str]:
+        """The ids of what it was only compared with: models whose data did not go into it."""
+        roles: dict[str, set[str]] = {}
+        for event in self.events:
+            if not event.output:
+                roles.setdefault(event.artifact, set()).add(event.role)
+        return frozenset(each for each, read_as in roles.items() if read_as == {BASELINE_ROLE}) - self.own
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that a manifest keeps."""

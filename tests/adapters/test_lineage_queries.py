@@ -10,18 +10,21 @@ import pytest
 
 from airflow_model_ops.adapters.lineage.ancestry import PipelineSummary
 from airflow_model_ops.adapters.lineage.comparison import MetricKind
+from airflow_model_ops.adapters.lineage.pipeline_store import PipelineStore
+from airflow_model_ops.adapters.lineage.pipeline_walk import upstream_lineage
 from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.blast_radius import ArtifactRef
 from airflow_model_ops.core.errors import ArtifactNotFound, VersionNotFound
 from airflow_model_ops.core.log import FactKind
-from airflow_model_ops.core.upstream import UpstreamContext, UpstreamExecution, UpstreamLineage
+from airflow_model_ops.core.upstream import UpstreamContext, UpstreamEvent, UpstreamExecution, UpstreamLineage
 from tests.adapters.lineage_family import Family, artifact, trained, v
 from tests.adapters.lineage_story import ADA, NAMING
 
 pytestmark = pytest.mark.integration
 
+TFX = Path(__file__).parents[1] / "fixtures" / "tfx_1_21_metadata.sqlite"
 EXAMPLES, OTHER_EXAMPLES = artifact(1, "Examples", uri="/data/bad"), artifact(2, "Examples", uri="/data/good")
 FIRST, WARM = artifact(10, "Model"), artifact(20, "Model")
 
@@ -107,6 +110,36 @@ class TestAncestry:
         summary = PipelineSummary.of(lineage)
 
         assert (summary.pipelines, summary.runs, summary.examples) == (("digits",), ("run-7",), ("gs://d/1",))
+
+
+class TestTfx:
+    """A real pipeline's metadata: a pushed model, in a store that is its own and the ledger's at once."""
+
+    @pytest.fixture
+    def released(self, family: Family) -> LedgerQueries:
+        path = family.settings.path
+        assert path is not None
+        path.write_bytes(TFX.read_bytes())
+        store = PipelineStore(family.settings)
+        pushed = next(row for row in store.newest_artifacts(pipeline=None) if row.type == "PushedModel")
+        family.pushes("digits", v(1), upstream=upstream_lineage(store, pushed, connection="taxi"))
+        family.promotes("digits", v(1))
+        return family.record()
+
+    def test_ancestry_reaches_the_trainer_and_the_pipelines_run(self, released: LedgerQueries) -> None:
+        ancestry = released.ancestry("digits", version=v(1).name)
+
+        assert ancestry.pipeline is not None
+        assert ancestry.pipeline.pipelines == ("taxi",)
+        assert ancestry.pipeline.trainers == ("mycomps.FakeTrainer",)
+        assert len(ancestry.pipeline.runs) == 1
+
+    def test_its_artifacts_are_found_by_the_pipelines_own_uris_and_ids(self, released: LedgerQueries) -> None:
+        upstream = released.ancestry("digits", version=v(1).name).upstream
+        assert upstream is not None
+        for each in upstream.artifacts:
+            for text in (f"uri:{each.uri}", f"upstream:taxi/{each.id}"):
+                assert set(found(released, text)["digits"]) == {"01"}
 
 
 class TestDescendants:
@@ -208,6 +241,34 @@ class TestBlastRadius:
         assert found(family.record(), "dataset:digits@7") == {
             "digits": {"01": "trained on it"},
             "letters": {"02": f"made from digits/{v(1).name}", "03": f"made from letters/{v(2).name}"},
+        }
+
+    def test_a_model_that_it_was_only_compared_with_is_no_ancestor(self, family: Family) -> None:
+        """Else one bad version would reach every later one: an Evaluator compares each with the one before it."""
+        family.pushes("digits", v(1), dataset="bad", upstream=trained(FIRST))
+        judged = trained(WARM, EXAMPLES)
+        compared = UpstreamEvent(execution="12", artifact=FIRST.id, output=False, role="baseline_model")
+        judged = replace(judged, artifacts=(*judged.artifacts, FIRST), events=(*judged.events, compared))
+        family.pushes("digits", v(2), upstream=judged)
+        queries = family.record()
+
+        assert found(queries, "dataset:bad") == {"digits": {"01": "trained on it"}}
+        assert queries.ancestry("digits", version=v(2).name).upstream == judged
+
+    def test_what_goes_on_from_the_model_behind_a_pushed_model_is_a_descendant(self, family: Family) -> None:
+        """A release starts from the Pusher's output, a warm start from the Trainer's."""
+        pushed = artifact(11, "PushedModel")
+        lineage = trained(pushed, FIRST, EXAMPLES)
+        made = (
+            UpstreamEvent(execution="9", artifact=pushed.id, output=True, role="pushed_model"),
+            UpstreamEvent(execution="9", artifact=FIRST.id, output=False, role="model"),
+        )
+        family.pushes("digits", v(1), dataset="bad", upstream=replace(lineage, events=made))
+        family.pushes("letters", v(2), upstream=trained(WARM, FIRST))
+
+        assert found(family.record(), "dataset:bad") == {
+            "digits": {"01": "trained on it"},
+            "letters": {"02": f"made from digits/{v(1).name}"},
         }
 
     def test_an_export_to_the_same_place_is_no_descendant(self, family: Family) -> None:

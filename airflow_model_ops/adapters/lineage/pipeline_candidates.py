@@ -20,10 +20,9 @@ from airflow_model_ops.adapters.lineage.pipeline_rows import (
 from airflow_model_ops.adapters.lineage.pipeline_store import PipelineStore
 from airflow_model_ops.core.candidates import Candidate, CandidateKind
 from airflow_model_ops.core.errors import NotASavedModel
+from airflow_model_ops.core.upstream import BASELINE_ROLE
 
 MODEL, PUSHED_MODEL = "Model", "PushedModel"
-BASELINE_ROLE = "baseline_model"
-"""The role of the model that an Evaluator compares with."""
 _BLESSINGS = ("ModelBlessing", "InfraBlessing")
 _READERS = 200
 """How many of a model's readers are looked through for its Evaluator: the first ones."""

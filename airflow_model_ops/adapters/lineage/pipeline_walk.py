@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from airflow_model_ops.adapters.lineage.pipeline_candidates import BASELINE_ROLE, MODEL, blessings_of
+from airflow_model_ops.adapters.lineage.pipeline_candidates import MODEL, blessings_of
 from airflow_model_ops.adapters.lineage.pipeline_rows import (
     MACHINERY_CONTEXTS,
     is_input,
@@ -15,6 +15,7 @@ from airflow_model_ops.adapters.lineage.pipeline_rows import (
 )
 from airflow_model_ops.adapters.lineage.pipeline_store import PipelineStore
 from airflow_model_ops.core.upstream import (
+    BASELINE_ROLE,
     UpstreamArtifact,
     UpstreamContext,
     UpstreamEvent,

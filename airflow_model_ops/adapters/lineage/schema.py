@@ -73,8 +73,10 @@ VALIDATION, ONLINE = "validation", "online"
 """STRUCT properties of a ModelVersion that grow with the log: what it showed on the examples, and on real traffic."""
 
 UPSTREAM_ROLE, ANCESTOR_ROLE, DATASET_ROLE, FOREIGN_ROLE = "upstream", "ancestor", "dataset", "model"
-"""Roles of what a Push read: the pushed artifact (index 0), its ancestors (1 and on), the dataset version, and the very artifact
-of the pipeline if this store is the pipeline's own."""
+COMPARED_ROLE = "compared"
+"""Roles of what a Push read. ``upstream``: the pushed artifact (index 0), and the model that a Pusher made it of; ``ancestor``:
+what led to it (1 and on); ``compared``: models it was only compared with; the dataset version; and the very artifact of the
+pipeline if this store is the pipeline's own."""
 
 LONGEST_NAME = 255
 """In bytes. Names and external ids are VARCHAR(255) on PostgreSQL and MySQL; MySQL is told that every byte is a character."""

@@ -28,11 +28,17 @@ def source_uses(manifest: Manifest, lineage: UpstreamLineage | None) -> Iterator
     if lineage is not None:
         nodes = {node.name: node for node in (upstream_node(lineage.connection, each) for each in lineage.artifacts)}
         for index, node in enumerate(nodes.values()):
-            role = schema.ANCESTOR_ROLE if index else schema.UPSTREAM_ROLE
+            role = _role_of(node.properties["artifact_id"], lineage)
             yield Use(node=node, direction=Direction.INPUT, key=role, index=index, renews=True)
     if manifest.dataset_version is not None:
         node = dataset_node(manifest.dataset_version)
         yield Use(node=node, direction=Direction.INPUT, key=schema.DATASET_ROLE, renews=True)
+
+
+def _role_of(artifact_id: str, lineage: UpstreamLineage) -> str:
+    if artifact_id in lineage.own:
+        return schema.UPSTREAM_ROLE
+    return schema.COMPARED_ROLE if artifact_id in lineage.compared else schema.ANCESTOR_ROLE
 
 
 def lineage_of(manifest: Manifest) -> UpstreamLineage | None:
