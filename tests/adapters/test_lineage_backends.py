@@ -144,7 +144,10 @@ def _record_all(settings: LedgerSettings, start: Any, first: int) -> None:
         MlmdLedger(settings).catch_up(model, long_log(ENTRIES_EACH), manifest_of)
 
 
-def test_eight_writers_lose_nothing_and_double_nothing(database: DatabaseServer) -> None:
+@pytest.mark.parametrize("kind", [LedgerKind.POSTGRESQL, pytest.param(LedgerKind.MYSQL, marks=pytest.mark.slow)])
+def test_eight_writers_lose_nothing_and_double_nothing(request: pytest.FixtureRequest, kind: LedgerKind) -> None:
+    database = server_of(request, kind)
+    assert isinstance(database, DatabaseServer)
     settings = empty_ledger(database, retry_seconds=60.0)
     start = SPAWN.Barrier(WRITERS)  # also the making of the database and its tables is contended
     writers = [SPAWN.Process(target=_record_all, args=(settings, start, first)) for first in range(WRITERS)]
@@ -195,7 +198,7 @@ def test_a_server_killed_while_it_is_caught_up_and_started_again_has_everything_
 
 
 def test_a_server_killed_at_any_moment_of_a_transaction_has_everything_once(database: DatabaseServer) -> None:
-    settings, entries = empty_ledger(database, retry_seconds=1.0), long_log(1500).stored
+    settings, entries = empty_ledger(database, retry_seconds=1.0), long_log(800).stored
     threading.Timer(0.4, database.kill).start()
     with suppress(LedgerUnavailable):  # it depends on the machine how far it comes
         MlmdLedger(settings).catch_up("digits", ListLog(entries), manifest_of)

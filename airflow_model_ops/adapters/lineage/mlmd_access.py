@@ -197,8 +197,8 @@ class StoreAccess:
     def mixed_up(self, wanted: str, found: str) -> LedgerUnsuitable:
         """Return the error for a database that takes one name for another, as MySQL does by its usual collations."""
         return LedgerUnsuitable(
-            f"{self._settings.shown} takes the name {wanted!r} for {found!r}: it compares names without regard to case; record into "
-            "a database with a binary collation (CREATE DATABASE ... COLLATE utf8mb4_bin)"
+            f"{self._settings.shown} takes the name {wanted!r} for {found!r}: it compares names without regard to case; "
+            "record into a database with a binary collation (CREATE DATABASE ... COLLATE utf8mb4_bin)"
         )
 
     def _silent(self, fault: str) -> LedgerUnavailable:
