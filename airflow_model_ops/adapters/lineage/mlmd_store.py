@@ -103,10 +103,16 @@ class LedgerStore:
         """Return which executions read and wrote artifacts; as many as there are events."""
         return self._edges(self._store.get_events_by_artifact_ids, ids)
 
-    def contexts_of_execution(self, execution_id: int) -> set[tuple[str, str]]:
-        """Return the types and names of the contexts that an execution belongs to."""
-        found = self._insist("read contexts", lambda: self._store.get_contexts_by_execution(execution_id))
-        return {(str(context.type), str(context.name)) for context in found}
+    def executions_of_context(self, type_name: str, name: str) -> list[Stored]:
+        """Return the executions of a context, in no order; only for a small one, since the time grows with its square.
+
+        The other way, from an execution to its contexts, reads a table that has no index for it.
+        """
+        found = self._insist(f"read {name!r}", lambda: self._store.get_context_by_type_and_name(type_name, name))
+        if found is None:
+            return []
+        rows = self._insist(f"read {name!r}", lambda: self._store.get_executions_by_context(found.id))
+        return [read_node(row) for row in rows]
 
     def newest_ids(self) -> tuple[int, int]:
         """Return the ids of the newest artifact and the newest execution of any type; 0 if there is none."""

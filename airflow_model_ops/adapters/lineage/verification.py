@@ -22,13 +22,15 @@ from airflow_model_ops.adapters.lineage.nodes import Record
 from airflow_model_ops.adapters.lineage.projected import Projected
 from airflow_model_ops.adapters.lineage.protos import Stored, StoredEdge
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
-from airflow_model_ops.adapters.lineage.surplus import surplus
+from airflow_model_ops.adapters.lineage.surplus import Explained, surplus
 from airflow_model_ops.core.ports import Log, Manifest
 from airflow_model_ops.core.versioning import Version
 
 T = TypeVar("T")
 
 _PAGE = 100
+_LARGEST_CONTEXT = 1000
+"""Larger ones are not listed: it would take minutes."""
 
 
 class LedgerVerification:
@@ -57,6 +59,7 @@ class LedgerVerification:
 class _Comparison:
     """One pass over one model's log.
 
+    :param members: Numbers of the entries that belong to each release and DAG run.
     :param last_id: The id of the execution before, since ids rise with the log.
     """
 
@@ -65,8 +68,8 @@ class _Comparison:
     log: Log
     projected: Projected
     last_id: int = 0
-    states: set[int] = field(default_factory=set)
-    verdicts: set[int] = field(default_factory=set)
+    explained: Explained = field(default_factory=Explained)
+    members: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def findings(self) -> Iterator[Finding]:
         recorded = head_of(self.store, self.model)
@@ -87,12 +90,12 @@ class _Comparison:
         if recorded.sequence:
             yield from self._head(recorded)
             yield from self._versions()
+            yield from self._contexts()
         yield from surplus(
             self.store,
             self.model,
+            explained=self.explained,
             newest=recorded.sequence,
-            states=self.states,
-            verdicts=self.verdicts,
             versions=self.projected.version_names,
         )
         missing = sum(1 for _ in entries)
@@ -114,6 +117,8 @@ class _Comparison:
         for edge in self.store.edges_of_executions(ids):
             edges[edge.execution_id].append(edge)
         linked = sorted({edge.artifact_id for each in edges.values() for edge in each})
+        self.explained.executions.update(ids)
+        self.explained.artifacts.update(linked)
         artifacts = {each.id: each for each in self.store.artifacts_by_id(linked)}
         for record, key, following in zip(page, keys, [*keys[1:], after], strict=True):
             self._explain(record)
@@ -130,12 +135,15 @@ class _Comparison:
             yield from self._execution(record, found)
             yield from self._uses(record, edges[found.id], artifacts)
             if record.sequence not in recorded.pending:
-                yield from self._contexts(record, found)
+                for context in record.contexts:
+                    if context.type != schema.MODEL:
+                        self.members.setdefault((context.type, context.name), []).append(record.sequence)
 
     def _explain(self, record: Record) -> None:
         for use in record.uses:
             if use.creates:
-                (self.states if use.node.type == schema.SERVING_STATE else self.verdicts).add(record.sequence)
+                is_state = use.node.type == schema.SERVING_STATE
+                (self.explained.states if is_state else self.explained.verdicts).add(record.sequence)
 
     def _execution(self, record: Record, found: Stored) -> Iterator[Finding]:
         sequence = record.sequence
@@ -187,19 +195,28 @@ class _Comparison:
             if artifact is not None and use.version is None and (use.creates or use.renews):
                 yield from artifact_findings(use.node, artifact, where=record.sequence)
 
-    def _contexts(self, record: Record, found: Stored) -> Iterator[Finding]:
-        expected = {(node.type, node.name) for node in record.contexts}
-        stored = {pair for pair in self.store.contexts_of_execution(found.id) if pair[0].startswith(schema.PREFIX)}
-        for kind, name in sorted(expected - stored):
-            yield _missing(f"context {kind} {name!r}", record.sequence)
-        for kind, name in sorted(stored - expected):
-            yield Finding(
-                kind=FindingKind.SURPLUS,
-                what=f"context {kind} {name!r}",
-                where=record.sequence,
-                expected="no such context",
-                found="one",
-            )
+    def _contexts(self) -> Iterator[Finding]:
+        """Compare what belongs to each release and DAG run."""
+        for (kind, name), sequences in self.members.items():
+            if len(sequences) > _LARGEST_CONTEXT:
+                continue
+            keys = {schema.entry_key(self.model, sequence): sequence for sequence in sequences}
+            mine = schema.entry_key(self.model, 0).rpartition("/")[0]
+            stored = {
+                each.external_id or "": each
+                for each in self.store.executions_of_context(kind, name)
+                if (each.external_id or "").rpartition("/")[0] == mine
+            }
+            for key in sorted(keys.keys() - stored.keys()):
+                yield _missing(f"the execution in context {kind} {name!r}", keys[key])
+            for key in sorted(stored.keys() - keys.keys()):
+                yield Finding(
+                    kind=FindingKind.SURPLUS,
+                    what=f"an execution in context {kind} {name!r}",
+                    where=int(key.rpartition("/")[2]),
+                    expected="that it does not belong there",
+                    found="it does",
+                )
 
     def _beyond(self, recorded: RecordedHead) -> Iterator[Finding]:
         """Entries behind the recorded head: it was set back."""
