@@ -22,6 +22,8 @@ from airflow_model_ops.config.model_file import parse_model_file
 from airflow_model_ops.config.release_parts import CheckPart
 from airflow_model_ops.config.source_part import PipelinePart, SourcePart
 from airflow_model_ops.core import errors
+from airflow_model_ops.get_provider_info import get_provider_info
+from airflow_model_ops.hooks.mlmd import MlmdHook, ledger_settings_of
 from scripts.check_docs import complaints, pages
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,7 +62,7 @@ def test_checks_that_the_pages_show_are_accepted() -> None:
 
 
 def test_the_connections_that_the_page_shows_are_accepted() -> None:
-    (exports,) = [body for body in blocks("docs/connections.md", "bash") if "AIRFLOW_CONN" in body]
+    exports, _ = [body for body in blocks("docs/connections.md", "bash") if "AIRFLOW_CONN" in body]
     shown = {
         name: json.loads(value)
         for name, value in re.findall(r"export (\w+)='(.*?)'$", exports, re.MULTILINE | re.DOTALL)
@@ -77,6 +79,26 @@ def test_every_field_of_the_fleet_connection_is_described_with_its_default() -> 
     assert described.keys() == FleetConfig.model_fields.keys()
     for name in ("fleet", "initially"):
         assert described[name] == f"`{FleetConfig.model_fields[name].default}`"
+
+
+def test_the_ledgers_connections_that_the_page_shows_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    section = PAGES["docs/connections.md"].partition("## mlmd\n")[2]
+    shown = re.findall(r"export AIRFLOW_CONN_MLMD_DEFAULT='(.*?)'$", section, re.MULTILINE)
+    kinds = []
+    for value in shown:
+        monkeypatch.setenv("AIRFLOW_CONN_MLMD_DEFAULT", value)
+        kinds.append(ledger_settings_of(MlmdHook.get_connection("mlmd_default")).kind.value)
+    assert kinds == ["postgresql", "grpc"]
+
+
+def test_every_field_of_the_ledgers_connection_is_described_with_its_default() -> None:
+    section = PAGES["docs/connections.md"].partition("## mlmd\n")[2].partition("\n## ")[0]
+    described = {_CODE.findall(name)[0]: default for name, _, default, _ in rows(section) if _CODE.search(name)}
+    (form,) = (kind for kind in get_provider_info()["connection-types"] if kind["connection-type"] == "mlmd")
+    fields = {name: field["schema"].get("default") for name, field in form["conn-fields"].items()}
+    assert described.keys() - {"schema"} == fields.keys()
+    for name, default in fields.items():
+        assert default is None or described[name] == f"`{default}`"
 
 
 def model_ops_parser() -> dict[str, argparse.ArgumentParser]:
