@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,9 @@ RECOVERY_SECONDS = 30.0
 """DESIGN: killed at any point, a release is finished or taken back within this time, without a person."""
 PATIENCE = 180.0
 """How long to wait for what a busy machine may be slow at."""
+HARMED = re.compile("HARM|BREACH")
+"""Half of a bad version's answers are wrong: far more than stable's (HARM), and more than allowed (BREACH). Which of the two is
+shown first is for the requests to say that happen to come."""
 _STEADY_SECONDS = 3
 T = TypeVar("T")
 
@@ -166,7 +170,7 @@ class Story:
             run = Run(rest=self.rest, dag_id=PATIENT, run_id=live.id.removeprefix(f"{PATIENT}/"))
         else:
             run = self.hasty_release()
-        self.until(lambda: self.is_watched(run), what="the trigger measures")
+        self.until(lambda: self.is_watched(run), what="the trigger measures", about=run)
         run.reaches(CHECK, "deferred")
         return run
 
@@ -186,9 +190,18 @@ class Story:
             return False
         return self.repository.read_evidence(MODEL, live.id, f"attempt-{live.attempt}-judge") is not None
 
-    def until(self, found: Callable[[], T | None], *, what: str, within: float = PATIENCE) -> T:
-        """Wait for a condition."""
-        return wait_until(found, timeout=within, otherwise=lambda: f"in vain for {within:g} s: {what}\n{self.retold()}")
+    def until(
+        self, found: Callable[[], T | None], *, what: str, within: float = PATIENCE, about: Run | None = None
+    ) -> T:
+        """Wait for a condition.
+
+        :param about: The run that an error is to describe, too.
+        """
+
+        def in_vain() -> str:
+            return f"in vain for {within:g} s: {what}\n{self.retold()}\n{about.described() if about else ''}"
+
+        return wait_until(found, timeout=within, otherwise=in_vain)
 
     def serves_only_stable(self, *, since: float, after: int = 0) -> float:
         """Wait until no release is live and the head is applied and confirmed by the clients; return the seconds it took.

@@ -84,9 +84,9 @@ def test_clearing_the_check_starts_a_new_attempt_that_old_actors_leave_alone(sto
         before = story.state.release
         assert before is not None
         story.rest.clear(run.dag_id, run.run_id, task_ids=[CHECK])
-        story.until(lambda: _attempt(story, run) > before.attempt, what="a new attempt is live")
+        story.until(lambda: _attempt(story, run) > before.attempt, what="a new attempt is live", about=run)
         run.reaches(CHECK, "deferred")
-        story.until(lambda: story.is_watched(run), what="the new attempt is measured")
+        story.until(lambda: story.is_watched(run), what="the new attempt is measured", about=run)
         assert story.state.split[-1][1] == 30.0
 
 
