@@ -99,7 +99,7 @@ def begin(stack: Stack, *, trained: Path) -> Story:
     for dag in (RELEASE, PATIENT, HURRIED, ASKING, WATCHED, UNPROVEN, UNWATCHED, ROLLBACK, GOLDEN, WATCH):
         rest.wait_for_dag(dag, timeout=120)
         rest.unpause(dag)
-    for own in (GUARD, PIPELINE, HOUSEKEEPING):  # at work in their own tests only; the last begins by itself at the full hour
+    for own in (GUARD, PIPELINE, HOUSEKEEPING):  # at work in their own tests; the last begins by itself every hour
         rest.wait_for_dag(own, timeout=120)
         rest.unpause(own, paused=True)
     assert rest.import_errors() == []
