@@ -231,6 +231,13 @@ class TestBlastRadius:
         }
         assert set(found(queries, "upstream:tfx/10")["digits"]) == {"01", "03"}
 
+    def test_however_often_it_changed_every_push_that_saw_it_is_found(self, family: Family) -> None:
+        for day in range(1, 11):
+            seen = artifact(10, "Examples", properties={"read": str(day)})  # type: ignore[arg-type]
+            family.pushes("digits", v(day), upstream=trained(artifact(20 + day, "Model"), seen))
+
+        assert len(found(family.record(), "upstream:tfx/10")["digits"]) == 10
+
     def test_an_import_into_another_store_is_followed_by_its_place(self, family: Family) -> None:
         imported = artifact(4, "Model", uri=FIRST.uri)
         family.pushes("digits", v(1), dataset="digits@7", upstream=trained(FIRST))

@@ -7,7 +7,7 @@ another store, is found by taking that version's own artifact next, until nothin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_model_ops.adapters.lineage import schema
@@ -22,7 +22,7 @@ from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.versioning import Version
 
 _PUSH = schema.EXECUTION_TYPES[FactKind.PUSHED]
-_ORDINALS = 8
+_ORDINALS = 4
 """How many artifacts that stand for one id of a pipeline's store are asked for at once; there is one, as a rule."""
 _WORDS: Mapping[str, str] = {
     schema.UPSTREAM_ROLE: "pushed from it",
@@ -187,12 +187,16 @@ def _take_their_artifacts(walk: _Walk, store: LedgerStore, pushes: Sequence[Stor
         for edge in store.edges_of_executions(sorted(names))
         if edge.key == schema.UPSTREAM_ROLE
     }
-    for root in store.artifacts_by_id(sorted(taken)):
+    roots = store.artifacts_by_id(sorted(taken))
+    same_id = _by_their_ids(store, dict.fromkeys(_their_id(root) for root in roots))
+    for root in roots:
         name = taken[root.id]
         same = {schema.UPSTREAM_ROLE: f"pushed from the same artifact as {name}"}
         made = {schema.ANCESTOR_ROLE: f"made from {name}"}
-        for artifact in _standing_for(store, root):
-            _look_for(walk, artifact, {**same, **made})
+        # The same artifact of the same store: its properties may have changed between two pushes.
+        for artifact in {root.id: root, **same_id.get(_their_id(root), {})}.values():
+            if artifact.properties.get("created") == root.properties.get("created"):
+                _look_for(walk, artifact, {**same, **made})
         for artifact in _later_at_its_place(store, root):
             _look_for(walk, artifact, made)
 
@@ -212,30 +216,31 @@ def _artifacts(store: LedgerStore, ref: ArtifactRef) -> Iterator[Stored]:
         for uri in (bare, f"{bare}/"):  # TFX writes none at the end, people do
             yield from store.artifacts_by_uri(stored_uri(uri))
     else:
-        for artifact in _by_their_id(store, ref.owner, ref.name):
+        their_id = ref.owner, ref.name
+        for artifact in _by_their_ids(store, [their_id]).get(their_id, {}).values():
             if not ref.created or artifact.properties.get("created") == ref.created:
                 yield artifact
 
 
-def _by_their_id(store: LedgerStore, connection: str, artifact_id: str) -> Iterator[Stored]:
-    """Yield all that stand for one id of a pipeline's store."""
-    first = 1
-    while True:
-        keys = [schema.upstream_key(connection, artifact_id, first + place) for place in range(_ORDINALS)]
-        found = store.artifacts_by_external_ids(keys)
-        yield from found
-        if len(found) < _ORDINALS:
-            return
-        first += _ORDINALS
+def _their_id(artifact: Stored) -> tuple[str, str]:
+    """Return the connection of the store that an Upstream artifact comes from, and its id there."""
+    return unescape(artifact.properties.get("connection", "")), unescape(artifact.properties.get("artifact_id", ""))
 
 
-def _standing_for(store: LedgerStore, root: Stored) -> Iterator[Stored]:
-    """Yield all that stand for the same artifact of the same store: its properties may have changed between two pushes."""
-    yield root
-    connection, artifact_id = (unescape(root.properties.get(key, "")) for key in ("connection", "artifact_id"))
-    for artifact in _by_their_id(store, connection, artifact_id):
-        if artifact.id != root.id and artifact.properties.get("created") == root.properties.get("created"):
-            yield artifact
+def _by_their_ids(store: LedgerStore, ids: Iterable[tuple[str, str]]) -> dict[tuple[str, str], dict[int, Stored]]:
+    """Return all that stand for ids of pipelines' stores, several ids in one look-up."""
+    found: dict[tuple[str, str], dict[int, Stored]] = {}
+    asked, first = list(ids), 1
+    while asked:
+        places = range(first, first + _ORDINALS)
+        keys = [schema.upstream_key(connection, number, place) for connection, number in asked for place in places]
+        page: dict[tuple[str, str], dict[int, Stored]] = {}
+        for stored in store.artifacts_by_external_ids(keys):
+            page.setdefault(_their_id(stored), {})[stored.id] = stored
+        for their_id, artifacts in page.items():
+            found.setdefault(their_id, {}).update(artifacts)
+        asked, first = [each for each in asked if len(page.get(each, {})) == _ORDINALS], first + _ORDINALS
+    return found
 
 
 def _later_at_its_place(store: LedgerStore, root: Stored) -> Iterator[Stored]:
