@@ -58,11 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     begin, busy = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(dir=asked.directory) as directory:
+        medium = _medium(Path(directory))
         report = measure(asked.versions, seed=asked.seed, repetitions=asked.repetitions, directory=Path(directory))
     took = time.monotonic() - begin
     print(report.markdown())
     if asked.write is not None:
-        _write(asked.write, report, asked=asked, took=took, busy=busy)
+        _write(asked.write, report, asked=asked, took=took, busy=busy, medium=medium)
     for finding in report.failed:
         print(f"\nFAILS: {finding.goal} ({finding.cell}): {finding.measured}; goal: {finding.rule}")
     held = len(report.findings) - len(report.failed)
@@ -71,13 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if report.failed else 0
 
 
-def _write(directory: Path, report: Report, *, asked: argparse.Namespace, took: float, busy: float) -> None:
+def _write(
+    directory: Path, report: Report, *, asked: argparse.Namespace, took: float, busy: float, medium: str
+) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     sizes = " ".join(str(size) for size in sorted(asked.versions))
     head = (
         "# The ledger's speed\n\n"
         f"Made by `python -m benchmarks.lineage --versions {sizes} --seed {asked.seed} --write docs` in {took / 60:.0f} minutes "
-        f"on {datetime.now(UTC):%Y-%m-%d}; {_machine()}; load of the machine {busy:.1f} before and {os.getloadavg()[0]:.1f} "
+        f"on {datetime.now(UTC):%Y-%m-%d}; {_machine()}, SQLite files on {medium}; load of the machine {busy:.1f} before and {os.getloadavg()[0]:.1f} "
         "after. What is asked: [lineage](lineage.md).\n\n"
     )
     (directory / "lineage_results.md").write_text(head + report.markdown() + "\n")
@@ -85,7 +88,17 @@ def _write(directory: Path, report: Report, *, asked: argparse.Namespace, took: 
 
 def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GB, Python {platform.python_version()}, SQLite file"
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GB, Python {platform.python_version()}"
+
+
+def _medium(directory: Path) -> str:
+    """Return the kind of file system a directory is on, e.g. ``ext4``; ``tmpfs`` is memory."""
+    mounts = Path("/proc/mounts")
+    lines = mounts.read_text().splitlines() if mounts.exists() else []
+    over = [
+        (len(point), kind) for _, point, kind, *_ in map(str.split, lines) if directory.resolve().is_relative_to(point)
+    ]
+    return max(over)[1] if over else "an unknown file system"
 
 
 def _tell(what: str, begin: float) -> None:

@@ -133,4 +133,5 @@ def test_the_exit_status_and_the_last_line_tell_whether_all_goals_hold(
     written = (tmp_path / "lineage_results.md").read_text()
     assert "--versions 1000 5000 --seed 3" in written
     assert ("**FAILS**" in written) is not holds
+    assert "SQLite files on" in written
     assert str(tmp_path) not in written
