@@ -80,8 +80,8 @@ def _write(
     head = (
         "# The ledger's speed\n\n"
         f"Made by `python -m benchmarks.lineage --versions {sizes} --seed {asked.seed} --write docs` in {took / 60:.0f} minutes "
-        f"on {datetime.now(UTC):%Y-%m-%d}; {_machine()}, SQLite files on {medium}; load of the machine {busy:.1f} before and {os.getloadavg()[0]:.1f} "
-        "after. What is asked: [lineage](lineage.md).\n\n"
+        f"on {datetime.now(UTC):%Y-%m-%d}; {_machine()}, SQLite files on {medium}; load of the machine "
+        f"{busy:.1f} before and {os.getloadavg()[0]:.1f} after. What is asked: [lineage](lineage.md).\n\n"
     )
     (directory / "lineage_results.md").write_text(head + report.markdown() + "\n")
 
