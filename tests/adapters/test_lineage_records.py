@@ -401,9 +401,7 @@ def test_the_recorded_head_remembers_which_versions_were_compared_last() -> None
 
 
 def test_a_head_with_something_pending_is_read_back() -> None:
-    head = RecordedHead(
-        model="digits", sequence=3, pending={2: (("airflow_model_ops.ModelVersion", "digits/v"),), 3: ()}
-    )
+    head = RecordedHead(model="digits", sequence=3, pending=(2, 3))
     node = head.node()
     assert RecordedHead.of("digits", properties=node.properties, structs=node.structs) == head
 

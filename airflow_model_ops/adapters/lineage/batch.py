@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.head import Pending, RecordedHead
+from airflow_model_ops.adapters.lineage.head import RecordedHead
 from airflow_model_ops.adapters.lineage.mlmd_store import ArtifactPut, LedgerStore
 from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Use
 from airflow_model_ops.adapters.lineage.protos import Edge, Stored
@@ -103,8 +103,8 @@ class Planner:
             (places, tuple(node for node in each if node not in common))
             for places, each in zip(placed, contexts, strict=True)
         )
-        pending = _pending(entries, links, drawing.artifacts)
-        told = replace(head, pending=pending)
+        pending = any(contexts for _, contexts in links)
+        told = replace(head, pending=(entries[0].sequence, entries[-1].sequence) if pending else None)
         drawing.artifacts[_HEAD_PLACE] = ArtifactPut(node=told.node(), stored_id=head_id)
         return Batch(
             executions=tuple(executions),
@@ -241,22 +241,6 @@ class _Drawing:
         else:
             self.artifacts[place] = replace(self.artifacts[place], node=node)
         return place
-
-
-def _pending(
-    entries: Sequence[Entry],
-    links: Sequence[tuple[tuple[int, ...], tuple[Node, ...]]],
-    artifacts: Sequence[ArtifactPut],
-) -> Pending:
-    if not any(contexts for _, contexts in links):
-        return {}
-    return {
-        entry.sequence: tuple(
-            (artifacts[place].node.type, artifacts[place].node.name) for place in places if place != _HEAD_PLACE
-        )
-        for entry, (places, contexts) in zip(entries, links, strict=True)
-        if contexts
-    }
 
 
 def _node_of(stored: Stored) -> Node:

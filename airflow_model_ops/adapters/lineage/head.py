@@ -16,8 +16,8 @@ from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import CANARY, STABLE
 from airflow_model_ops.core.versioning import Version
 
-Pending = Mapping[int, tuple[tuple[str, str], ...]]
-"""Types and names of artifacts by the number of an entry."""
+Pending = tuple[int, int]
+"""Numbers of the first and the last entry."""
 _HOLDBACK = "holdback"
 
 
@@ -27,8 +27,8 @@ class RecordedHead:
 
     :param versions: How many versions the ledger knows; the newest one has this ordinal.
     :param pair: Which versions the newest recorded state with a canary or a hold-back compares.
-    :param pending: Entries whose releases and DAG runs are still to be linked, with the types and names of the artifacts that
-        they wrote; see :mod:`~airflow_model_ops.adapters.lineage.batch`.
+    :param pending: The first and the last entry of a batch whose releases and DAG runs are still to be linked; see
+        :mod:`~airflow_model_ops.adapters.lineage.batch`.
     :param labels: Fleet, labels and hold-back of the newest recorded serving state, as string properties.
     """
 
@@ -39,7 +39,7 @@ class RecordedHead:
     versions: int = 0
     at: str = ""
     pair: Pair | None = None
-    pending: Pending = field(default_factory=dict)
+    pending: Pending | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -75,9 +75,7 @@ class RecordedHead:
             "pair": self.pair.to_json() if self.pair else None,
         }
         if self.pending:
-            recorded["pending"] = {
-                str(sequence): [list(key) for key in keys] for sequence, keys in self.pending.items()
-            }
+            recorded["pending"] = list(self.pending)
         structs = {schema.RECORDED: json_text(recorded)}
         return Node(type=schema.MODEL, name=self.model, properties=self.labels, structs=structs)
 
@@ -97,10 +95,7 @@ class RecordedHead:
                 versions=int(recorded["versions"]),
                 at=str(recorded["at"]),
                 pair=Pair.from_json(recorded.get("pair")),  # the first ledgers lack it
-                pending={
-                    int(sequence): tuple((str(kind), str(name)) for kind, name in keys)
-                    for sequence, keys in recorded.get("pending", {}).items()
-                },
+                pending=_pending(recorded.get("pending")),
                 labels=dict(properties),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -108,3 +103,10 @@ class RecordedHead:
                 f"the ledger's artifact of model {model!r} was altered ({error!r}): {dict(structs)!r}; record the log into an "
                 "empty ledger"
             ) from error
+
+
+def _pending(data: list[Any] | None) -> Pending | None:
+    if data is None:
+        return None
+    first, last = data
+    return int(first), int(last)

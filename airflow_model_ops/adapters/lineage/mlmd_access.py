@@ -36,6 +36,7 @@ _CONTENTION = (
     "lock wait timeout",
     # Several writers make the database, its tables and its types at the same time:
     "duplicate key value",
+    "duplicate entry",
     "already exists",
     "concurrently updated",
     "is being accessed by other users",

@@ -53,7 +53,7 @@ class Projected:
             self._head = self._head.after(entry, new_versions=len(self._versions) - known)
             yield record
 
-    def head(self, *, pending: Pending) -> RecordedHead:
+    def head(self, *, pending: Pending | None) -> RecordedHead:
         """Return the recorded head.
 
         :param pending: What the stored one has pending, which depends on the writers.

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.batch import Planner, batches
 from airflow_model_ops.adapters.lineage.head import RecordedHead
+from airflow_model_ops.adapters.lineage.links import links_of
 from airflow_model_ops.adapters.lineage.mlmd_store import ContextLink, LedgerStore
-from airflow_model_ops.adapters.lineage.records import contexts_of
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.core.errors import InvalidState, LedgerUnavailable
 from airflow_model_ops.core.log import Entry
@@ -100,15 +100,11 @@ class _Projection:
 
         No head may be written over one that has something pending before this.
         """
-        links = []
-        for sequence, keys in self.head.pending.items():
-            entry = self._log.read(sequence)
-            (execution,) = self._store.executions_by_external_ids([schema.entry_key(self._model, sequence)]) or (None,)
-            found = [self._store.artifact(*key) for key in ((schema.MODEL, self._model), *keys)]
-            if entry is not None and execution is not None:
-                ids = tuple(stored.id for stored in found if stored is not None)
-                contexts = contexts_of(entry, self._model)
-                links.append(ContextLink(execution_id=execution.id, artifact_ids=ids, contexts=contexts))
+        if self.head.pending is None or self._head_id is None:
+            return
+        first, last = self.head.pending
+        found = (self._log.read(sequence) for sequence in range(first, last + 1))
+        links = links_of(self._store, self._model, [entry for entry in found if entry], head_id=self._head_id)
         if links:
             self._store.link(links)
 

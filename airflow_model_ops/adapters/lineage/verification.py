@@ -134,7 +134,8 @@ class _Comparison:
                 return
             yield from self._execution(record, found)
             yield from self._uses(record, edges[found.id], artifacts)
-            if record.sequence not in recorded.pending:
+            first, last = recorded.pending or (0, 0)
+            if not first <= record.sequence <= last:
                 for context in record.contexts:
                     if context.type != schema.MODEL:
                         self.members.setdefault((context.type, context.name), []).append(record.sequence)
