@@ -80,7 +80,7 @@ class Line:
                     continue
                 if not data:
                     return
-                if job.tls:
+                if job.tls and not self.opening:  # later bytes are rows, which may look alike
                     data = _without_channel_binding(data)
                 self.opening += data[: _LONGEST_OPENING - len(self.opening)]
                 client.sendall(data)
@@ -114,7 +114,10 @@ def _received(server: socket.socket) -> bytes | None:
 
 
 def _without_channel_binding(data: bytes) -> bytes:
-    """Take the login that is bound to TLS out of the server's offer: ML Metadata's client ends at the sight of it."""
+    """Take the login that is bound to TLS out of the server's first message: ML Metadata's client ends at the sight of it.
+
+    Nothing is lost by it: the TLS ends here, so the client could not bind to it, and the certificate is checked.
+    """
     if data[:1] != b"R" or data[5:9] != _OFFERS_LOGINS:
         return data
     offered = data[9:].replace(b"SCRAM-SHA-256-PLUS\0", b"")

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 import weakref
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 from airflow_model_ops.adapters.lineage import relay
-from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
+from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings, certificates_in
 from airflow_model_ops.core.errors import LedgerUnavailable
 
 LONGEST_CONNECT_SECONDS = 5.0
@@ -36,12 +37,15 @@ class RelayProcess:
     """A running relay; it ends with this object, and with this process.
 
     :raises LedgerUnavailable: if the server is not reached.
+    :raises InvalidConfig: if the file of certificates cannot be read.
     """
 
     PORT_IN_THE_NAME = 5432
     """PostgreSQL's client finds a socket by its directory and this."""
 
     def __init__(self, settings: LedgerSettings) -> None:
+        if settings.ca_file is not None:
+            certificates_in(settings.ca_file)  # the relay could only say that it did not reach the server
         directory = Path(tempfile.mkdtemp(prefix="model-ops-"))
         postgresql = settings.kind is LedgerKind.POSTGRESQL
         self.socket = directory / (f".s.PGSQL.{self.PORT_IN_THE_NAME}" if postgresql else "mysql.sock")
@@ -78,10 +82,13 @@ class RelayProcess:
 
     def _started(self, job: relay.Job) -> dict[str, Any]:
         into, out = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
-        into.write(json.dumps(asdict(job)) + "\n")
-        into.flush()
+        with suppress(BrokenPipeError):  # it ended at once: then nothing can be read either
+            into.write(json.dumps(asdict(job)) + "\n")
+            into.flush()
         patience = job.connect_seconds + job.answer_seconds + _LONGEST_START_SECONDS
-        if not select.select([out], [], [], patience)[0]:
+        listening = select.poll()  # select() takes no file numbers above 1023
+        listening.register(out, select.POLLIN)
+        if not listening.poll(patience * 1000):
             return {"unreachable": f"no answer within {patience:g} s"}
         line = out.readline()
         return dict(json.loads(line)) if line else {"unreachable": "the relay to it ended at once, see stderr"}
@@ -99,7 +106,8 @@ def _end(process: subprocess.Popen[str], directory: Path) -> None:
     """End the process, if it has not ended by itself. A finalizer: must not hold the object."""
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            stream.close()
+            with suppress(BrokenPipeError):
+                stream.close()
     try:
         process.wait(timeout=1.0)
     except subprocess.TimeoutExpired:

@@ -176,7 +176,7 @@ def _client_config(settings: LedgerSettings, config: Any) -> Any:
     if settings.tls:
         config.ssl_config.SetInParent()
         if settings.ca_file is not None:
-            config.ssl_config.custom_ca = _certificates(settings.ca_file)
+            config.ssl_config.custom_ca = certificates_in(settings.ca_file)
     return config
 
 
@@ -186,7 +186,11 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-def _certificates(path: Path) -> str:
+def certificates_in(path: Path) -> str:
+    """Return the certificates of a file, in PEM.
+
+    :raises InvalidConfig: if it cannot be read.
+    """
     try:
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
