@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from airflow_model_ops.control.exports import history_in
+from airflow_model_ops.control.exports import history_in, sentence
 from airflow_model_ops.core.candidates import (
     Candidate,
     CandidateChoice,
     digests_of_pushed_artifacts,
     rule_candidate,
-    sentence,
     shown,
 )
 from airflow_model_ops.core.exports import ExportHistory, Ruling, rule
@@ -38,7 +37,8 @@ def choose_candidate(
         pushed in another way. Without it nothing but the log is read.
     """
     entries = tuple(repository.log(model).entries())
-    history, pushed = history_in(repository, model), digests_of_pushed_artifacts(entries)
+    history = history_in(entries, repository=repository, model=model)
+    pushed = digests_of_pushed_artifacts(entries)
     passed: list[str] = []
     for candidate in candidates:
         ruling, why = rule_candidate(candidate, pushed=pushed, history=history, again=again)

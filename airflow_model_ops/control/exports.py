@@ -39,7 +39,7 @@ def newest_export(*, exports: Iterable[CompleteExport], repository: Repository, 
 
     :param exports: All complete exports, in any order.
     """
-    history = history_in(repository, model)
+    history = history_in(tuple(repository.log(model).entries()), repository=repository, model=model)
     passed: list[str] = []
     for export in newest_first(exports):
         if is_outdated(export, history=history):
@@ -53,16 +53,15 @@ def newest_export(*, exports: Iterable[CompleteExport], repository: Repository, 
         ruling, why = rule(digest, history=history)
         if ruling is Ruling.RELEASE:
             chosen = Export(directory=export.directory, digest=digest)
-            return ExportChoice(export=chosen, reason=_sentence(f"export {export.name!r} {why}", passed))
+            return ExportChoice(export=chosen, reason=sentence(f"export {export.name!r} {why}", passed))
         passed.append(f"{export.name!r} {why}")
         if ruling is Ruling.STOP:
             break
-    return ExportChoice(export=None, reason=_sentence("no export to release", passed or ["there is no complete one"]))
+    return ExportChoice(export=None, reason=sentence("no export to release", passed or ["there is no complete one"]))
 
 
-def history_in(repository: Repository, model: str) -> ExportHistory:
-    """Return what became of each content, as the log of a model tells."""
-    entries = tuple(repository.log(model).entries())
+def history_in(entries: Sequence[Entry], *, repository: Repository, model: str) -> ExportHistory:
+    """Return what became of each content, as the whole log of a model tells."""
     created = (_created(repository, model, version) for version in versions_promoted(entries))
     chosen_at = max((moment for moment in created if moment is not None), default=None)
     return history_of(entries, digests=_digests(entries, repository, model), chosen_at=chosen_at)
@@ -89,5 +88,6 @@ def _digests(entries: Sequence[Entry], repository: Repository, model: str) -> di
     return found
 
 
-def _sentence(what: str, passed: Iterable[str]) -> str:
+def sentence(what: str, passed: Iterable[str]) -> str:
+    """Join what was decided and what was passed over on the way."""
     return "; ".join([what, *passed])

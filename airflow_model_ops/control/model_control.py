@@ -18,13 +18,12 @@ from airflow_model_ops.control.commit import REQUEST_LOOKBACK, Commit, Committer
 from airflow_model_ops.control.leases import HANDOVER_SECONDS, LeaseKeeper
 from airflow_model_ops.control.ways_back import Rule, WaysBack
 from airflow_model_ops.core import transitions
-from airflow_model_ops.core.candidates import UPSTREAM_DETAIL, artifact_key
+from airflow_model_ops.core.candidates import artifact_in, pushed_detail
 from airflow_model_ops.core.errors import ModelOpsError, PreEmpted, VersionExists, VersionNotFound
 from airflow_model_ops.core.log import Entry, FactKind, Origin
 from airflow_model_ops.core.ports import Clock, Manifest, PushRequest, Repository, Target
 from airflow_model_ops.core.state import Actor, Canary, Fence, LiveRelease, ServingState
 from airflow_model_ops.core.transitions import Action, Decision
-from airflow_model_ops.core.upstream import upstream_of
 from airflow_model_ops.core.versioning import Version, VersionNaming
 
 _SOON_SECONDS = 30.0
@@ -121,7 +120,7 @@ class ModelControl:
             reason=f"{manifest.version} pushed, {manifest.size} bytes in {len(manifest.files)} files",
             origin=replace(self.origin, request=f"push {manifest.version.name} {manifest.digest}"),
             version=manifest.version,
-            detail={"digest": manifest.digest} | _upstream_detail(manifest),
+            detail={"digest": manifest.digest} | pushed_detail(manifest.source),
         )
         return manifest
 
@@ -396,15 +395,4 @@ class ModelControl:
     def _is_own(self, version: Version, request: PushRequest) -> bool:
         """Whether a version is the first try of a push: of this run, and of the same artifact if it is a pipeline's."""
         run, kept = request.source.get("run"), self.repository.manifest(self.model, version).source
-        return run is not None and kept.get("run") == run and _artifact_of(kept) == _artifact_of(request.source)
-
-
-def _upstream_detail(manifest: Manifest) -> dict[str, str]:
-    """Return which artifact of a pipeline a version is: whoever looks for new ones reads the log, not every manifest."""
-    artifact = _artifact_of(manifest.source)
-    return {} if artifact is None else {UPSTREAM_DETAIL: artifact}
-
-
-def _artifact_of(source: Mapping[str, Any]) -> str | None:
-    lineage = upstream_of(source)
-    return None if lineage is None else artifact_key(lineage.artifact, lineage.root.created)
+        return run is not None and kept.get("run") == run and artifact_in(kept) == artifact_in(request.source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from typing import Any
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.exports import ExportHistory, Ruling, rule
 from airflow_model_ops.core.log import Entry, FactKind
+from airflow_model_ops.core.upstream import upstream_of
 
 UPSTREAM_DETAIL = "upstream"
 """The key of a ``pushed`` fact's detail that names the artifact; see :func:`artifact_key`."""
@@ -117,6 +118,21 @@ def artifact_key(artifact: str, created: str) -> str:
     return f"{artifact}/{created}"
 
 
+def artifact_in(source: Mapping[str, Any]) -> str | None:
+    """Return the key of the artifact that a manifest's ``source`` tells of; ``None`` for a version of no pipeline.
+
+    :raises InvalidState: if its upstream lineage cannot be read.
+    """
+    lineage = upstream_of(source)
+    return None if lineage is None else artifact_key(lineage.artifact, lineage.root.created)
+
+
+def pushed_detail(source: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a ``pushed`` fact says of the artifact: whoever looks for new ones reads the log, not every manifest."""
+    artifact = artifact_in(source)
+    return {} if artifact is None else {UPSTREAM_DETAIL: artifact}
+
+
 def iso_of(milliseconds: str) -> str:
     """Return milliseconds since the epoch as ISO 8601 in UTC."""
     return datetime.fromtimestamp(int(milliseconds) / 1000, tz=UTC).isoformat(timespec="milliseconds")
@@ -155,8 +171,3 @@ def shown(candidate: Candidate) -> str:
     """Name a candidate in messages."""
     of = f" of pipeline {candidate.pipeline!r}" if candidate.pipeline else ""
     return f"{candidate.type} {candidate.artifact}{of} ({candidate.kind.value} model)"
-
-
-def sentence(what: str, passed: Sequence[str]) -> str:
-    """Join what was decided and what was passed over on the way."""
-    return "; ".join([what, *passed])

@@ -43,14 +43,14 @@ class PushSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactRef:
+class PipelineArtifact:
     """An artifact of a pipeline's store."""
 
     connection: str
     artifact: int
 
 
-def artifact_ref(given: Mapping[str, Any] | str, /) -> ArtifactRef:
+def artifact_ref(given: Mapping[str, Any] | str, /) -> PipelineArtifact:
     """Return which artifact somebody named: a sensor's dictionary, ``{"connection", "artifact"}``, or ``CONNECTION/ID``.
 
     :raises AirflowFailException: if it is neither.
@@ -64,10 +64,10 @@ def artifact_ref(given: Mapping[str, Any] | str, /) -> ArtifactRef:
             f"upstream is {given!r}; give what BlessedModelSensor or PushedModelSensor returned, or CONNECTION/ID with the "
             "id of an artifact, such as tfx_mlmd/42"
         )
-    return ArtifactRef(connection=connection, artifact=int(artifact))
+    return PipelineArtifact(connection=connection, artifact=int(artifact))
 
 
-def artifact_source(ref: ArtifactRef) -> PushSource:
+def artifact_source(ref: PipelineArtifact) -> PushSource:
     """Return a pipeline's artifact as a source, its lineage taken now.
 
     :raises AirflowFailException: if there is no such artifact, or it is not to be released.
@@ -96,7 +96,7 @@ def event_source(file: ModelFile, repository: Repository, context: Context) -> P
     if candidate is None:
         return None
     store = open_pipeline_store(candidate.connection)
-    ref = ArtifactRef(connection=candidate.connection, artifact=int(candidate.artifact))
+    ref = PipelineArtifact(connection=candidate.connection, artifact=int(candidate.artifact))
     artifact = _live_artifact(store, ref)
     choice = choose_candidate(
         candidates=[candidate],
@@ -124,7 +124,7 @@ def newest_candidate_source(file: ModelFile, part: PipelinePart, repository: Rep
     store = open_pipeline_store(part.connection)
 
     def directory_of(candidate: Candidate) -> Path:
-        ref = ArtifactRef(connection=part.connection, artifact=int(candidate.artifact))
+        ref = PipelineArtifact(connection=part.connection, artifact=int(candidate.artifact))
         return saved_model_directory(_live_artifact(store, ref))
 
     choice = choose_candidate(
@@ -137,7 +137,7 @@ def newest_candidate_source(file: ModelFile, part: PipelinePart, repository: Rep
     _log.info("model=%s pipeline=%r %s %s", file.model, part.name, choice.reason, look.note)
     if choice.candidate is None:
         raise AirflowSkipException(f"pipeline {part.name!r}: {look.note or choice.reason}")
-    return artifact_source(ArtifactRef(connection=part.connection, artifact=int(choice.candidate.artifact)))
+    return artifact_source(PipelineArtifact(connection=part.connection, artifact=int(choice.candidate.artifact)))
 
 
 def newest_export_source(file: ModelFile, repository: Repository) -> PushSource:
@@ -176,7 +176,7 @@ def _with_lineage(directory: Path, lineage: UpstreamLineage) -> PushSource:
     )
 
 
-def _live_artifact(store: PipelineStore, ref: ArtifactRef) -> Any:
+def _live_artifact(store: PipelineStore, ref: PipelineArtifact) -> Any:
     from airflow_model_ops.adapters.lineage.pipeline_rows import flag, is_live, texts_of
 
     artifact = store.artifact(ref.artifact)
