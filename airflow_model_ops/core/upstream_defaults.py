@@ -30,7 +30,7 @@ def dataset_version_of(lineage: UpstreamLineage) -> str | None:
     given = next((facts[name] for name in _GIVEN_VERSION if facts.get(name, "") not in _NO_SPAN), "")
     span = facts.get("span", "")
     named = [f"span-{span}" if span not in _NO_SPAN else "", given]
-    return "-".join(part for part in named if part) or None
+    return "-".join(part for part in named if part).strip() or None
 
 
 def hyperparameters_of(lineage: UpstreamLineage) -> dict[str, Any]:

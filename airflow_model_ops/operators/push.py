@@ -98,7 +98,7 @@ class PushModelOperator(ModelOperator):
             directory=chosen.directory,
             created=chosen.created or run.run_after.astimezone(UTC).isoformat(),
             source={"path": str(chosen.directory), "run": release_id(run.dag_id, run.run_id), **chosen.known},
-            dataset_version=self.dataset_version or chosen.dataset_version,
+            dataset_version=_stripped(self.dataset_version) or chosen.dataset_version,
             hyperparameters=_mapping(self.hyperparameters, "hyperparameters") or chosen.hyperparameters,
             metrics=_numbers(_mapping(self.metrics, "metrics")),
         )
@@ -130,6 +130,11 @@ class PushModelOperator(ModelOperator):
     def _upstream(self) -> Mapping[str, Any] | str | None:
         """What was given as upstream; a template that renders to nothing is nothing."""
         return None if self.upstream in (None, "", "None") or self.upstream == {} else self.upstream
+
+
+def _stripped(value: str | None) -> str | None:
+    """Return a name without the line feed that a command's output ends with; what is no text is refused by the push."""
+    return value.strip() if isinstance(value, str) else value
 
 
 def _mapping(value: Mapping[str, Any] | str | None, name: str) -> Mapping[str, Any]:

@@ -187,6 +187,11 @@ class TestBlastRadius:
     def test_examples_are_found_by_their_place_and_by_their_id(self, told: LedgerQueries, text: str) -> None:
         assert found(told, text) == {"digits": {"02": "made from it"}, "letters": {"03": "made from it"}}
 
+    @pytest.mark.parametrize("text", ["uri:/", "uri://", "uri:///"])
+    def test_the_root_of_all_places_is_not_the_place_of_what_has_none(self, told: LedgerQueries, text: str) -> None:
+        with pytest.raises(ArtifactNotFound, match="the ledger knows no artifact"):
+            found(told, text)
+
     def test_an_id_that_another_store_gave_out_at_another_time_is_another_artifact(self, told: LedgerQueries) -> None:
         for text in ("upstream:kfp/1", "upstream:tfx/1/1500000000000"):
             with pytest.raises(ArtifactNotFound, match="the ledger knows no artifact"):

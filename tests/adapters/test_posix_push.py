@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -300,6 +301,35 @@ def test_what_a_manifest_cannot_say_is_refused_before_anything_is_copied(
     with pytest.raises(InvalidConfig, match=f"{part} .* cannot be written as JSON"):
         repository.push("digits", VERSION, PushRequest(directory=model, created=CREATED, **{part: {"x": value}}))
     assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", [7, 20230601.0, True, ["digits@7"], "", " ", "digits@7\n", " digits@7"])
+def test_a_dataset_version_that_no_one_would_find_again_is_refused_before_anything_is_copied(
+    repository: PosixRepository, root: Path, model: Path, given: object
+) -> None:
+    request = PushRequest(directory=model, created=CREATED, dataset_version=given)  # type: ignore[arg-type]
+    with pytest.raises(InvalidConfig, match=r"dataset_version .* is not a text without white space around it"):
+        repository.push("digits", VERSION, request)
+    assert list(root.iterdir()) == []
+
+
+def test_a_manifest_keeps_the_lone_surrogates_of_file_names(repository: PosixRepository, model: Path) -> None:
+    odd = os.fsdecode(b"/exports/gr\xf6\xdfe")
+    request = PushRequest(
+        directory=model, created=CREATED, source={"path": odd}, hyperparameters={odd: odd}, dataset_version=odd
+    )
+    repository.push("digits", VERSION, request)
+    kept = repository.manifest("digits", VERSION)
+    assert (kept.source, kept.hyperparameters, kept.dataset_version) == ({"path": odd}, {odd: odd}, odd)
+
+
+def test_a_manifest_whose_dataset_version_is_a_number_does_not_stop_who_reads_it(
+    repository: PosixRepository, root: Path, model: Path
+) -> None:
+    repository.push("digits", VERSION, request_for(model))
+    path = root / "digits" / "manifests" / f"{VERSION.name}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset_version": 7}))
+    assert repository.manifest("digits", VERSION).dataset_version == "7"
 
 
 ESCAPES = st.lists(st.sampled_from(["..", ".", "/", "\\", "\0", "a", "v-1", "~", " ", "\n", "%2e"]), max_size=6).map(

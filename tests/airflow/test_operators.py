@@ -111,6 +111,20 @@ class TestPush:
             story.repository.manifest(DIGITS, story.model.naming().parse("digits-v1.0.0")).dataset_version == "2024_06"
         )
 
+    def test_a_dataset_version_that_a_command_printed_is_the_one_without_its_line_feed(
+        self, story: Story, saved_model: Path
+    ) -> None:
+        self.push(story, saved_model, dataset_version="digits@7\n").execute(context_of())
+        pushed = story.repository.manifest(DIGITS, story.model.naming().parse("digits-v1.0.0"))
+        assert pushed.dataset_version == "digits@7"
+
+    def test_a_dataset_version_that_a_template_made_a_number_of_is_refused(
+        self, story: Story, saved_model: Path
+    ) -> None:
+        with pytest.raises(AirflowFailException, match="dataset_version 7 is not a text"):
+            self.push(story, saved_model, dataset_version=7).execute(context_of())
+        assert story.names == []
+
     def test_a_retry_adopts_what_its_first_try_pushed(self, story: Story, saved_model: Path) -> None:
         first = self.push(story, saved_model).execute(context_of())
         again = self.push(story, saved_model).execute(context_of(try_number=2))

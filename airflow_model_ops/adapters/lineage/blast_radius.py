@@ -214,7 +214,8 @@ def _artifacts(store: LedgerStore, ref: ArtifactRef) -> Iterator[Stored]:
     elif ref.kind is RefKind.URI:
         bare = ref.name.rstrip("/")
         for uri in (bare, f"{bare}/"):  # TFX writes none at the end, people do
-            yield from store.artifacts_by_uri(stored_uri(uri))
+            if uri:  # an empty one is that of all artifacts without a place, such as datasets
+                yield from store.artifacts_by_uri(stored_uri(uri))
     else:
         their_id = ref.owner, ref.name
         for artifact in _by_their_ids(store, [their_id]).get(their_id, {}).values():

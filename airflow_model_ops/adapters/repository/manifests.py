@@ -45,7 +45,8 @@ class StoredManifest:
             "staged": self.staged,
             "retired": self.retired,
         }
-        return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return text.encode(errors="backslashreplace")  # a path may hold lone surrogates; JSON reads \\udcXX back
 
     @classmethod
     def from_bytes(cls, content: bytes) -> StoredManifest:
@@ -77,6 +78,20 @@ def check_request(request: PushRequest) -> None:
             raise InvalidConfig(
                 f"{part} {getattr(request, part)!r} cannot be written as JSON ({error}); give plain texts and finite numbers"
             ) from error
+    _check_dataset_version(request.dataset_version)
+
+
+def _check_dataset_version(given: Any) -> None:
+    """Check a name by which a bad dataset is looked for: what only looks like another one would not be found.
+
+    :raises InvalidConfig: if it is no text, empty, or begins or ends with white space.
+    """
+    if given is None or (isinstance(given, str) and given and given == given.strip()):
+        return
+    raise InvalidConfig(
+        f"dataset_version {given!r} is not a text without white space around it; quote it: a template of a DAG that renders "
+        "native objects makes a number of '7'"
+    )
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:
@@ -92,7 +107,7 @@ def _manifest(data: dict[str, Any]) -> Manifest:
         size=data["size"],
         created=data["created"],
         source=data["source"],
-        dataset_version=data["dataset_version"],
+        dataset_version=None if data["dataset_version"] is None else str(data["dataset_version"]),
         hyperparameters=data["hyperparameters"],
         metrics=data["metrics"],
     )
