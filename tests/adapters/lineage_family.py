@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from airflow_model_ops.adapters.lineage.queries import LedgerQueries
@@ -23,7 +23,7 @@ from airflow_model_ops.core.upstream import (
     UpstreamLineage,
 )
 from airflow_model_ops.core.versioning import Version
-from tests.adapters.lineage_story import AUTOMATION, NAMING, START, Story
+from tests.adapters.lineage_story import AUTOMATION, NAMING, RUN, START, Story
 
 
 def v(day: int) -> Version:
@@ -74,6 +74,7 @@ class Family:
         *,
         dataset: str | None = None,
         upstream: UpstreamLineage | None = None,
+        run: Mapping[str, str] = RUN,
         **more: object,
     ) -> None:
         """Let a version come into the repository."""
@@ -88,7 +89,9 @@ class Family:
             dataset_version=dataset,
         )
         self.manifests[model, version] = replace(manifest, **more)  # type: ignore[arg-type]
-        self.stories[model].happens(FactKind.PUSHED, version, f"{version} pushed", detail={"digest": manifest.digest})
+        self.stories[model].happens(
+            FactKind.PUSHED, version, f"{version} pushed", run=run, detail={"digest": manifest.digest}
+        )
 
     def starts(self, model: str, version: Version, *, percent: float = 10) -> Fence:
         """Let a canary get a share."""

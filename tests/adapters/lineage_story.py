@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,8 +60,10 @@ class Story:
     log: ListLog = field(default_factory=lambda: ListLog([]))
     state: ServingState = field(default_factory=lambda: ServingState(fleet="main"))
 
-    def happens(self, kind: FactKind, version: Version | None, reason: str, **more: Any) -> None:
-        origin = Origin(actor=AUTOMATION, run=RUN)
+    def happens(
+        self, kind: FactKind, version: Version | None, reason: str, *, run: Mapping[str, str] = RUN, **more: Any
+    ) -> None:
+        origin = Origin(actor=AUTOMATION, run=run)
         self._add(
             lambda at, write_id: fact(
                 kind, reason=reason, origin=origin, at=at, write_id=write_id, version=version, **more

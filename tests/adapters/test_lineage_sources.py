@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from airflow_model_ops.adapters.lineage import batch, schema
+from airflow_model_ops.adapters.lineage import recorder, schema
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore, PutIds
 from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.adapters.lineage.verification import LedgerVerification
-from airflow_model_ops.core.upstream import SOURCE_KEY, UpstreamArtifact
+from airflow_model_ops.core.errors import LedgerUnavailable
+from airflow_model_ops.core.upstream import SOURCE_KEY, UpstreamArtifact, UpstreamEvent
 from tests.adapters.lineage_dump import dump_of, rows_of_others
 from tests.adapters.lineage_family import Family, artifact, trained, v
-from tests.adapters.lineage_story import ListLog
+from tests.adapters.lineage_story import RUN, ListLog
 from tests.adapters.lineage_writers import eight_writers
 
 pytestmark = pytest.mark.integration
@@ -126,10 +127,36 @@ def test_a_ledger_is_the_same_whatever_the_size_of_its_batches(
     settings: LedgerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     family(settings).record()
-    monkeypatch.setattr(batch, "LARGEST_BATCH", size)
+    monkeypatch.setattr(recorder, "LARGEST_BATCH", size)
     other = LedgerSettings(path=tmp_path / "other.sqlite")
     family(other).record()
     assert dump_of(file_of(other)) == dump_of(file_of(settings))
+
+
+def test_a_batch_whose_writer_died_is_linked_to_all_that_it_put(
+    settings: LedgerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = artifact(11, "Model")
+    baseline = UpstreamEvent(execution="12", artifact=first.id, output=False, role="baseline_model")
+    told = Family(settings=settings)
+    told.pushes("digits", v(1), upstream=trained(first, EXAMPLES))
+    judged = trained(artifact(12, "Model"), EXAMPLES)
+    judged = replace(judged, artifacts=(*judged.artifacts, first), events=(*judged.events, baseline))
+    told.pushes("digits", v(2), dataset="mnist@8", upstream=judged, run={**RUN, "run_id": "another"})
+    told.pushes("digits", v(3))
+
+    def die(*_: object) -> None:
+        raise LedgerUnavailable("killed between the two transactions")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(LedgerStore, "link", die)
+        with pytest.raises(LedgerUnavailable):
+            told.record()
+    told.record()
+
+    whole = replace(told, settings=LedgerSettings(path=tmp_path / "whole.sqlite"))
+    whole.record()
+    assert dump_of(file_of(settings)) == dump_of(file_of(whole.settings))
 
 
 def test_another_models_writer_that_makes_the_shared_artifact_first_is_no_obstacle(

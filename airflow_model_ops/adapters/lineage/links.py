@@ -12,7 +12,7 @@ from airflow_model_ops.adapters.lineage.records import contexts_of, record_of
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import STABLE
 
-_WRITTEN = frozenset({schema.UPSTREAM_ROLE, schema.ANCESTOR_ROLE, schema.DATASET_ROLE, STABLE})
+_WRITTEN = frozenset({*schema.SOURCE_ROLES, STABLE})
 """Roles whose artifacts an entry puts although it only reads them."""
 
 

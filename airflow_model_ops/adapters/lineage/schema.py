@@ -30,6 +30,8 @@ Never changed once stored: its name holds a digest of all that is kept of it, so
 """
 DATASET = f"{PREFIX}Dataset"
 """Artifact: a version of a dataset, as manifests name it. Shared by all models."""
+SHARED = frozenset({UPSTREAM, DATASET})
+"""Artifacts that several models' writers may make at the same moment."""
 RELEASE = f"{PREFIX}Release"
 """Context: everything that one release did, all its attempts."""
 DAG_RUN = f"{PREFIX}DagRun"
@@ -77,6 +79,8 @@ COMPARED_ROLE = "compared"
 """Roles of what a Push read. ``upstream``: the pushed artifact (index 0), and the model that a Pusher made it of; ``ancestor``:
 what led to it (1 and on); ``compared``: models it was only compared with; the dataset version; and the very artifact of the
 pipeline if this store is the pipeline's own."""
+SOURCE_ROLES = frozenset({UPSTREAM_ROLE, ANCESTOR_ROLE, COMPARED_ROLE, DATASET_ROLE})
+"""Those of artifacts of the ledger's own types."""
 
 LONGEST_NAME = 255
 """In bytes. Names and external ids are VARCHAR(255) on PostgreSQL and MySQL; MySQL is told that every byte is a character."""
