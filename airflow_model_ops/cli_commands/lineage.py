@@ -37,7 +37,7 @@ def served(args: Namespace) -> Outcome:
     """Show what a model served at a moment."""
     at = args.at or datetime.now(UTC).isoformat(timespec="seconds")
     answer = _queries(_ledger_of(args)).served_at(args.model, at=at)
-    return replace(about(_served(answer)), note=_lacking(args, recorded=answer.recorded))
+    return replace(about(_served(answer)), note=_joined(_doubt(answer), _lacking(args, recorded=answer.recorded)))
 
 
 @command
@@ -160,6 +160,16 @@ def _served(answer: ServedAt) -> dict[str, Any]:
         "evidence": because.evidence if because else None,
         "recorded": f"entry {answer.recorded}, {answer.recorded_at}" if answer.recorded else "nothing",
     }
+
+
+def _doubt(answer: ServedAt) -> str | None:
+    """Return what speaks against the answer, in words."""
+    if not answer.contradicted:
+        return None
+    return (
+        f"the times of {answer.contradicted} log entries do not fit to this answer: the clocks of their writers differed; look at "
+        f"`airflow model-ops history {answer.model}` around that moment"
+    )
 
 
 def _comes_from(ancestry: Ancestry) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from airflow_model_ops.adapters.lineage import schema
@@ -19,6 +20,8 @@ from airflow_model_ops.core.versioning import Version
 Pending = tuple[int, int]
 """Numbers of the first and the last entry."""
 _HOLDBACK = "holdback"
+_MOST_TURNS = 50
+"""So that the head stays one row: see :data:`~airflow_model_ops.adapters.lineage.schema.LONGEST_STRUCT`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class RecordedHead:
     :param pair: Which versions the newest recorded state with a canary or a hold-back compares.
     :param pending: The first and the last entry of a batch whose releases and DAG runs are still to be linked; see
         :mod:`~airflow_model_ops.adapters.lineage.batch`.
+    :param turns: The newest entries that are older than the one before them: their writers' clocks differ.
     :param labels: Fleet, labels and hold-back of the newest recorded serving state, as string properties.
     """
 
@@ -40,6 +44,7 @@ class RecordedHead:
     at: str = ""
     pair: Pair | None = None
     pending: Pending | None = None
+    turns: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -61,6 +66,7 @@ class RecordedHead:
             versions=self.versions + new_versions,
             at=entry.at,
             pair=(pair_of(entry.state) if entry.state else None) or self.pair,
+            turns=(*self.turns, entry.sequence)[-_MOST_TURNS:] if self._is_later_than(entry) else self.turns,
             labels=labels_of(entry.state) if entry.state else self.labels,
         )
 
@@ -76,8 +82,16 @@ class RecordedHead:
         }
         if self.pending:
             recorded["pending"] = list(self.pending)
+        if self.turns:
+            recorded["turns"] = list(self.turns)
         structs = {schema.RECORDED: json_text(recorded)}
         return Node(type=schema.MODEL, name=self.model, properties=self.labels, structs=structs)
+
+    def _is_later_than(self, entry: Entry) -> bool:
+        """Whether the newest recorded entry has a later time than the one that follows it."""
+        return (
+            bool(self.at) and datetime.fromisoformat(entry.at).timestamp() < datetime.fromisoformat(self.at).timestamp()
+        )
 
     @classmethod
     def of(cls, model: str, *, properties: Mapping[str, str], structs: Mapping[str, str]) -> RecordedHead:
@@ -96,6 +110,7 @@ class RecordedHead:
                 at=str(recorded["at"]),
                 pair=Pair.from_json(recorded.get("pair")),  # the first ledgers lack it
                 pending=_pending(recorded.get("pending")),
+                turns=tuple(map(int, recorded.get("turns", ()))),
                 labels=dict(properties),
             )
         except (KeyError, TypeError, ValueError) as error:

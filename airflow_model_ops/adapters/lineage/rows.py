@@ -121,6 +121,7 @@ class ServedAt:
     :param confirmed_at: When ``split`` was confirmed, ISO 8601 in UTC.
     :param recorded: The number of the newest entry that the ledger knew when it answered.
     :param recorded_at: When that entry was written; what happened later cannot be in the answer.
+    :param contradicted: How many entries' times speak against where in the log the moment lies; 0 unless clocks differed.
     """
 
     model: str
@@ -132,6 +133,7 @@ class ServedAt:
     confirmed_at: str | None = None
     recorded: int = 0
     recorded_at: str = ""
+    contradicted: int = 0
 
 
 def entry_of(stored: Stored) -> Entry:

@@ -1,12 +1,17 @@
-"""What served at a moment, from the ``applied`` facts: found by halving the model's numbered entries."""
+"""What served at a moment, from the ``applied`` facts: found by halving the model's numbered entries.
+
+Times rise with the log unless its writers' clocks differ. The recorded head knows where they do not; between two such places
+they rise, each stretch is halved, and the moment is put where the fewest entries' times speak against it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from airflow_model_ops.adapters.lineage import schema
+from airflow_model_ops.adapters.lineage.head import RecordedHead
 from airflow_model_ops.adapters.lineage.lookups import entry_at, head_of, transition_at
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
 from airflow_model_ops.adapters.lineage.nodes import Direction
@@ -28,9 +33,11 @@ def served_at(store: LedgerStore, model: str, *, at: str) -> ServedAt:
     moment = _moment(at)
     head = head_of(store, model)
     nothing = ServedAt(model=model, at=at, split=(), changing=False, recorded=head.sequence, recorded_at=head.at)
-    last = _last_until(store, model, moment, newest=head.sequence)
-    if last is None:
+    number, contradicted = _cut(_stretches(store, head, moment))
+    nothing = replace(nothing, contradicted=contradicted)
+    if not number:
         return nothing
+    last = entry_at(store, model, number)
     applied = _newest_applied(store, model, last)
     wanted = transition_at(store, model, last.generation)
     transition = transition_at(store, model, _generation_of(applied)) if applied else None
@@ -47,18 +54,59 @@ def served_at(store: LedgerStore, model: str, *, at: str) -> ServedAt:
     )
 
 
-def _last_until(store: LedgerStore, model: str, moment: datetime, *, newest: int) -> Entry | None:
-    """Return the last entry that was written at or before a moment, found by halving."""
-    found: Entry | None = None
-    low, high = 1, newest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretch:
+    """Entries whose times rise.
+
+    :param until: The last of them that was written at or before the moment; the one before the first if none was.
+    """
+
+    first: int
+    last: int
+    until: int
+
+    @property
+    def before(self) -> int:
+        """How many of them were written at or before the moment."""
+        return self.until - self.first + 1
+
+    @property
+    def after(self) -> int:
+        """How many of them were written after it."""
+        return self.last - self.until
+
+
+def _stretches(store: LedgerStore, head: RecordedHead, moment: datetime) -> list[_Stretch]:
+    firsts = [1, *(turn for turn in head.turns if turn > 1)]
+    lasts = [*(first - 1 for first in firsts[1:]), head.sequence]
+    return [
+        _Stretch(first=first, last=last, until=_last_until(store, head.model, moment, first=first, last=last))
+        for first, last in zip(firsts, lasts, strict=True)
+    ]
+
+
+def _cut(stretches: Sequence[_Stretch]) -> tuple[int, int]:
+    """Return the entry after which a moment lies, and how many entries' times say otherwise; the fewest, the later one of two."""
+    too_late, too_early = 0, sum(stretch.before for stretch in stretches)
+    found, fewest = 0, too_early
+    for stretch in stretches:
+        too_early -= stretch.before
+        if too_late + too_early <= fewest:
+            found, fewest = stretch.until, too_late + too_early
+        too_late += stretch.after
+    return found, fewest
+
+
+def _last_until(store: LedgerStore, model: str, moment: datetime, *, first: int, last: int) -> int:
+    """Return the last entry of a stretch that was written at or before a moment, found by halving; else the one before it."""
+    low, high = first, last
     while low <= high:
         middle = (low + high) // 2
-        entry = entry_at(store, model, middle)
-        if datetime.fromisoformat(entry.at) <= moment:
-            found, low = entry, middle + 1
+        if _moment(entry_at(store, model, middle).at) <= moment:
+            low = middle + 1
         else:
             high = middle - 1
-    return found
+    return high
 
 
 def _newest_applied(store: LedgerStore, model: str, last: Entry) -> Entry | None:
