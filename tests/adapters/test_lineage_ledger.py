@@ -166,7 +166,7 @@ def test_four_processes_at_once_record_each_entry_once_and_in_order(settings: Le
     assert recorded_names(settings) == expected_names(long_log(150).stored)
 
 
-@pytest.mark.parametrize(("after", "recorded"), [(0, 0), (1, 18), (2, 18)])
+@pytest.mark.parametrize(("after", "recorded"), [(0, 0), (1, 0), (2, 18), (3, 18)])
 def test_a_writer_killed_between_transactions_leaves_a_prefix_that_the_next_one_completes(
     settings: LedgerSettings, after: int, recorded: int, tmp_path: Path
 ) -> None:

@@ -407,9 +407,9 @@ def test_a_head_with_something_pending_is_read_back() -> None:
 
 
 def test_a_batch_holds_a_hundred_entries_or_half_a_megabyte_and_what_has_other_contexts_ends_alone() -> None:
-    assert [len(batch) for batch in batches(long_log(250).stored, model="digits")] == [100, 100, 50]
-    assert [len(batch) for batch in batches(told().log.stored, model="digits")] == [18, 1]
+    assert [len(batch) for batch in batches(long_log(250).stored, model="digits", largest=100)] == [100, 100, 50]
+    assert [len(batch) for batch in batches(told().log.stored, model="digits", largest=100)] == [18, 1]
     large = Story()
     for number in range(7):
         large.happens(FactKind.VERDICT, None, "verdict", detail={"words": "x" * 200_000, "number": number})
-    assert [len(batch) for batch in batches(large.log.stored, model="digits")] == [2, 2, 2, 1]
+    assert [len(batch) for batch in batches(large.log.stored, model="digits", largest=100)] == [2, 2, 2, 1]

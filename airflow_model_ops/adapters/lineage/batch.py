@@ -26,6 +26,8 @@ from airflow_model_ops.core.versioning import Version
 
 LARGEST_BATCH, LARGEST_BATCH_BYTES = 100, 500_000
 """Of entries, and of their stored bytes: an ML Metadata server takes messages of 4 MiB, and an entry may be in one twice."""
+LARGEST_BATCH_ON_A_SERVER = 25
+"""There another writer of the same model waits for a whole transaction, and its server must answer it in time."""
 _HEAD_PLACE = 0
 
 
@@ -45,16 +47,18 @@ class Batch:
     links: tuple[tuple[tuple[int, ...], tuple[Node, ...]], ...]
 
 
-def batches(entries: Iterable[Entry], *, model: str) -> Iterator[list[Entry]]:
+def batches(entries: Iterable[Entry], *, model: str, largest: int) -> Iterator[list[Entry]]:
     """Yield entries in batches; memory is bounded whatever the log's length.
 
     The last entry of a batch whose entries have different contexts comes alone: so nothing is pending after it.
+
+    :param largest: Most entries of a batch.
     """
     batch: list[Entry] = []
     size = 0
     for entry in entries:
         length = len(entry.to_bytes())
-        if batch and (len(batch) == LARGEST_BATCH or size + length > LARGEST_BATCH_BYTES):
+        if batch and (len(batch) == largest or size + length > LARGEST_BATCH_BYTES):
             yield from _parted(batch, model)
             batch, size = [], 0
         batch.append(entry)
