@@ -116,6 +116,7 @@ class PipelineWatchTrigger(BaseEventTrigger):
         self.poll_seconds = poll_seconds
         self.again_seconds = again_seconds
         self._telling: Telling | None = None
+        self._chosen: tuple[object, Candidate | None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again elsewhere."""
@@ -170,7 +171,18 @@ class PipelineWatchTrigger(BaseEventTrigger):
         if not look.candidates:
             return None
         repository = await aopen_repository_of(ConnectionsPart(repository=self.repository))
-        return await asyncio.to_thread(_chosen, look, repository, self.model)
+        return await asyncio.to_thread(self._choose, look, repository)
+
+    def _choose(self, look: Look, repository: Repository) -> Candidate | None:
+        """Choose, anew only if there is another candidate or log entry: the whole log is read for it."""
+        from airflow_model_ops.control.candidates import choose_candidate
+
+        last = repository.log(self.model).last()
+        seen = (look.candidates, last.digest if last else "")
+        if self._chosen is None or self._chosen[0] != seen:
+            choice = choose_candidate(candidates=look.candidates, repository=repository, model=self.model, again=False)
+            self._chosen = seen, choice.candidate
+        return self._chosen[1]
 
     async def _told_last(self) -> Telling:
         if self._telling is None:
@@ -183,10 +195,3 @@ class PipelineWatchTrigger(BaseEventTrigger):
         if self.asset_state_store is not None:
             await self.asset_state_store.aset(_TOLD, telling.to_json())
         self._telling = telling
-
-
-def _chosen(look: Look, repository: Repository, model: str) -> Candidate | None:
-    from airflow_model_ops.control.candidates import choose_candidate
-
-    choice = choose_candidate(candidates=look.candidates, repository=repository, model=model, again=False)
-    return choice.candidate

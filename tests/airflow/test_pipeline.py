@@ -22,11 +22,14 @@ from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.assets import pipeline_asset
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
+from airflow_model_ops.control.candidates import choose_candidate
+from airflow_model_ops.core.candidates import CandidateKind
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.core.upstream import UpstreamLineage, upstream_of
 from airflow_model_ops.dag_builders import build_release_dag
+from airflow_model_ops.hooks.pipeline import look_at
 from airflow_model_ops.operators.push import PushModelOperator
 from airflow_model_ops.sensors.pipeline import BlessedModelSensor, PushedModelSensor
 from airflow_model_ops.triggers.pipeline import CandidateTrigger, PipelineWatchTrigger
@@ -296,6 +299,28 @@ class TestWatcher:
         push(story, upstream=f"{CONNECTION}/{artifact}", run_id="manual__1")
 
         assert Watcher(again_seconds=0.0).watches(looks=2, monkeypatch=monkeypatch) == []
+
+    def test_the_log_is_read_again_only_when_something_came_and_then_it_counts(
+        self, pipeline: Pipeline, story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It may be long, and is looked at every minute for ever."""
+        artifact = pushed_by(pipeline, tmp_path / "p")
+        reads: list[str] = []
+
+        def counted(**given: Any) -> Any:
+            reads.append(given["model"])
+            return choose_candidate(**given)
+
+        monkeypatch.setattr("airflow_model_ops.control.candidates.choose_candidate", counted)
+        look = look_at(CONNECTION, kind=CandidateKind.PUSHED, pipeline="")
+        trigger = Watcher().trigger()
+
+        chosen = [trigger._choose(look, story.repository) for _ in range(3)]
+        push(story, upstream=f"{CONNECTION}/{artifact}")
+        after = [trigger._choose(look, story.repository) for _ in range(2)]
+
+        assert [each.artifact if each else None for each in (*chosen, *after)] == [str(artifact)] * 3 + [None] * 2
+        assert len(reads) == 2
 
     def test_two_watchers_at_once_lead_to_one_release(
         self, pipeline: Pipeline, story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
