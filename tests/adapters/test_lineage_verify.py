@@ -123,6 +123,32 @@ def test_an_edited_struct_is_found_and_both_are_shown_where_they_differ(settings
     assert "pulled" in found.found
 
 
+@pytest.mark.parametrize("part", ["external_id", "name"])
+def test_a_key_that_no_entry_can_have_is_found(settings: LedgerSettings, part: str) -> None:
+    with edited(settings) as database:
+        database.execute(
+            f"UPDATE Execution SET {part} = replace({part}, '00012', 'eve') WHERE id = ?",  # noqa: S608 (a column's name)
+            (execution(database, 12),),
+        )
+    assert 12 in {found.where for found in findings(settings) if found.is_fault}
+
+
+def test_a_number_that_is_none_behind_a_head_that_was_set_back_is_found(settings: LedgerSettings) -> None:
+    with edited(settings) as database:
+        database.execute(
+            "UPDATE ExecutionProperty SET string_value = 'eve' WHERE name = 'sequence' AND execution_id = ?",
+            (execution(database, 19),),
+        )
+        edit_struct(
+            database,
+            "Artifact",
+            owner=artifact(database, "digits"),
+            name="recorded",
+            edit=lambda text: text.replace('"sequence":19', '"sequence":18'),
+        )
+    assert any(found.kind is FindingKind.SURPLUS for found in findings(settings))
+
+
 def test_a_deleted_entry_is_found(settings: LedgerSettings) -> None:
     with edited(settings) as database:
         owner = execution(database, 12)

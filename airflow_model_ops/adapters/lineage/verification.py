@@ -214,7 +214,7 @@ class _Comparison:
                 yield Finding(
                     kind=FindingKind.SURPLUS,
                     what=f"an execution in context {kind} {name!r}",
-                    where=int(key.rpartition("/")[2]),
+                    where=_number(key.rpartition("/")[2]),
                     expected="that it does not belong there",
                     found="it does",
                 )
@@ -226,7 +226,7 @@ class _Comparison:
             yield Finding(
                 kind=FindingKind.SURPLUS,
                 what=f"execution {stored.name!r}",
-                where=int(stored.properties.get("sequence", 0)),
+                where=_number(stored.properties.get("sequence", "")),
                 expected=f"nothing behind entry {recorded.sequence}, where the Model artifact says that the ledger ends",
                 found="an entry",
             )
@@ -286,6 +286,11 @@ def _is_the_pushed_one(edge: StoredEdge, artifact: Stored, record: Record) -> bo
         and not artifact.type.startswith(schema.PREFIX)
         and (str(artifact.id), artifact.type, artifact.uri) == (root.id, root.type, root.uri)
     )
+
+
+def _number(text: str) -> int:
+    """Return the number of an entry as the ledger tells it, which may be edited; 0 for none."""
+    return int(text) if text.isdecimal() else 0
 
 
 def _missing(what: str, where: int) -> Finding:
