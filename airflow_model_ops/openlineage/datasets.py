@@ -164,7 +164,8 @@ def _place_of(uri: str) -> tuple[str, str]:
         path = unquote(parts.path) if parts.scheme else uri
         return (f"file://{parts.netloc}" if parts.scheme and parts.netloc else "file"), str(PurePosixPath(path))
     name = parts.path.strip("/") if parts.scheme in _OBJECT_STORES else parts.path.rstrip("/")
-    return f"{parts.scheme}://{parts.netloc}", name or "/"
+    user, _, host = parts.netloc.rpartition("@")  # with a colon it holds a password, without one it is a container
+    return f"{parts.scheme}://{host if ':' in user else parts.netloc}", name or "/"
 
 
 def _once(datasets: Iterable[Dataset]) -> tuple[Dataset, ...]:

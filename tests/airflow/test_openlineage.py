@@ -480,6 +480,10 @@ class TestFacets:
             dataset = directory_read(uri)
             assert (dataset.namespace, dataset.name) == (naming.get_namespace(), naming.get_name()), uri
 
+    def test_a_password_in_a_uri_is_not_told_and_a_container_is(self) -> None:
+        assert directory_read("s3://key:secret@bucket/a").namespace == "s3://bucket"
+        assert directory_read("abfss://container@account/a").namespace == "abfss://container@account"
+
     @pytest.mark.parametrize(
         ("key", "facet"),
         [(VERSION_KEY, ModelOpsModelVersionDatasetFacet), (SERVING_KEY, ModelOpsServingStateDatasetFacet)],

@@ -11,6 +11,8 @@ from airflow_model_ops.adapters.lineage.blast_radius import AffectedVersion, des
 from airflow_model_ops.adapters.lineage.lookups import head_of, version_at
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
 from airflow_model_ops.adapters.lineage.nodes import Direction
+from airflow_model_ops.adapters.lineage.pipeline_rows import RUN_CONTEXTS
+from airflow_model_ops.adapters.lineage.pipeline_store import PIPELINE_CONTEXTS
 from airflow_model_ops.adapters.lineage.protos import Stored
 from airflow_model_ops.adapters.lineage.rows import (
     HistoryRow,
@@ -23,8 +25,6 @@ from airflow_model_ops.adapters.lineage.rows import (
 from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.upstream import UpstreamLineage
 
-_PIPELINES = frozenset({"pipeline", "system.Pipeline"})
-_RUNS = frozenset({"pipeline_run", "run", "system.PipelineRun", "KfpRun"})
 _EXAMPLES = ("Examples", "system.Dataset", "Dataset")
 
 
@@ -49,8 +49,8 @@ class PipelineSummary:
         kinds = [execution.type for execution in lineage.executions]
         examples = [artifact for artifact in lineage.artifacts if artifact.type.startswith(_EXAMPLES)]
         return cls(
-            pipelines=_once(context.name for context in lineage.contexts if context.type in _PIPELINES),
-            runs=_once(context.name for context in lineage.contexts if context.type in _RUNS),
+            pipelines=_once(context.name for context in lineage.contexts if context.type in PIPELINE_CONTEXTS),
+            runs=_once(context.name for context in lineage.contexts if context.type in RUN_CONTEXTS),
             trainers=_once(kind for kind in kinds if "train" in kind.rpartition(".")[2].lower()),
             made_by=_once(kinds),
             examples=_once(artifact.uri or f"{artifact.type} {artifact.id}" for artifact in examples),
