@@ -19,6 +19,8 @@ from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.adapters.lineage.verification import LedgerVerification
 from airflow_model_ops.core.errors import InvalidState, LedgerUnavailable
 from airflow_model_ops.core.log import Entry
+from tests.adapters.lineage_family import Family, trained
+from tests.adapters.lineage_family import artifact as artifact_of_pipeline
 from tests.adapters.lineage_story import V1, V2, ListLog, long_log, manifest_of, record_one_by_one, told
 
 pytestmark = pytest.mark.integration
@@ -347,3 +349,26 @@ def test_two_thousand_entries_are_compared_in_seconds(tmp_path: Path) -> None:
     begin = time.process_time()
     assert findings(settings, log.stored) == []
     assert time.process_time() - begin < 10
+
+
+@pytest.mark.parametrize("ordinal", ["000099", "000000", "9999999999", "00000x", ""])
+def test_an_upstream_artifact_that_nobody_finds_by_its_id_any_more_is_found(tmp_path: Path, ordinal: str) -> None:
+    family = Family(settings=LedgerSettings(path=tmp_path / "family.sqlite"))
+    examples = artifact_of_pipeline(2, "Examples")
+    family.pushes("digits", V1, upstream=trained(artifact_of_pipeline(11, "Model"), examples))
+    changed = replace(examples, properties={"split": "train"})  # another state of the same id: its ordinal is 2
+    family.pushes("digits", V2, upstream=trained(artifact_of_pipeline(12, "Model"), changed))
+    family.record()
+    log, manifests = family.stories["digits"].log, family.manifests_of("digits")
+    assert list(LedgerVerification(family.settings).compare("digits", log, manifests)) == []
+    with edited(family.settings) as database:
+        where = (
+            "type_id = (SELECT id FROM Type WHERE name = 'airflow_model_ops.Upstream') AND external_id LIKE '%/000002'"
+        )
+        done = database.execute(
+            f"UPDATE Artifact SET external_id = replace(external_id, '/000002', '/' || ?) WHERE {where}",  # noqa: S608
+            (ordinal,),
+        )
+        assert done.rowcount == 1
+    found = list(LedgerVerification(family.settings).compare("digits", log, manifests))
+    assert {(each.kind, each.where) for each in found} == {(FindingKind.EDITED, 2)}

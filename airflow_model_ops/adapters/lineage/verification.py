@@ -18,7 +18,7 @@ from airflow_model_ops.adapters.lineage.differences import Finding, FindingKind,
 from airflow_model_ops.adapters.lineage.head import RecordedHead
 from airflow_model_ops.adapters.lineage.lookups import head_of
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
-from airflow_model_ops.adapters.lineage.nodes import Record
+from airflow_model_ops.adapters.lineage.nodes import Node, Record
 from airflow_model_ops.adapters.lineage.projected import Projected
 from airflow_model_ops.adapters.lineage.protos import Stored, StoredEdge
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
@@ -29,6 +29,7 @@ from airflow_model_ops.core.versioning import Version
 T = TypeVar("T")
 
 _PAGE = 100
+_MOST_ORDINALS = 10_000
 _LARGEST_CONTEXT = 1000
 """Larger ones are not listed: it would take minutes."""
 
@@ -61,6 +62,7 @@ class _Comparison:
 
     :param members: Numbers of the entries that belong to each release and DAG run.
     :param last_id: The id of the execution before, since ids rise with the log.
+    :param reached: Ids of Upstream artifacts whose external ids are known to be found.
     """
 
     store: LedgerStore
@@ -70,6 +72,7 @@ class _Comparison:
     last_id: int = 0
     explained: Explained = field(default_factory=Explained)
     members: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    reached: set[int] = field(default_factory=set)
 
     def findings(self) -> Iterator[Finding]:
         recorded = head_of(self.store, self.model)
@@ -195,6 +198,24 @@ class _Comparison:
             artifact = by_name.get((use.node.type, use.node.name))
             if artifact is not None and use.version is None and (use.creates or use.renews):
                 yield from artifact_findings(use.node, artifact, where=record.sequence)
+                yield from self._unreachable(use.node, artifact, where=record.sequence)
+
+    def _unreachable(self, node: Node, found: Stored, *, where: int) -> Iterator[Finding]:
+        """Look whether an Upstream artifact is found by its ordinal: whoever asks begins at 1 and ends at a gap."""
+        ordinal = _number((found.external_id or "").rpartition("/")[2])
+        if node.type != schema.UPSTREAM or node.external_id is None or ordinal == 1 or found.id in self.reached:
+            return
+        below = schema.upstream_keys(node.external_id, first=1, count=min(ordinal, _MOST_ORDINALS) - 1)
+        if ordinal > _MOST_ORDINALS or not below or len(self.store.artifacts_by_external_ids(below)) < len(below):
+            yield Finding(
+                kind=FindingKind.EDITED,
+                what=f"external id of artifact {node.name!r}",
+                where=where,
+                expected="an ordinal that follows those of the other artifacts with the same id in the pipeline's store",
+                found=repr(found.external_id),
+            )
+        else:
+            self.reached.add(found.id)
 
     def _contexts(self) -> Iterator[Finding]:
         """Compare what belongs to each release and DAG run."""
