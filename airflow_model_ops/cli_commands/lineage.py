@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
 from airflow_model_ops.cli_commands.session import command, connection, way_back, ways_back
 from airflow_model_ops.core.blast_radius import ArtifactRef, Move
-from airflow_model_ops.core.errors import (
-    ArtifactNotFound,
-    InvalidConfig,
-    LedgerUnavailable,
-    ModelOpsError,
-    VersionNotFound,
-)
+from airflow_model_ops.core.errors import InvalidConfig, LedgerUnavailable, ModelOpsError
 from airflow_model_ops.hooks.repository import repository_of
 
 if TYPE_CHECKING:
@@ -230,26 +224,13 @@ def _way_out(model: AffectedModel) -> str:
 
 
 def _affected(ref: ArtifactRef, ledgers: list[str], *, files: Mapping[str, ModelIdentity]) -> list[AffectedModel]:
-    """Return what each ledger knows of its own models.
+    from airflow_model_ops.hooks.mlmd import affected_models
 
-    :raises ArtifactNotFound: or VersionNotFound, if none knows the artifact.
-    """
-    found: list[AffectedModel] = []
-    unknown: list[ModelOpsError] = []
-    for ledger in ledgers:
-        try:
-            models = _queries(ledger).blast_radius(ref).models
-        except (ArtifactNotFound, VersionNotFound) as error:
-            unknown.append(error)
-            continue
-        found += [
-            each
-            for each in models
-            if len(ledgers) == 1 or each.model not in files or files[each.model].connections.ledger == ledger
-        ]
-    if len(unknown) == len(ledgers):
-        raise unknown[0]
-    return found
+    return affected_models(
+        ref,
+        ledgers={each: _queries(each) for each in ledgers},
+        ledger_of=lambda model: files[model].connections.ledger if model in files else None,
+    )
 
 
 def _figure(measured: Measured | None, *, for_people: bool) -> Any:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
 from airflow_model_ops.config.durations import seconds
-from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
+from airflow_model_ops.core.errors import ArtifactNotFound, InvalidConfig, ModelOpsError, VersionNotFound
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from airflow_model_ops.adapters.lineage.blast_radius import AffectedModel
     from airflow_model_ops.adapters.lineage.queries import LedgerQueries
     from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
     from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
-
+    from airflow_model_ops.core.blast_radius import ArtifactRef
 
 _SWITCH = {"on": True, "true": True, "off": False, "false": False, "": False}
 
@@ -61,6 +63,29 @@ class MlmdHook(BaseHook):
 
     def _settings(self) -> LedgerSettings:
         return ledger_settings_of(self.get_connection(self.mlmd_conn_id))
+
+
+def affected_models(
+    ref: ArtifactRef, *, ledgers: Mapping[str, LedgerQueries], ledger_of: Callable[[str], str | None]
+) -> list[AffectedModel]:
+    """Return what comes from an artifact, as each ledger knows it of its own models and of those that have none.
+
+    :param ledgers: By the ids of their connections, at least one.
+    :param ledger_of: Gives the id of a model's own ledger; ``None`` for a model without a YAML file.
+    :raises ArtifactNotFound: or VersionNotFound, if none knows the artifact.
+    """
+    found: list[AffectedModel] = []
+    unknown: list[ModelOpsError] = []
+    for ledger, queries in ledgers.items():
+        try:
+            models = queries.blast_radius(ref).models
+        except (ArtifactNotFound, VersionNotFound) as error:
+            unknown.append(error)
+            continue
+        found += [each for each in models if len(ledgers) == 1 or ledger_of(each.model) in (ledger, None)]
+    if len(unknown) == len(ledgers):
+        raise unknown[0]
+    return found
 
 
 def ledger_settings_of(connection: Connection) -> LedgerSettings:

@@ -10,13 +10,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.core.blast_radius import ArtifactRef, live_affected, versions_named
-from airflow_model_ops.core.errors import (
-    ArtifactNotFound,
-    InvalidConfig,
-    LedgerUnavailable,
-    ModelOpsError,
-    VersionNotFound,
-)
+from airflow_model_ops.core.errors import InvalidConfig, LedgerUnavailable, ModelOpsError
 from airflow_model_ops.core.state import GOLDEN
 from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, told_to_airflow
 
@@ -92,23 +86,16 @@ class FindBlastRadiusOperator(BaseOperator):
         self.log.info("model=%s recorded=%d", identity.model, recorded)
 
     def _ask(self, ref: ArtifactRef) -> list[AffectedModel]:
-        """Return what each ledger knows; a model is asked of its own ledger.
+        """Return what the ledgers know.
 
         :raises ArtifactNotFound: or VersionNotFound, if none knows the artifact.
         """
-        ledgers = sorted({file.connections.ledger for file in self.models.values() if file.connections.ledger})
-        found: list[AffectedModel] = []
-        unknown: list[ModelOpsError] = []
-        for ledger in ledgers:
-            try:
-                models = _hook(ledger).queries().blast_radius(ref).models
-            except (ArtifactNotFound, VersionNotFound) as error:
-                unknown.append(error)
-                continue
-            found += [each for each in models if self._ledger_of(each.model) in (ledger, None)]
-        if len(unknown) == len(ledgers):
-            raise unknown[0] if unknown else ArtifactNotFound("no model has a ledger; set connections.ledger")
-        return found
+        from airflow_model_ops.hooks.mlmd import affected_models
+
+        ids = sorted({file.connections.ledger for file in self.models.values() if file.connections.ledger})
+        if not ids:
+            raise InvalidConfig("no model has a ledger, so nobody knows what comes from what; set connections.ledger")
+        return affected_models(ref, ledgers={each: _hook(each).queries() for each in ids}, ledger_of=self._ledger_of)
 
     def _ledger_of(self, model: str) -> str | None:
         return self.models[model].connections.ledger if model in self.models else None
