@@ -18,7 +18,7 @@ from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Us
 from airflow_model_ops.adapters.lineage.protos import Edge, Stored
 from airflow_model_ops.adapters.lineage.records import contexts_of, record_of, version_node
 from airflow_model_ops.adapters.lineage.shown import merged
-from airflow_model_ops.core.errors import VersionNotFound
+from airflow_model_ops.core.errors import LedgerUnavailable, VersionNotFound
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.upstream import UpstreamArtifact
@@ -29,6 +29,8 @@ LARGEST_BATCH, LARGEST_BATCH_BYTES = 100, 500_000
 LARGEST_BATCH_ON_A_SERVER = 25
 """There another writer of the same model waits for a whole transaction, and its server must answer it in time."""
 _HEAD_PLACE = 0
+_TRIES = 8
+"""How often what others make at the same moment is looked up again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ class Planner:
         executions, contexts, placed = [], [], []
         for place, entry in enumerate(entries):
             record = self._record(entry, head)
+            self._share(record, drawing)
             known = head.versions
             placed.append(self._draw(record, drawing, execution=place, versions=known))
             head = head.after(entry, new_versions=drawing.new_versions)
@@ -158,6 +161,29 @@ class Planner:
             )
         return tuple(places)
 
+    def _share(self, record: Record, drawing: _Drawing) -> None:
+        """Look up what models share, and make what is missing in a transaction of its own, without a context.
+
+        In the batch's own, writers of other models would wait for all of it, or in a circle. Nothing is wrong if it ends after
+        this: such an artifact says the same whoever makes it, and is linked by whoever comes next.
+        """
+        uses = [use for use in record.uses if use.node.type in schema.SHARED]
+        for _ in range(_TRIES):
+            missing = sorted({use.node.name: use for use in uses if self._prior(use, drawing) is None}.items())
+            if not missing:
+                return
+            nodes: list[Node] = []
+            for _, use in missing:
+                nodes.append(self._keyed(use.node, taken={node.external_id for node in nodes}))
+            puts = [ArtifactPut(node=node) for node in nodes]
+            made = self._store.put(executions=(), artifacts=puts, contexts=(), edges=())
+            for node, number in zip(nodes, made.artifacts if made else (), strict=False):
+                drawing.ids[node.type, node.name], drawing.stored[node.type, node.name] = number, node
+        raise LedgerUnavailable(
+            f"what entry {record.sequence} of model {self._model!r} came from cannot be recorded: a name or key is taken in the "
+            "ledger, but not by the same; try again, or record the log into an empty ledger"
+        )
+
     def _prior(self, use: Use, drawing: _Drawing) -> Node | None:
         """Return an artifact as it is before an entry, or ``None`` if the entry creates it."""
         key = use.node.type, use.node.name
@@ -185,23 +211,22 @@ class Planner:
         return replace(node, structs=merged(node.structs, use.adds))
 
     def _new(self, use: Use, drawing: _Drawing, *, versions: int) -> Node:
-        if use.node.type == schema.UPSTREAM and use.node.external_id is not None:
-            return replace(use.node, external_id=self._free_key(use.node.external_id, drawing))
         if use.version is None:
             return use.node
         drawing.new_versions += 1
         node = use.node if use.renews else version_node(self._model, use.version, self._manifest(use.version))
         return replace(node, external_id=schema.version_key(self._model, versions + drawing.new_versions))
 
-    def _free_key(self, first: str, drawing: _Drawing) -> str:
-        """Return the first external id that no other state of an upstream artifact has."""
-        in_batch = {item.node.external_id for item in drawing.artifacts}
+    def _keyed(self, node: Node, *, taken: set[str | None]) -> Node:
+        """Return a shared artifact with the first external id that no other state of the same upstream artifact has."""
+        if node.external_id is None:
+            return node
         for ordinal in count(1, LARGEST_BATCH):
-            page = schema.upstream_keys(first, first=ordinal, count=LARGEST_BATCH)
-            taken = {stored.external_id for stored in self._store.artifacts_by_external_ids(page)}
-            free = next((key for key in page if key not in taken | in_batch), None)
+            page = schema.upstream_keys(node.external_id, first=ordinal, count=LARGEST_BATCH)
+            stored = {each.external_id for each in self._store.artifacts_by_external_ids(page)}
+            free = next((key for key in page if key not in stored | taken), None)
             if free is not None:
-                return free
+                return replace(node, external_id=free)
         raise AssertionError  # ordinals do not end
 
     def _foreign(self, root: UpstreamArtifact | None) -> Stored | None:

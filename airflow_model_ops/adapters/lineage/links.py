@@ -12,8 +12,8 @@ from airflow_model_ops.adapters.lineage.records import contexts_of, record_of
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import STABLE
 
-_WRITTEN = frozenset({*schema.SOURCE_ROLES, STABLE})
-"""Roles whose artifacts an entry puts although it only reads them."""
+_NEVER_PUT = frozenset({*schema.SOURCE_ROLES, schema.FOREIGN_ROLE})
+"""Roles whose artifacts belong to no context of ours: models share them, or they are a pipeline's."""
 
 
 def links_of(store: LedgerStore, model: str, entries: Sequence[Entry], *, head_id: int) -> list[ContextLink]:
@@ -39,11 +39,10 @@ def _put(store: LedgerStore, model: str, entry: Entry, edges: Sequence[StoredEdg
     uses = record_of(entry, model=model, manifests={}).uses
     written = {(use.direction, use.key, use.index) for use in uses if use.writes}
     for edge in edges:
-        if (
-            edge.direction is Direction.OUTPUT
-            or edge.key in _WRITTEN
-            or (edge.direction, edge.key, edge.index) in written
-        ) or (edge.key != schema.FOREIGN_ROLE and _is_first(store, edge)):
+        if edge.direction is Direction.INPUT and edge.key in _NEVER_PUT:
+            continue
+        puts = edge.direction is Direction.OUTPUT or edge.key == STABLE
+        if puts or (edge.direction, edge.key, edge.index) in written or _is_first(store, edge):
             yield edge.artifact_id
 
 

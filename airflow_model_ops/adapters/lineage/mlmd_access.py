@@ -37,6 +37,7 @@ _CONTENTION = (
     # Several writers make the database, its tables and its types at the same time:
     "duplicate key value",
     "duplicate entry",
+    "current transaction is aborted",
     "already exists",
     "concurrently updated",
     "is being accessed by other users",

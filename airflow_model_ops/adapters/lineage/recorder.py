@@ -9,13 +9,12 @@ same transaction: it never says more or less than is there, however a writer die
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.batch import LARGEST_BATCH, LARGEST_BATCH_ON_A_SERVER, Batch, Planner, batches
+from airflow_model_ops.adapters.lineage.batch import LARGEST_BATCH, LARGEST_BATCH_ON_A_SERVER, Planner, batches
 from airflow_model_ops.adapters.lineage.head import RecordedHead
 from airflow_model_ops.adapters.lineage.links import links_of
-from airflow_model_ops.adapters.lineage.mlmd_store import ArtifactPut, ContextLink, LedgerStore
+from airflow_model_ops.adapters.lineage.mlmd_store import ContextLink, LedgerStore
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
 from airflow_model_ops.core.errors import InvalidState, LedgerUnavailable
 from airflow_model_ops.core.log import Entry
@@ -112,11 +111,8 @@ class _Projection:
 
     def _put(self, entries: Sequence[Entry]) -> bool:
         batch = self._planner.plan(entries, head=self.head, head_id=self._head_id)
-        artifacts = self._shared_first(batch)
-        if artifacts is None:
-            return False
         written = self._store.put(
-            executions=batch.executions, artifacts=artifacts, contexts=batch.contexts, edges=batch.edges
+            executions=batch.executions, artifacts=batch.artifacts, contexts=batch.contexts, edges=batch.edges
         )
         if written is None:
             return False
@@ -133,26 +129,6 @@ class _Projection:
             self._store.link(links)
         self.head, self._head_id = batch.head, written.artifacts[0]
         return True
-
-    def _shared_first(self, batch: Batch) -> list[ArtifactPut] | None:
-        """Make what other models' writers may make, too, in a transaction of its own; ``None`` if one of them was quicker.
-
-        On a server they would wait for the whole batch otherwise, or in a circle. Nothing is wrong if it ends here: such an
-        artifact says the same whoever makes it, and is linked by whoever comes next.
-        """
-        artifacts = list(batch.artifacts)
-        new = [
-            place for place, item in enumerate(artifacts) if item.stored_id is None and item.node.type in schema.SHARED
-        ]
-        if not new or len(batch.executions) == 1:
-            return artifacts
-        new.sort(key=lambda place: artifacts[place].node.name)
-        made = self._store.put(executions=(), artifacts=[artifacts[place] for place in new], contexts=(), edges=())
-        if made is None:
-            return None
-        for place, stored_id in zip(new, made.artifacts, strict=True):
-            artifacts[place] = replace(artifacts[place], stored_id=stored_id)
-        return artifacts
 
     def _read_head(self) -> None:
         stored = self._store.artifact(schema.MODEL, self._model)

@@ -23,16 +23,16 @@ _log = logging.getLogger(__name__)
 def source_uses(manifest: Manifest, lineage: UpstreamLineage | None) -> Iterator[Use]:
     """Yield what a push read: the pushed artifact, its ancestors and the dataset version.
 
-    All of them are put by each push, with what they hold already: so whoever records first, they are in the contexts of all.
+    They belong to no context, since models share them: so the ledger is the same whoever records first.
     """
     if lineage is not None:
         nodes = {node.name: node for node in (upstream_node(lineage.connection, each) for each in lineage.artifacts)}
         for index, node in enumerate(nodes.values()):
             role = _role_of(node.properties["artifact_id"], lineage)
-            yield Use(node=node, direction=Direction.INPUT, key=role, index=index, renews=True)
+            yield Use(node=node, direction=Direction.INPUT, key=role, index=index)
     if manifest.dataset_version is not None:
         node = dataset_node(manifest.dataset_version)
-        yield Use(node=node, direction=Direction.INPUT, key=schema.DATASET_ROLE, renews=True)
+        yield Use(node=node, direction=Direction.INPUT, key=schema.DATASET_ROLE)
 
 
 def _role_of(artifact_id: str, lineage: UpstreamLineage) -> str:

@@ -196,7 +196,7 @@ class _Comparison:
         by_name = {(each.type, each.name): each for each in artifacts.values()}
         for use in record.uses:
             artifact = by_name.get((use.node.type, use.node.name))
-            if artifact is not None and use.version is None and (use.creates or use.renews):
+            if artifact is not None and (use.creates or use.node.type in schema.SHARED):
                 yield from artifact_findings(use.node, artifact, where=record.sequence)
                 yield from self._unreachable(use.node, artifact, where=record.sequence)
 
