@@ -95,7 +95,7 @@ class Candidate:
         try:
             texts = {name: str(data[name]) for name in cls.__slots__ if name != "kind"}
             candidate = cls(kind=CandidateKind(data["kind"]), **texts)
-            int(candidate.created), int(candidate.ready)
+            int(candidate.artifact), int(candidate.created), int(candidate.ready)
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidState(f"candidate of a pipeline cannot be read ({error!r}): {str(data)[:200]!r}") from error
         return candidate

@@ -84,7 +84,8 @@ def _inputs(lineage: UpstreamLineage) -> Mapping[str, list[str]]:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(text, parse_constant=str)  # Python writes NaN and Infinity, which JSON has not
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

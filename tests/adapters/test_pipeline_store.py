@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -343,3 +344,31 @@ class TestWhereTheSavedModelIs:
 
         with pytest.raises(NotASavedModel, match=r"gone/Format-Serving', '.*gone'.*mount"):
             self.directory_of(pipeline, model)
+
+    @pytest.mark.parametrize("uri", ["http://[bad", "file://[::1/m", "/a/" + "x" * 300, "file:///%00"])
+    def test_a_place_that_makes_no_sense_hides_no_other_model(self, pipeline: Pipeline, uri: str) -> None:
+        good, odd = pipeline.trained("/m/good"), pipeline.trained(uri)
+        for model in (good, odd):
+            pipeline.evaluated(model)
+        with pytest.raises(NotASavedModel):
+            self.directory_of(pipeline, odd)
+        found = look(pipeline, CandidateKind.BLESSED).candidates
+        assert [(each.artifact, each.saved_model) for each in found] == [(str(odd), ""), (str(good), "")]
+
+    def test_a_directory_that_this_user_may_not_enter_counts_as_not_seen(
+        self, pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = pipeline.artifact("Model", str(saved_model(tmp_path / "model")))
+
+        def refuse(path: Path) -> bool:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "is_file", refuse)
+        with pytest.raises(NotASavedModel, match="readable for this user"):
+            saved_model_directory(pipeline.store.get_artifacts_by_id([model])[0])
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**63, 10**30])
+def test_an_id_that_no_store_gives_out_is_that_of_no_artifact(pipeline: Pipeline, number: int) -> None:
+    pipeline.artifact("Model", "/m")
+    assert PipelineStore(pipeline.settings).artifact(number) is None

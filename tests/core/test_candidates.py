@@ -30,7 +30,7 @@ def test_a_candidate_survives_the_way_through_xcom() -> None:
     assert sent["created_at"] == "2023-06-01T12:00:00.123+00:00"
 
 
-@pytest.mark.parametrize("change", [{"kind": "best"}, {"created": "yesterday"}])
+@pytest.mark.parametrize("change", [{"kind": "best"}, {"created": "yesterday"}, {"artifact": "1.5"}])
 def test_what_is_no_candidate_is_refused(change: dict[str, str]) -> None:
     with pytest.raises(InvalidState, match="candidate of a pipeline"):
         Candidate.from_json(CANDIDATE.to_json() | change)

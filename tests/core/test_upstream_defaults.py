@@ -55,7 +55,12 @@ def test_hyperparameters_are_what_the_one_trainer_was_given() -> None:
     assert hyperparameters_of(lineage(**given)) == {"train_args": {"num_steps": 1000}, "custom_config": {"rate": 0.1}}
 
 
-@pytest.mark.parametrize("text", ["null", "not JSON", "[1]", "{}"])
+def test_numbers_that_json_has_not_are_kept_as_words_so_that_the_push_can_write_them() -> None:
+    found = hyperparameters_of(lineage(custom_config='{"clip": Infinity, "seed": NaN, "rate": 0.1}'))
+    assert found == {"custom_config": {"clip": "Infinity", "seed": "NaN", "rate": 0.1}}
+
+
+@pytest.mark.parametrize("text", ["null", "not JSON", "[1]", "{}", "[" * 2000, '{"rate": 1e999}'])
 def test_what_is_no_object_is_left_out(text: str) -> None:
     assert hyperparameters_of(lineage(custom_config=text)) == {}
 

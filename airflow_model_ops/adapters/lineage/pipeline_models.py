@@ -25,7 +25,7 @@ def saved_model_directory(artifact: Any) -> Path:
     places = list(_places(artifact))
     for place in places:
         directory = _local(place)
-        if directory is not None and any((directory / graph).is_file() for graph in GRAPHS):
+        if directory is not None and _holds_a_graph(directory):
             return directory
     raise NotASavedModel(_told(artifact, places))
 
@@ -45,10 +45,21 @@ def _local(place: str) -> Path | None:
     """Return a place on this machine; ``None`` for one in object storage, or on another machine."""
     if "://" not in place:
         return Path(place) if place.startswith("/") else None
-    parts = urlsplit(place)
+    try:
+        parts = urlsplit(place)
+    except ValueError:  # such as a bracket that is not closed: it is no place, and must not hide other artifacts
+        return None
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"}:
         return None
     return Path(unquote(parts.path))
+
+
+def _holds_a_graph(directory: Path) -> bool:
+    """Whether this user sees a SavedModel there; one who may not look, or could not, sees none."""
+    try:
+        return any((directory / graph).is_file() for graph in GRAPHS)
+    except OSError:
+        return False
 
 
 def _told(artifact: Any, places: list[str]) -> str:
@@ -63,5 +74,5 @@ def _told(artifact: Any, places: list[str]) -> str:
         )
     return (
         f"{named}: no SavedModel ({' or '.join(GRAPHS)}) is seen at {looked}; mount the pipeline's directory under the same "
-        "path on this machine, or see whether the pipeline cleaned it up"
+        "path on this machine, readable for this user, or see whether the pipeline cleaned it up"
     )

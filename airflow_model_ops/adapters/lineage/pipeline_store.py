@@ -19,6 +19,7 @@ from airflow_model_ops.core.errors import LedgerUnavailable
 PIPELINE_CONTEXTS = ("pipeline", "system.Pipeline")
 """Types of the context that names a pipeline: TFX, both layouts; Kubeflow Pipelines."""
 _PAGE = 100
+_HIGHEST_ID = 2**63 - 1
 _WINDOWS = (50, 400, 2_000)
 """How many of the newest artifacts are read, and how many when that was not enough: a list has no other cursor that ML
 Metadata's own client offers. About two hundred runs of a pipeline with ten artifacts each."""
@@ -47,7 +48,7 @@ class PipelineStore:
 
     def artifact(self, artifact_id: int) -> Any | None:
         """Return an artifact, or ``None``."""
-        return next(iter(self.artifacts([artifact_id])), None)
+        return next(iter(self.artifacts([artifact_id])), None) if 0 < artifact_id <= _HIGHEST_ID else None
 
     def artifacts(self, ids: Iterable[int]) -> list[Any]:
         """Return the artifacts there are of these, in no order."""
