@@ -42,8 +42,8 @@ def source(serving: Serving) -> Iterator[PrometheusSource]:
     jobs = [ScrapeJob(name="serving", targets=(serving.address,))]
     with PrometheusProcess(jobs, scrape_seconds=0.2) as prometheus:
         asked = PrometheusSource(prometheus.url)
-        up = check(kind="promql", query="sum(up)", max=1)
-        wait_for(lambda: Model(name="digits").gather(asked, up), until=lambda found: found.canary.value == 1)
+        told = check(kind="promql", query="count(model_version_performance)", max=2)
+        wait_for(lambda: Model(name="digits").gather(asked, told), until=lambda found: found.canary.value == 2)
         yield asked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ AT_ONCE = (12, 3, 1)
 less to write; a place that was not reached is tried again in less company, at last alone."""
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    with serving_fleet(tmp_path) as running:
+@contextmanager
+def fresh_fleet(root: Path) -> Iterator[Fleet]:
+    """A fleet with nothing on it; a busy machine answers late, and that is no failed request."""
+    root.mkdir()
+    with serving_fleet(root, route_timeout_seconds=10) as running:
         yield running
 
 
@@ -55,16 +58,18 @@ def expect_known_good(fleet: Fleet, model: str, *, trace: list[str]) -> None:
 
 
 def test_whichever_write_a_release_dies_at_the_watcher_brings_traffic_to_a_known_good_version(
-    fleet: Fleet, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    places = writes_of_a_release(fleet, tmp_path)
+    with fresh_fleet(tmp_path / "lives") as fleet:
+        places = writes_of_a_release(fleet, fleet.root)
     assert len(places) > 20
     ended_on = dict[tuple[str, int], int]()
     for at_once in AT_ONCE:
         left = [place for place in places if place not in ended_on]
         for first in range(0, len(left), at_once):
-            dying = {f"{step}-{number}-{at_once}": (step, number) for step, number in left[first : first + at_once]}
-            ended_on |= die_and_recover(fleet, tmp_path, dying)
+            dying = {f"{step}-{number}": (step, number) for step, number in left[first : first + at_once]}
+            with fresh_fleet(tmp_path / f"{at_once}-{first}") as fleet:
+                ended_on |= die_and_recover(fleet, fleet.root, dying)
     assert ended_on.keys() == set(places)
     assert set(ended_on.values()) == {N1, N2}  # of those that died before and after their promotion was committed
 
@@ -91,16 +96,21 @@ def die_and_recover(fleet: Fleet, traces: Path, dying: dict[str, tuple[str, int]
 
 
 def test_with_the_real_lease_a_release_that_dies_in_its_shift_is_over_within_thirty_seconds(
-    fleet: Fleet, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    with fresh_fleet(tmp_path / "fleet") as fleet:
+        die_in_the_shift(fleet, trace=tmp_path / "trace")
+
+
+def die_in_the_shift(fleet: Fleet, *, trace: Path) -> None:
     prepared(fleet, "digits")
     with FleetTraffic(fleet.envoy.listener_url, models=["digits"]) as traffic:
-        worker = start_worker(fleet.addresses, "digits", kill_at=("shift", 2), trace=tmp_path / "trace")
+        worker = start_worker(fleet.addresses, "digits", kill_at=("shift", 2), trace=trace)
         worker.join(60)
         assert worker.exitcode == -9
         assert fleet.control().state.canary is not None
         rest = watch([fleet.control()], seconds=RECOVERY_SECONDS)
     assert traffic.failures == []
     assert WORKING_SECONDS - 6 < rest["digits"] < RECOVERY_SECONDS
-    expect_known_good(fleet, "digits", trace=writes_of(tmp_path / "trace"))
+    expect_known_good(fleet, "digits", trace=writes_of(trace))
     assert fleet.split() == {N1: 100.0}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -35,9 +34,6 @@ RECOVERY_SECONDS = 30.0
 """DESIGN: killed at any point, a release is finished or taken back within this time, without a person."""
 PATIENCE = 180.0
 """How long to wait for what a busy machine may be slow at."""
-HARMED = re.compile("HARM|BREACH")
-"""Half of a bad version's answers are wrong: far more than stable's (HARM), and more than allowed (BREACH). Which of the two is
-shown first is for the requests to say that happen to come."""
 _STEADY_SECONDS = 3
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import pytest
 from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.core.state import Actor, ActorKind
-from tests.e2e.story import GOLDEN, HARMED, HOUSEKEEPING, MODEL, Run, Story
+from tests.e2e.story import GOLDEN, HOUSEKEEPING, MODEL, Run, Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -65,7 +65,7 @@ def test_a_good_candidate_goes_through_its_canary_to_stable_and_tells_other_dags
 def test_a_bad_candidate_is_taken_back_and_quarantined(story: Story, promoted: Run, harmed: Run) -> None:
     bad, good = harmed.returned("push")["version"], promoted.returned("push")["version"]
     abort = next(entry for entry in story.entries() if entry.name == "abort" and _belongs(entry.origin.run, harmed))
-    assert HARMED.search(abort.reason)
+    assert "HARM" in abort.reason
     assert abort.evidence is not None
     assert abort.state is not None
     assert [version.name for version in abort.state.quarantined] == [bad]
@@ -74,7 +74,7 @@ def test_a_bad_candidate_is_taken_back_and_quarantined(story: Story, promoted: R
     tasks = harmed.tasks
     assert tasks["promote"] == "upstream_failed"
     assert tasks["record"] == "success"
-    assert HARMED.search(harmed.log("step_1_30_percent.check"))
+    assert "HARM" in harmed.log("step_1_30_percent.check")
 
 
 def test_what_may_not_or_cannot_serve_is_refused_with_a_clear_error_and_nothing_changes(

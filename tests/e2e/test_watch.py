@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 import pytest
 
 from airflow_model_ops.core.log import Entry
-from tests.e2e.story import HARMED, UNPROVEN, WATCHED, Run, Story
+from tests.e2e.story import UNPROVEN, WATCHED, Run, Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -47,10 +46,10 @@ def test_a_promoted_version_that_is_bad_goes_back_to_the_one_that_was_held_back(
     assert (promotion.state.holdback.version, promotion.state.holdback.percent) == (good, HELD_BACK)
     assert applied_after(story, rollback) - applied_after(story, promotion) < BOUND_SECONDS, story.retold()
     assert story.state.stable == good
-    assert re.search(f"({HARMED.pattern}) after the promotion: wrong_predictions of", rollback.reason)
+    assert "HARM after the promotion: wrong_predictions of" in rollback.reason
     assert verdict.detail["result"] == "rolled_back"
     assert story.state.quarantined[-1].name == run.returned("push")["version"]
-    assert re.search(f"was rolled back after its promotion: ({HARMED.pattern})", run.log("watch"))
+    assert "was rolled back after its promotion: HARM" in run.log("watch")
     story.clients_see_only(str(good.number))
 
 
