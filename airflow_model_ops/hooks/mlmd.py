@@ -49,7 +49,7 @@ class MlmdHook(BaseHook):
         return MlmdLedger(self._settings())
 
     def queries(self) -> LedgerQueries:
-        """Return what answers: history, versions, lineage of a version, and what served at a time."""
+        """Return what answers: history, versions, descent, and what served at a time."""
         from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 
         return LedgerQueries(self._settings())

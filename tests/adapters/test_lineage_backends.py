@@ -102,7 +102,8 @@ def answers(settings: LedgerSettings) -> dict[str, Any]:
     return {
         "history": [asdict(row) for row in queries.history("digits", limit=100)],
         "versions": [asdict(row) for row in queries.versions("digits")],
-        "lineage": asdict(queries.version_lineage("digits", version=V2.name)),
+        "ancestry": asdict(queries.ancestry("digits", version=V2.name)),
+        "descendants": asdict(queries.descendants("digits", version=V2.name)),
         "served": [
             asdict(queries.served_at("digits", at=f"2023-06-02T14:{minute:02d}:30Z")) for minute in range(0, 20, 3)
         ],

@@ -207,7 +207,8 @@ def test_a_rebuilt_ledger_gives_the_same_answers(recorded: LedgerQueries, tmp_pa
     assert rebuilt.history("digits", limit=100) == recorded.history("digits", limit=100)
     assert rebuilt.versions("digits") == recorded.versions("digits")
     for version in (V1.name, V2.name):
-        assert rebuilt.version_lineage("digits", version=version) == recorded.version_lineage("digits", version=version)
+        assert rebuilt.ancestry("digits", version=version) == recorded.ancestry("digits", version=version)
+        assert rebuilt.descendants("digits", version=version) == recorded.descendants("digits", version=version)
 
 
 def test_models_share_a_ledger_without_touching_one_another(settings: LedgerSettings) -> None:
@@ -231,13 +232,12 @@ def test_versions_come_newest_first_with_what_their_manifests_know(recorded: Led
 
 
 def test_a_versions_lineage_names_its_data_and_everything_that_touched_it(recorded: LedgerQueries) -> None:
-    lineage = recorded.version_lineage("digits", version=V2.name)
-    assert lineage.version.digest == manifest_of(V2).digest
-    assert Counter(row.name for row in lineage.touched_by) == Counter(
+    assert recorded.ancestry("digits", version=V2.name).version.digest == manifest_of(V2).digest
+    assert recorded.descendants("digits", version=V2.name).counts == Counter(
         pushed=1, validated=1, start_canary=1, shift=1, verdict=1, promote=1, applied=3, rollback=1, quarantine=1
     )
     with pytest.raises(VersionNotFound, match="v-20990101-000000"):
-        recorded.version_lineage("digits", version="v-20990101-000000")
+        recorded.ancestry("digits", version="v-20990101-000000")
 
 
 def test_a_version_that_was_only_adopted_is_known_by_name(settings: LedgerSettings) -> None:

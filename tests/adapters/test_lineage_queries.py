@@ -160,6 +160,8 @@ class TestDescendants:
 
         assert (first.more_entries, second.more_entries) == (True, False)
         assert first.entries + second.entries == everything
+        assert told.descendants("digits", version=v(2).name, before_sequence=9999).entries == everything
+        assert told.descendants("digits", version=v(2).name, before_sequence=0).entries == ()
 
     def test_one_that_nobody_trained_on_from_has_none(self, told: LedgerQueries) -> None:
         assert told.descendants("letters", version=v(3).name).versions == ()

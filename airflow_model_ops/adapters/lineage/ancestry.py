@@ -129,7 +129,8 @@ def led_to(
     stored = version_at(store, model, version)
     versions, more_versions = descendants_of(store, stored, limit=limit)
     ids = sorted({edge.execution_id for edge in store.edges_of_artifacts([stored.id])}, reverse=True)
-    if before_sequence is not None:
+    recorded = head_of(store, model).sequence
+    if before_sequence is not None and before_sequence <= recorded:
         above = store.executions_by_external_ids([schema.entry_key(model, before_sequence)])
         ids = [number for number in ids if above and number < above[0].id]
     page = store.executions_by_id(ids[:limit])
@@ -142,7 +143,7 @@ def led_to(
         entries=rows,
         more_entries=len(ids) > limit,
         counts=dict(Counter(row.name for row in rows)),
-        recorded=head_of(store, model).sequence,
+        recorded=recorded,
     )
 
 

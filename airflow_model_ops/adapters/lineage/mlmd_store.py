@@ -130,12 +130,6 @@ class LedgerStore:
         """Return the executions there are of these, in no order."""
         return self._by_external_ids(self._store.get_executions_by_external_ids, external_ids)
 
-    def executions_of_artifact(self, artifact_id: int, *, limit: int) -> list[Stored]:
-        """Return the newest executions that read or wrote an artifact, newest first."""
-        ids = sorted({edge.execution_id for edge in self.edges_of_artifacts([artifact_id])}, reverse=True)[:limit]
-        found = self.executions_by_id(ids)
-        return sorted(found, key=lambda stored: stored.id, reverse=True)
-
     def put(
         self,
         *,

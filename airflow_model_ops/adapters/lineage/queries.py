@@ -12,15 +12,13 @@ from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.ancestry import Ancestry, Descendants, ancestry_of, led_to
 from airflow_model_ops.adapters.lineage.blast_radius import BlastRadius, blast_radius_of
 from airflow_model_ops.adapters.lineage.comparison import Comparison, compare
-from airflow_model_ops.adapters.lineage.lookups import entries_below, head_of, version_at
+from airflow_model_ops.adapters.lineage.lookups import entries_below, head_of
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
 from airflow_model_ops.adapters.lineage.rows import (
     HistoryRow,
     Latest,
     ServedAt,
-    VersionLineage,
     VersionRow,
-    entry_of,
     history_row,
     version_row,
 )
@@ -71,17 +69,6 @@ class LedgerQueries:
         keys = [schema.version_key(model, ordinal) for ordinal in range(newest, max(newest - limit, 0), -1)]
         found = sorted(store.artifacts_by_external_ids(keys), key=lambda item: item.external_id or "", reverse=True)
         return [version_row(stored) for stored in found]
-
-    def version_lineage(self, model: str, *, version: str, limit: int = 100) -> VersionLineage:
-        """Return where a version comes from and the newest entries that touched it.
-
-        :raises VersionNotFound: if the ledger knows no such version.
-        """
-        store = self._open()
-        stored = version_at(store, model, version)
-        executions = store.executions_of_artifact(stored.id, limit=limit)
-        rows = tuple(history_row(entry_of(execution)) for execution in executions)
-        return VersionLineage(model=model, version=version_row(stored), touched_by=rows)
 
     def served_at(self, model: str, *, at: str) -> ServedAt:
         """Return what served at a moment, from the ``applied`` facts.

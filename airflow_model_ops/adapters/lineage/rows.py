@@ -67,18 +67,6 @@ class VersionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VersionLineage:
-    """A version, where it comes from, and what touched it.
-
-    :param touched_by: The entries that read or wrote it, newest first.
-    """
-
-    model: str
-    version: VersionRow
-    touched_by: tuple[HistoryRow, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """One version's share of the traffic.
 
