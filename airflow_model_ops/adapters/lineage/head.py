@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.nodes import Node, json_text
-from airflow_model_ops.adapters.lineage.records import labels_of
+from airflow_model_ops.adapters.lineage.nodes import Node, Record, json_text
+from airflow_model_ops.adapters.lineage.records import known_manifest, labels_of, record_of
 from airflow_model_ops.adapters.lineage.shown import Pair, pair_of
 from airflow_model_ops.core.errors import InvalidState
-from airflow_model_ops.core.log import Entry
+from airflow_model_ops.core.log import Entry, FactKind
+from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.state import CANARY, STABLE
 from airflow_model_ops.core.versioning import Version
 
@@ -118,6 +119,18 @@ class RecordedHead:
                 f"the ledger's artifact of model {model!r} was altered ({error!r}): {dict(structs)!r}; record the log into an "
                 "empty ledger"
             ) from error
+
+
+def next_record(head: RecordedHead, entry: Entry, *, manifest_of: Callable[[Version], Manifest]) -> Record:
+    """Return the record of the entry that follows a head: the same for who records it and who verifies it.
+
+    :param manifest_of: May raise VersionNotFound.
+    """
+    manifests: dict[Version, Manifest] = {}
+    if entry.name == FactKind.PUSHED and entry.version is not None:
+        manifest = known_manifest(entry.version, manifest_of)
+        manifests = {entry.version: manifest} if manifest else {}
+    return record_of(entry, model=head.model, manifests=manifests, served_before=head.serving, pair=head.pair)
 
 
 def _pending(data: list[Any] | None) -> Pending | None:

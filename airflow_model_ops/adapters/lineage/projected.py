@@ -7,12 +7,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.head import Pending, RecordedHead
+from airflow_model_ops.adapters.lineage.head import Pending, RecordedHead, next_record
 from airflow_model_ops.adapters.lineage.nodes import Node, Record
-from airflow_model_ops.adapters.lineage.records import record_of, version_node
+from airflow_model_ops.adapters.lineage.records import known_manifest, version_node
 from airflow_model_ops.adapters.lineage.shown import merged
-from airflow_model_ops.core.errors import VersionNotFound
-from airflow_model_ops.core.log import Entry, FactKind
+from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.versioning import Version
 
@@ -44,7 +43,7 @@ class Projected:
     def records(self, entries: Iterable[Entry]) -> Iterator[Record]:
         """Take entries in and yield their records."""
         for entry in entries:
-            record = self._record(entry)
+            record = next_record(self._head, entry, manifest_of=self._manifest_of)
             known = len(self._versions)
             for use in record.uses:
                 if use.version is not None:
@@ -68,20 +67,6 @@ class Projected:
     def versions(self) -> Iterator[tuple[int, Node]]:
         """Yield every version as it must be stored by now, and the entry that named it first."""
         for ordinal, learned in enumerate(self._versions.values(), start=1):
-            node = version_node(self._model, learned.version, self._manifest(learned.version))
+            node = version_node(self._model, learned.version, known_manifest(learned.version, self._manifest_of))
             key = schema.version_key(self._model, ordinal)
             yield learned.at, replace(node, external_id=key, structs={**node.structs, **learned.structs})
-
-    def _record(self, entry: Entry) -> Record:
-        manifests: dict[Version, Manifest] = {}
-        if entry.name == FactKind.PUSHED and entry.version is not None:
-            manifest = self._manifest(entry.version)
-            manifests = {entry.version: manifest} if manifest else {}
-        head = self._head
-        return record_of(entry, model=self._model, manifests=manifests, served_before=head.serving, pair=head.pair)
-
-    def _manifest(self, version: Version) -> Manifest | None:
-        try:
-            return self._manifest_of(version)
-        except VersionNotFound:  # adopted from a fleet: known by name only
-            return None

@@ -6,7 +6,7 @@ ledger that is rebuilt comes out the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Us
 from airflow_model_ops.adapters.lineage.shown import Pair, online_shown, validation_shown
 from airflow_model_ops.adapters.lineage.sources import lineage_of, source_uses, upstream_fault
 from airflow_model_ops.adapters.lineage.text import stored_name
+from airflow_model_ops.core.errors import VersionNotFound
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.state import STABLE, ServingState
@@ -46,6 +47,14 @@ def record_of(
         contexts=contexts_of(entry, model),
         upstream=lineage.root if lineage is not None else None,
     )
+
+
+def known_manifest(version: Version, manifest_of: Callable[[Version], Manifest]) -> Manifest | None:
+    """Return a version's manifest; ``None`` for one that was adopted from a fleet, known by name only."""
+    try:
+        return manifest_of(version)
+    except VersionNotFound:
+        return None
 
 
 def versions_named(entry: Entry) -> tuple[Version, ...]:
