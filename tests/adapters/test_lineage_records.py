@@ -7,15 +7,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.batch import batches
+from airflow_model_ops.adapters.lineage.batch import Planner, batches
 from airflow_model_ops.adapters.lineage.head import RecordedHead
+from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
 from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record
 from airflow_model_ops.adapters.lineage.protos import fill_node, read_node
 from airflow_model_ops.adapters.lineage.records import record_of, versions_named
@@ -413,3 +416,21 @@ def test_a_batch_holds_a_hundred_entries_or_half_a_megabyte_and_what_has_other_c
     for number in range(7):
         large.happens(FactKind.VERDICT, None, "verdict", detail={"words": "x" * 200_000, "number": number})
     assert [len(batch) for batch in batches(large.log.stored, model="digits", largest=100)] == [2, 2, 2, 1]
+
+
+def test_a_push_counts_with_its_manifest_since_a_server_takes_messages_of_4_mib() -> None:
+    story, lineage = Story(), "x" * 200_000
+    for version in (V1, V2):
+        story.happens(FactKind.PUSHED, version, "pushed")
+    story.happens(FactKind.VERDICT, V2, "verdict")
+    planner = Planner(
+        store=cast("LedgerStore", None),  # its size is known before anything is looked up
+        model="digits",
+        manifest_of=lambda version: replace(
+            manifest_of(version), source={"upstream": lineage}, hyperparameters={"x": lineage}
+        ),
+    )
+    entries = story.log.stored
+    assert [planner.size_of(entry) > 400_000 for entry in entries] == [True, True, False]
+    parts = batches(entries, model="digits", largest=100, size_of=planner.size_of)
+    assert [[entry.sequence for entry in part] for part in parts] == [[1], [2, 3]]

@@ -12,20 +12,20 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from airflow_model_ops.adapters.lineage import schema
-from airflow_model_ops.adapters.lineage.head import RecordedHead
+from airflow_model_ops.adapters.lineage.head import RecordedHead, next_record
 from airflow_model_ops.adapters.lineage.mlmd_store import ArtifactPut, LedgerStore
-from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Use
+from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Use, json_text
 from airflow_model_ops.adapters.lineage.protos import Edge, Stored
-from airflow_model_ops.adapters.lineage.records import contexts_of, record_of, version_node
+from airflow_model_ops.adapters.lineage.records import contexts_of, known_manifest, version_node
 from airflow_model_ops.adapters.lineage.shown import merged
-from airflow_model_ops.core.errors import LedgerUnavailable, VersionNotFound
+from airflow_model_ops.core.errors import LedgerUnavailable
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.upstream import UpstreamArtifact
 from airflow_model_ops.core.versioning import Version
 
 LARGEST_BATCH, LARGEST_BATCH_BYTES = 100, 500_000
-"""Of entries, and of their stored bytes: an ML Metadata server takes messages of 4 MiB, and an entry may be in one twice."""
+"""Of entries, and of their bytes: an ML Metadata server takes messages of 4 MiB, and an entry or a manifest may be in one twice."""
 LARGEST_BATCH_ON_A_SERVER = 25
 """There another writer of the same model waits for a whole transaction, and its server must answer it in time."""
 _HEAD_PLACE = 0
@@ -49,17 +49,25 @@ class Batch:
     links: tuple[tuple[tuple[int, ...], tuple[Node, ...]], ...]
 
 
-def batches(entries: Iterable[Entry], *, model: str, largest: int) -> Iterator[list[Entry]]:
+def stored_size(entry: Entry) -> int:
+    """Return how many bytes an entry takes in the log."""
+    return len(entry.to_bytes())
+
+
+def batches(
+    entries: Iterable[Entry], *, model: str, largest: int, size_of: Callable[[Entry], int] = stored_size
+) -> Iterator[list[Entry]]:
     """Yield entries in batches; memory is bounded whatever the log's length.
 
     The last entry of a batch whose entries have different contexts comes alone: so nothing is pending after it.
 
     :param largest: Most entries of a batch.
+    :param size_of: About how many bytes an entry takes in a put.
     """
     batch: list[Entry] = []
     size = 0
     for entry in entries:
-        length = len(entry.to_bytes())
+        length = size_of(entry)
         if batch and (len(batch) == largest or size + length > LARGEST_BATCH_BYTES):
             yield from _parted(batch, model)
             batch, size = [], 0
@@ -97,7 +105,7 @@ class Planner:
         drawing = _Drawing(artifacts=[ArtifactPut(node=head.node(), stored_id=head_id)])
         executions, contexts, placed = [], [], []
         for place, entry in enumerate(entries):
-            record = self._record(entry, head)
+            record = next_record(head, entry, manifest_of=self._manifest_of)
             self._share(record, drawing)
             known = head.versions
             placed.append(self._draw(record, drawing, execution=place, versions=known))
@@ -122,18 +130,15 @@ class Planner:
             links=links if pending else (),
         )
 
-    def _record(self, entry: Entry, head: RecordedHead) -> Record:
-        manifests: dict[Version, Manifest] = {}
-        if entry.name == FactKind.PUSHED and entry.version is not None:
-            manifest = self._manifest(entry.version)
-            manifests = {entry.version: manifest} if manifest else {}
-        return record_of(entry, model=self._model, manifests=manifests, served_before=head.serving, pair=head.pair)
+    def size_of(self, entry: Entry) -> int:
+        """Return about how many bytes an entry takes in a put: a push brings its manifest, with the lineage of its pipeline."""
+        pushed = entry.version if entry.name == FactKind.PUSHED else None
+        manifest = self._manifest(pushed) if pushed is not None else None
+        kept = (manifest.source, manifest.hyperparameters) if manifest is not None else ()
+        return stored_size(entry) + sum(len(json_text(each)) for each in kept)
 
     def _manifest(self, version: Version) -> Manifest | None:
-        try:
-            return self._manifest_of(version)
-        except VersionNotFound:  # adopted from a fleet: known by name only
-            return None
+        return known_manifest(version, self._manifest_of)
 
     def _draw(self, record: Record, drawing: _Drawing, *, execution: int, versions: int) -> tuple[int, ...]:
         """Add an entry; return the places of what a put of it alone would store, the head's included."""

@@ -50,7 +50,8 @@ class MlmdLedger:
         projection.link_pending()
         largest = LARGEST_BATCH if self._settings.kind is LedgerKind.SQLITE else LARGEST_BATCH_ON_A_SERVER
         missing = log.entries(after=projection.head.sequence)
-        return sum(projection.record(batch) for batch in batches(missing, model=model, largest=largest))
+        parts = batches(missing, model=model, largest=largest, size_of=projection.size_of)
+        return sum(projection.record(batch) for batch in parts)
 
     def ping(self) -> str:
         """Open the store, creating it if it is missing, and register the ledger's types; return what was found.
@@ -69,6 +70,7 @@ class _Projection:
         self._log = log
         self._model = model
         self._planner = Planner(store=store, model=model, manifest_of=manifest_of)
+        self.size_of = self._planner.size_of
         self._head_id: int | None = None
         self.head = RecordedHead(model=model)
         self._read_head()
