@@ -177,6 +177,26 @@ def test_another_models_writer_that_makes_the_shared_artifact_first_is_no_obstac
     assert compared(settings, told) == []
 
 
+def test_another_models_writer_that_makes_the_dag_runs_context_first_is_no_obstacle(
+    settings: LedgerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, put = family(settings), LedgerStore.put
+    told.pushes("digits", v(3), run={**RUN, "run_id": "another"})
+    refused: list[object] = []
+
+    def overtaken(store: LedgerStore, **sent: object) -> PutIds | None:
+        if not sent["executions"] and sent["contexts"] and len(refused) < 2:
+            refused.append(sent["contexts"])
+            return None
+        return put(store, **sent)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LedgerStore, "put", overtaken)
+    told.record()
+
+    assert len(refused) == 2
+    assert compared(settings, told) == []
+
+
 def compared(settings: LedgerSettings, told: Family) -> list[str]:
     return [
         str(found)

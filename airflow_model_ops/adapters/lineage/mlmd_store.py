@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 _PAGE = 100
 """ML Metadata gives at most this many nodes at once."""
+_TRIES = 4
+"""How often contexts are put that others make at the same moment: a DAG run's are those of all its models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +174,13 @@ class LedgerStore:
             return self._insist(f"write {executions[0].name!r}" if executions else "write contexts", put)
 
     def link(self, links: Sequence[ContextLink]) -> None:
-        """Put what is stored into more contexts, which are made if they are missing. Repeating it changes nothing."""
+        """Put what is stored into more contexts, which are made if they are missing. Repeating it changes nothing.
+
+        :raises LedgerUnavailable: if others keep making the contexts at the same moment.
+        """
         nodes = list({(node.type, node.name): node for link in links for node in link.contexts}.values())
-        written = self.put(executions=(), artifacts=(), contexts=nodes, edges=())
+        tries = (self.put(executions=(), artifacts=(), contexts=nodes, edges=()) for _ in range(_TRIES))
+        written = next((ids for ids in tries if ids is not None), None)
         if written is None:
             raise LedgerUnavailable(f"{len(nodes)} contexts could not be written: others make them now; try again")
         ids = {(node.type, node.name): stored for node, stored in zip(nodes, written.contexts, strict=True)}
