@@ -59,7 +59,11 @@ def build_blast_radius_dag(
             **_RETRIED,
         ).expand_kwargs(find.output.map(_to_quarantine))
         check = CheckBlastRadiusOperator(
-            task_id="check", models=models, found=find.output, trigger_rule=TriggerRule.ALL_DONE
+            task_id="check",
+            models=models,
+            artifact="{{ params.artifact }}",
+            found=find.output,
+            trigger_rule=TriggerRule.ALL_DONE,
         )
         rollback >> quarantine >> check >> record_of(model=models)
     return dag

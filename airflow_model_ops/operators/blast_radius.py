@@ -43,16 +43,23 @@ class FindBlastRadiusOperator(BaseOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:  # noqa: ARG002 (Airflow's signature)
         """Catch up, ask, and return what was found; fails if a ledger is away, or if no ledger knows the artifact."""
         with told_to_airflow():
-            ref = ArtifactRef.parse(self.artifact)
-            trouble = self._catch_up()
-            found: dict[str, dict[str, Any]] = {
-                name: {"model": name, "versions": [], "live": {}, "trouble": why} for name, why in trouble.items()
-            }
-            for affected in self._ask(ref):
-                name = affected.model
-                self.log.info("model=%s %d affected: %s", name, len(affected.versions), affected.why)
-                if name in self.models or affected.live:
-                    found[name] = _item(affected, trouble.get(name))
+            return self.find()
+
+    def find(self) -> list[dict[str, Any]]:
+        """Catch up, ask, and return what was found.
+
+        :raises ModelOpsError: if a ledger is away, or no ledger knows the artifact.
+        """
+        ref = ArtifactRef.parse(self.artifact)
+        trouble = self._catch_up()
+        found: dict[str, dict[str, Any]] = {
+            name: {"model": name, "versions": [], "live": {}, "trouble": why} for name, why in trouble.items()
+        }
+        for affected in self._ask(ref):
+            name = affected.model
+            self.log.info("model=%s %d affected: %s", name, len(affected.versions), affected.why)
+            if name in self.models or affected.live:
+                found[name] = _item(affected, trouble.get(name))
         return [found[name] for name in sorted(found)]
 
     def _catch_up(self) -> dict[str, str]:
@@ -149,30 +156,35 @@ class QuarantineVersionOperator(TrafficOperator):
         return {"quarantined": result.done, "gone": result.gone}
 
 
-class CheckBlastRadiusOperator(BaseOperator):
-    """Fail, model by model, if an affected version still serves, or if nobody knows.
+class CheckBlastRadiusOperator(FindBlastRadiusOperator):
+    """Fail, model by model, if an affected version still serves, one that was pushed meanwhile too, or if nobody knows.
 
     :param models: The models by name, as ``load_ways_back`` returns them.
+    :param artifact: Whose versions are looked for once more. (templated)
     :param found: What :class:`FindBlastRadiusOperator` returned. (templated)
     """
 
-    template_fields: Sequence[str] = ("found",)
+    template_fields: Sequence[str] = ("artifact", "found")
     ui_color = "#e6f4ea"
 
-    def __init__(self, *, models: Mapping[str, ModelIdentity], found: Any, **kwargs: Any) -> None:
+    def __init__(self, *, found: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.models = models
         self.found = found
 
-    def execute(self, context: Context) -> dict[str, list[str]]:  # noqa: ARG002 (Airflow's signature)
-        """Read the heads of all models that were found, and return the models that serve no affected version."""
+    def execute(self, context: Context) -> dict[str, list[str]]:  # type: ignore[override]  # noqa: ARG002
+        """Find again, read the heads of all models, and return those that serve no affected version."""
         if self.found is None:
             raise AirflowFailException("what comes from the artifact was not found out; see the task before")
-        wrong = {item["model"]: why for item in self.found if (why := self._wrong(item)) is not None}
-        if wrong:
-            told = "; ".join(f"model {name!r}: {why}" for name, why in sorted(wrong.items()))
-            raise AirflowException(f"not every model is off the affected versions: {told}")
-        return {"clean": [item["model"] for item in self.found]}
+        found, unknown = {item["model"]: item for item in self.found}, ""
+        try:
+            found |= {item["model"]: item for item in self.find()}
+        except ModelOpsError as error:
+            unknown = f"; whether more was pushed from it meanwhile is not known: {error}"
+        wrong = {name: why for name, item in found.items() if (why := self._wrong(item)) is not None}
+        if wrong or unknown:
+            told = "; ".join(f"model {name!r}: {why}" for name, why in sorted(wrong.items())) or "those found are"
+            raise AirflowException(f"not every model is off the affected versions: {told}{unknown}")
+        return {"clean": sorted(found)}
 
     def _wrong(self, item: Mapping[str, Any]) -> str | None:
         from airflow_model_ops.control.heads import read_head
@@ -194,7 +206,12 @@ class CheckBlastRadiusOperator(BaseOperator):
         if GOLDEN in live_now:
             self.log.warning("model=%s golden %s is affected: pin a clean version", name, live_now[GOLDEN])
         serving = [f"{label} {version}" for label, version in live_now.items() if label != GOLDEN]
-        return f"{', '.join(serving)} still serves; see its rollback" if serving else None
+        if not serving:
+            return None
+        before = {version for each in self.found if each["model"] == name for version in each["versions"]}
+        late = sorted({version.name for version in live_now.values()} - before)
+        remedy = f"{', '.join(late)} was pushed meanwhile: run again" if late else "see its rollback"
+        return f"{', '.join(serving)} still serves; {remedy}"
 
 
 def _item(affected: AffectedModel, trouble: str | None) -> dict[str, Any]:

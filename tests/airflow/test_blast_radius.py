@@ -57,8 +57,9 @@ def quarantine(descent: Descent, model: str, versions: Any, **more: Any) -> dict
     return task.execute(context_of())
 
 
-def check(descent: Descent, found: Any) -> dict[str, list[str]]:
-    return CheckBlastRadiusOperator(task_id="check", models=descent.models, found=found).execute(context_of())
+def check(descent: Descent, found: Any, artifact: str = f"dataset:{BAD}") -> dict[str, list[str]]:
+    task = CheckBlastRadiusOperator(task_id="check", models=descent.models, artifact=artifact, found=found)
+    return task.execute(context_of())
 
 
 class TestFind:
@@ -266,6 +267,32 @@ class TestCheck:
         roll_back(descent, "digits", [name_of(2)])
 
         assert check(descent, found) == {"clean": ["digits"]}
+
+    def test_what_was_pushed_and_promoted_meanwhile_is_named_too(self, descent: Descent) -> None:
+        descent.knows("digits", "letters")
+        descent.serve("digits", GOOD, BAD)
+        descent.serve("letters", GOOD)
+        found = find(descent)
+        roll_back(descent, "digits", [name_of(2)])
+        descent.start("letters", 2, dataset=BAD)
+
+        with pytest.raises(AirflowException) as failed:
+            check(descent, found)
+
+        told = f"model 'letters': canary {name_of(2)} still serves; {name_of(2)} was pushed meanwhile: run again"
+        assert str(failed.value).endswith(f"off the affected versions: {told}")
+
+    def test_a_ledger_that_went_away_meanwhile_leaves_it_open(
+        self, descent: Descent, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        descent.knows("digits")
+        descent.serve("digits", GOOD, BAD)
+        found = find(descent)
+        roll_back(descent, "digits", [name_of(2)])
+        descent.connect(monkeypatch, path=descent.directory)
+
+        with pytest.raises(AirflowException, match=r"whether more was pushed from it meanwhile is not known: ledger"):
+            check(descent, found)
 
     def test_if_nothing_was_found_out_nothing_is_well(self, descent: Descent) -> None:
         with pytest.raises(AirflowFailException, match="was not found out"):
