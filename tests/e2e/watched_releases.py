@@ -6,7 +6,7 @@ from datetime import datetime
 
 from airflow.sdk import DAG
 
-from airflow_model_ops.config.release_parts import WatchPart
+from airflow_model_ops.config.release_parts import GuardPart, WatchPart
 from airflow_model_ops.configured_models import usable_models
 from airflow_model_ops.dag_builders import build_release_dag
 from airflow_model_ops.operators.promotion_watch import WatchPromotionOperator
@@ -15,10 +15,13 @@ from airflow_model_ops.operators.traffic import PromoteModelOperator, ReleaseGua
 
 _DIGITS = usable_models()["digits"].model_copy(update={"watch": WatchPart(duration=30, hold_back=20)})
 # Without a ceiling only the comparison with stable can show that the version is bad: with few requests to stable a breach of
-# the ceiling may be shown first, and that quarantines nothing.
-_COMPARED = tuple(check.model_copy(update={"max": None}) for check in _DIGITS.checks)
+# the ceiling may be shown first, and that quarantines nothing. A guard needs a ceiling.
 _PATIENT = _DIGITS.model_copy(
-    update={"watch": WatchPart(duration=300, hold_back=20), "checks": _COMPARED, "guard": None}  # the guard needs ceilings
+    update={
+        "watch": WatchPart(duration=300, hold_back=20),
+        "checks": tuple(check.model_copy(update={"max": None}) for check in _DIGITS.checks),
+        "guard": GuardPart(enabled=False),
+    }
 )
 
 watched = build_release_dag(_DIGITS, dag_id="watched_release_digits")
