@@ -29,7 +29,7 @@ _PATIENCE_SECONDS = 5.0
 @command
 def served(args: Namespace) -> Outcome:
     """Show what a model served at a moment."""
-    at = args.at or datetime.now(UTC).isoformat(timespec="seconds")
+    at = datetime.now(UTC).isoformat(timespec="seconds") if args.at is None else args.at
     answer = _queries(_ledger_of(args)).served_at(args.model, at=at)
     return replace(about(_served(answer)), note=_joined(_doubt(answer), _lacking(args, recorded=answer.recorded)))
 
@@ -161,8 +161,8 @@ def _doubt(answer: ServedAt) -> str | None:
     if not answer.contradicted:
         return None
     return (
-        f"the times of {answer.contradicted} log entries do not fit to this answer: the clocks of their writers differed; look at "
-        f"`airflow model-ops history {answer.model}` around that moment"
+        f"entries of the log whose times do not fit to this answer: {answer.contradicted}, since their writers' clocks differed; "
+        f"look at `airflow model-ops history {answer.model}` around that moment"
     )
 
 

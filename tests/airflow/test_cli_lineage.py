@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
-from airflow_model_ops.core.log import FactKind
+from airflow_model_ops.core.log import FactKind, Origin
 from airflow_model_ops.core.versioning import Version
+from airflow_model_ops.testing import ManualClock
 from tests.airflow.command_line import CommandLine
-from tests.airflow.descent_story import BAD, GOOD, YAML, Descent, name_of
+from tests.airflow.descent_story import BAD, GOOD, YAML, Descent, file_of, name_of
+from tests.airflow.release_story import AUTOMATION
 
 pytestmark = pytest.mark.integration
 
@@ -89,6 +92,33 @@ class TestServed:
         assert row["changing_to"] == f"{name_of(1)} 50 %, {name_of(2)} 50 %"
         shown = descent.cli.run("served", "digits", "--at", committed.at, output="table")
         assert "changing" in shown.out
+
+    @pytest.mark.parametrize("at", ["", "last Tuesday"])
+    def test_what_is_no_time_is_refused_and_not_taken_for_now(self, descent: TypedDescent, at: str) -> None:
+        descent.serve("digits", GOOD)
+        descent.cli.run("record")
+
+        answer = descent.cli.run("served", "digits", "--at", at)
+
+        assert answer.status == 1
+        assert answer.err.strip() == (
+            f"airflow model-ops: time {at!r} is not ISO 8601; write one such as '2026-03-03T14:00:00Z'"
+        )
+
+    def test_entries_whose_writers_clocks_differed_are_told(self, descent: TypedDescent) -> None:
+        descent.serve("digits", GOOD)
+        descent.clock.advance(60)
+        ahead = replace(descent.fleet, clock=ManualClock(start=descent.clock.now() + 86_400))
+        ahead.control(file_of("digits"), origin=Origin(actor=AUTOMATION)).hold(reason="this clock is a day ahead")
+        descent.push("digits", 2, dataset=GOOD)
+        descent.cli.run("record")
+        last = descent.control("digits").committer.log.last()
+        assert last is not None
+
+        answer = descent.cli.run("served", "digits", "--at", last.at)
+
+        assert (answer.status, answer.row["serves"]) == (0, f"{name_of(1)} 100 %")
+        assert "entries of the log whose times do not fit to this answer: 1, since" in answer.err
 
     def test_before_the_log_began_nothing_served(self, descent: TypedDescent) -> None:
         descent.serve("digits", GOOD)
