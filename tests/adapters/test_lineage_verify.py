@@ -151,6 +151,17 @@ def test_a_number_that_is_none_behind_a_head_that_was_set_back_is_found(settings
     assert any(found.kind is FindingKind.SURPLUS for found in findings(settings))
 
 
+def test_a_struct_that_cannot_be_parsed_any_more_is_told_in_a_line(settings: LedgerSettings) -> None:
+    with edited(settings) as database:
+        database.execute(
+            "UPDATE ExecutionProperty SET string_value = substr(string_value, 1, length(string_value) - 9) || 'ZZZZ' "
+            "WHERE name = 'entry' AND execution_id = ?",
+            (execution(database, 12),),
+        )
+    with pytest.raises(LedgerUnavailable, match=r"could not read by external id"):
+        findings(settings)
+
+
 def test_a_deleted_entry_is_found(settings: LedgerSettings) -> None:
     with edited(settings) as database:
         owner = execution(database, 12)

@@ -157,7 +157,8 @@ class StoreAccess:
         while True:
             try:
                 return call()
-            except (self.errors.StatusError, RuntimeError, BlockingIOError) as error:
+            # A value that cannot be parsed is in ML Metadata's words, too, which then are no text.
+            except (self.errors.StatusError, RuntimeError, BlockingIOError, UnicodeDecodeError) as error:
                 if not self._may_pass(error):
                     raise self._translated(what, error) from error
                 if time.monotonic() + pause > deadline:
