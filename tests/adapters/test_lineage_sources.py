@@ -11,11 +11,15 @@ import pytest
 
 from airflow_model_ops.adapters.lineage import recorder, schema
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore, PutIds
+from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
+from airflow_model_ops.adapters.lineage.records import NO_MANIFEST
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.adapters.lineage.verification import LedgerVerification
-from airflow_model_ops.core.errors import LedgerUnavailable
+from airflow_model_ops.core.errors import InvalidState, LedgerUnavailable, ModelOpsError, VersionNotFound
+from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.upstream import SOURCE_KEY, UpstreamArtifact, UpstreamEvent
+from airflow_model_ops.core.versioning import Version
 from tests.adapters.lineage_dump import dump_of, rows_of_others
 from tests.adapters.lineage_family import Family, artifact, trained, v
 from tests.adapters.lineage_story import RUN, ListLog
@@ -195,6 +199,23 @@ def test_another_models_writer_that_makes_the_dag_runs_context_first_is_no_obsta
 
     assert len(refused) == 2
     assert compared(settings, told) == []
+
+
+@pytest.mark.parametrize("fault", [VersionNotFound("gone"), InvalidState("manifest cannot be read")])
+def test_a_push_whose_manifest_is_lost_is_recorded_by_name_and_says_so(
+    settings: LedgerSettings, fault: ModelOpsError
+) -> None:
+    told = family(settings)
+    log = told.stories["digits"].log
+
+    def manifest_of(version: Version) -> Manifest:
+        raise fault
+
+    assert MlmdLedger(settings).catch_up("digits", log, manifest_of) == len(log.stored)
+    version = LedgerQueries(settings).versions("digits")[0]
+    assert (version.digest, version.upstream_fault) == (None, NO_MANIFEST)
+    assert list(LedgerVerification(settings).compare("digits", log, manifest_of)) == []
+    assert list(LedgerVerification(settings).compare("digits", log, told.manifests_of("digits"))) != []
 
 
 def compared(settings: LedgerSettings, told: Family) -> list[str]:

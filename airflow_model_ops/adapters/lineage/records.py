@@ -6,6 +6,7 @@ ledger that is rebuilt comes out the same.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,12 +16,16 @@ from airflow_model_ops.adapters.lineage.nodes import Direction, Node, Record, Us
 from airflow_model_ops.adapters.lineage.shown import Pair, online_shown, validation_shown
 from airflow_model_ops.adapters.lineage.sources import lineage_of, source_uses, upstream_fault
 from airflow_model_ops.adapters.lineage.text import stored_name
-from airflow_model_ops.core.errors import VersionNotFound
+from airflow_model_ops.core.errors import InvalidState, VersionNotFound
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.state import STABLE, ServingState
 from airflow_model_ops.core.transitions import Action
 from airflow_model_ops.core.versioning import Version
+
+NO_MANIFEST = "it was recorded without a manifest; where it comes from is not known"
+"""What a version's ``upstream_fault`` says if nothing but its name could be recorded."""
+_log = logging.getLogger(__name__)
 
 
 def record_of(
@@ -50,10 +55,16 @@ def record_of(
 
 
 def known_manifest(version: Version, manifest_of: Callable[[Version], Manifest]) -> Manifest | None:
-    """Return a version's manifest; ``None`` for one that was adopted from a fleet, known by name only."""
+    """Return a version's manifest; ``None`` for one that was adopted from a fleet, whose manifest is lost or cannot be read.
+
+    Such a version is recorded by its name, with :data:`NO_MANIFEST`: one bad file must not stop the ledger.
+    """
     try:
         return manifest_of(version)
     except VersionNotFound:
+        return None
+    except InvalidState as error:
+        _log.warning("version=%s %s: %s", version, NO_MANIFEST, error)
         return None
 
 
@@ -191,7 +202,9 @@ def version_node(model: str, version: Version, manifest: Manifest | None) -> Nod
     """Return the artifact of a version with what its manifest knows, if it has one."""
     properties = {**filled(model=model), **_version_properties(version)}
     structs: dict[str, str] = {}
-    if manifest is not None:
+    if manifest is None:
+        properties |= filled(upstream_fault=NO_MANIFEST)
+    else:
         properties |= filled(
             digest=manifest.digest,
             size=str(manifest.size),
