@@ -55,7 +55,7 @@ def quarantine_all(control: ModelControl, names: Collection[str], *, reason: str
         try:
             version = control.naming.parse(name)
             if name not in known:
-                control.repository.path(control.model, version)
+                control.repository.check_files(control.model, version)
             commit = control.quarantine(version, reason=reason, force=force)
         except VersionNotFound:
             result.gone.append(name)

@@ -156,7 +156,7 @@ class ModelControl:
         :raises TransitionRefused: if the rules forbid it.
         """
         self._require_not_ended(fence)
-        self.repository.path(self.model, version)
+        self.repository.check_files(self.model, version)
         self.target.check()
         started = LiveRelease(
             id=fence.release, attempt=fence.attempt, version=version, started_at=iso_time(self.clock.now())
@@ -331,7 +331,7 @@ class ModelControl:
         """Take over what the fleet already serves; the files must be in the repository."""
         for version in (stable, canary.version if canary else None, golden):
             if version is not None:
-                self.repository.path(self.model, version)
+                self.repository.check_files(self.model, version)
         return self._commit(
             lambda state: transitions.adopt(
                 state, stable=stable, canary=canary, golden=golden, actor=self.origin.actor

@@ -165,8 +165,21 @@ class Repository(Protocol):
         """Return the versions whose files are there, lowest number first."""
         ...
 
-    def path(self, model: str, version: Version) -> Path:
-        """Return the directory of a version on this machine.
+    def check_files(self, model: str, version: Version) -> None:
+        """Check that a version's files are there, without reading them.
+
+        :raises VersionNotFound: if they are not.
+        """
+        ...
+
+    def version_uri(self, model: str, version: Version) -> str:
+        """Return where a version's files are, or would be, e.g. ``gs://bucket/models/digits/versions/20230601120000``."""
+        ...
+
+    def local_files(self, model: str, version: Version) -> AbstractContextManager[Path]:
+        """Give a directory on this machine that holds a version's files, for as long as the context lasts. Never write to it.
+
+        On a file system that is the version's own place; from object storage the files are fetched.
 
         :raises VersionNotFound: if its files are not there.
         """
@@ -271,6 +284,11 @@ class Observed:
 class Target(Protocol):
     """A serving platform. One pass never waits for a load; callers hold the fleet lock during a pass and repeat it."""
 
+    @property
+    def loads_slowly(self) -> bool:
+        """Whether a load takes minutes, as where machines are started for it: then no worker should wait for one."""
+        ...
+
     def check(self) -> None:
         """Check that every server and router answers, before a change is committed.
 
@@ -305,7 +323,10 @@ class Target(Protocol):
         ...
 
     def document_generations(self) -> Mapping[str, int]:
-        """Return the generation of each model that the present documents were derived from; reads files only."""
+        """Return the generation of each model that the present documents were derived from; cheap enough for every few seconds.
+
+        Reads files, or asks the platform once where that keeps the generation itself.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.core.errors import ValidationFailed
@@ -32,11 +33,15 @@ class ValidateModelOperator(ModelOperator):
         version = control.naming.parse(self.version)
         control.repository.verify(control.model, version)
         stable = control.state.stable
-        report = validate_candidate(
-            candidate=control.repository.path(control.model, version),
-            stable=control.repository.path(control.model, stable) if stable and stable != version else None,
-            validation=self.model_file.policy().validation,
-        )
+        with ExitStack() as held:
+            compared = stable if stable != version else None
+            report = validate_candidate(
+                candidate=held.enter_context(control.repository.local_files(control.model, version)),
+                stable=held.enter_context(control.repository.local_files(control.model, compared))
+                if compared
+                else None,
+                validation=self.model_file.policy().validation,
+            )
         detail = {"accuracy": report.accuracy, "stable_accuracy": report.stable_accuracy}
         kept = {**detail, "details": report.details}
         control.record_validation(version, blessed=report.blessed, reason=report.reason, detail=kept)

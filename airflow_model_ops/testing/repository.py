@@ -6,7 +6,8 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -125,6 +126,22 @@ class InMemoryRepository:
                 f"the files of {version.name!r} of model {model!r} are not there; choose another version"
             )
         return place
+
+    def check_files(self, model: str, version: Version) -> None:
+        """Check that a version's files are there.
+
+        :raises VersionNotFound: if they are not.
+        """
+        self.path(model, version)
+
+    def version_uri(self, model: str, version: Version) -> str:
+        """Return where a version's files are, or would be, as a ``file:`` URI."""
+        return self._place(model, version).as_uri()
+
+    @contextmanager
+    def local_files(self, model: str, version: Version) -> Iterator[Path]:
+        """Give the version's own directory."""
+        yield self.path(model, version)
 
     def verify(self, model: str, version: Version) -> None:
         """Hash a version's files again and compare them with its manifest.

@@ -16,6 +16,7 @@ class InMemoryTarget:
     :ivar unavailable_servers: Servers that do not answer; change it as the story goes.
     :ivar broken_versions: Serving numbers that no server can load.
     :ivar foreign_models: Models the fleet serves besides those of any plan; apply refuses as long as there is one.
+    :ivar slow: Whether it counts as a platform on which loads take minutes.
     :ivar documents: Every document that was written: model to its generation and split, serving number to percent.
     :param load_passes: Passes from listing a version to its being available; 0: it is at once.
     """
@@ -23,6 +24,7 @@ class InMemoryTarget:
     def __init__(self, *, servers: Sequence[str] = ("server-1",), load_passes: int = 0) -> None:
         self.servers = tuple(servers)
         self.load_passes = load_passes
+        self.slow = False
         self.unavailable_servers: set[str] = set()
         self.broken_versions: set[int] = set()
         self.foreign_models: set[str] = set()
@@ -31,6 +33,11 @@ class InMemoryTarget:
         self._passes_left: dict[str, dict[str, dict[int, int]]] = {server: {} for server in self.servers}
         self._routes: dict[str, tuple[int, dict[int, float]]] = {}
         self._labels: dict[str, dict[str, int | None]] = {}
+
+    @property
+    def loads_slowly(self) -> bool:
+        """Whether a load takes minutes: change :attr:`slow` as the story goes."""
+        return self.slow
 
     def check(self) -> None:
         """Check that every server answers.

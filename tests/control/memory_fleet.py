@@ -207,8 +207,8 @@ class MemoryRepository:
     def fleet(self, fleet: str) -> MemoryStore:
         return self.store
 
-    def path(self, model: str, version: Version) -> Path:
-        return Path("/models") / model / str(version.number)
+    def check_files(self, model: str, version: Version) -> None:
+        """Every version's files are there."""
 
     def manifest(self, model: str, version: Version) -> None:
         """There is one of every version."""

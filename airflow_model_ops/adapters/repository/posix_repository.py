@@ -7,6 +7,8 @@ import json
 import logging
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,22 @@ class PosixRepository:
         """
         with reporting(f"find {version} of model {model!r}"):
             return self._versions(model).path(version)
+
+    def check_files(self, model: str, version: Version) -> None:
+        """Check that a version's files are there, without reading them.
+
+        :raises VersionNotFound: if they are not.
+        """
+        self.path(model, version)
+
+    def version_uri(self, model: str, version: Version) -> str:
+        """Return where a version's files are, or would be, as a ``file:`` URI."""
+        return self._versions(model).place(version).absolute().as_uri()
+
+    @contextmanager
+    def local_files(self, model: str, version: Version) -> Iterator[Path]:
+        """Give the version's own directory; see :class:`~airflow_model_ops.core.ports.Repository`."""
+        yield self.path(model, version)
 
     def verify(self, model: str, version: Version) -> None:
         """Hash a version's files again and compare them with its manifest.

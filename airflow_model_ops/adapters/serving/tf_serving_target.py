@@ -30,6 +30,11 @@ class TfServingTarget:
         self._servers = servers
         self._routes = routes
 
+    @property
+    def loads_slowly(self) -> bool:
+        """Whether a load takes minutes: the servers run already, and read files."""
+        return False
+
     def close(self) -> None:
         """Close the connections to the servers."""
         self._servers.close()
