@@ -108,6 +108,16 @@ def test_prometheus_answers_a_ping_until_it_stops(model: Model) -> None:
 
 
 @pytest.mark.integration
+def test_a_target_that_is_added_while_it_runs_is_scraped_too(serving: Serving, model: Model) -> None:
+    told = check(kind="promql", query="count(model_version_performance)", max=2)
+    with PrometheusProcess([], scrape_seconds=0.2) as prometheus:
+        asked = PrometheusSource(prometheus.url)
+        prometheus.scrape_too([ScrapeJob(name="serving", targets=(serving.address,))])
+        found = wait_for(lambda: model.gather(asked, told), until=lambda found: found.canary.value is not None)
+    assert found.canary.value == 2
+
+
+@pytest.mark.integration
 def test_a_prometheus_that_cannot_start_says_why() -> None:
     twice = ScrapeJob(name="router", targets=("127.0.0.1:1",))
     broken = PrometheusProcess([twice, twice])

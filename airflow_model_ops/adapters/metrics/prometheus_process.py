@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -94,6 +95,13 @@ class PrometheusProcess:
         if temporary is not None:
             temporary.cleanup()
 
+    def scrape_too(self, jobs: Sequence[ScrapeJob], /) -> None:
+        """Scrape more while it runs; it finds the new targets five seconds later, and keeps what it has."""
+        self._jobs = (*self._jobs, *jobs)
+        self._write_configuration()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
     @property
     def pid(self) -> int | None:
         """Its process id; ``None`` when it was not started or was stopped."""
@@ -121,6 +129,9 @@ class PrometheusProcess:
             self._temporary = tempfile.TemporaryDirectory(prefix="model-ops-prometheus-")
             self._work_dir = Path(self._temporary.name)
         self._work_dir.mkdir(parents=True, exist_ok=True)
+        self._write_configuration()
+
+    def _write_configuration(self) -> None:
         # JSON is YAML without YAML's traps (an unquoted `on` or `n`).
         (self._work_dir / "prometheus.json").write_text(json.dumps(self._configuration(), indent=1))
 
