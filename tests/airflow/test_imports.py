@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.airflow.parse_cost import WITHOUT_OTHERS_ASSETS
+
 DAGS = sorted((Path(__file__).parents[2] / "dags").glob("*.py"))
 HEAVY = ("tensorflow", "ml_metadata", "google.cloud", "prometheus_api_client", "grpc", "numpy", "pandas")
 MODEL = "model: {model}\nchecks:\n  - {{name: errors, kind: error_rate, max: 0.05}}\n"
@@ -17,6 +19,7 @@ MODEL = "model: {model}\nchecks:\n  - {{name: errors, kind: error_rate, max: 0.0
 PARSE = """
 import json, sys
 import airflow.sdk
+{prologue}
 before = set(sys.modules)
 import importlib, runpy
 for module in {modules!r}:
@@ -38,8 +41,10 @@ def models_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def parse(models_dir: Path, *, modules: list[str], paths: list[Path]) -> dict[str, list[str]]:
-    script = PARSE.format(modules=modules, paths=[str(path) for path in paths], heavy=HEAVY)
+def parse(
+    models_dir: Path, *, modules: list[str], paths: list[Path], prologue: str = WITHOUT_OTHERS_ASSETS
+) -> dict[str, list[str]]:
+    script = PARSE.format(modules=modules, paths=[str(path) for path in paths], heavy=HEAVY, prologue=prologue)
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "AIRFLOW__MODEL_OPS__MODELS_DIR": str(models_dir)},
@@ -82,3 +87,17 @@ def test_this_test_would_see_a_heavy_import(models_dir: Path) -> None:
     seen = parse(models_dir, modules=["prometheus_api_client"], paths=[])
 
     assert "prometheus_api_client" in seen["heavy"]
+
+
+def test_google_cloud_at_parse_time_is_airflows_own_doing_for_any_dag_with_an_asset(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    """What is left out above is no import of ours: a DAG that knows nothing of this package has it, too."""
+    bare = tmp_path / "bare.py"
+    bare.write_text("from airflow.sdk import DAG, Asset\nbare = DAG('bare', schedule=[Asset(name='a', uri='x://a')])\n")
+
+    with_handlers = parse(models_dir, modules=[], paths=[bare], prologue="")
+    without = parse(models_dir, modules=[], paths=[bare])
+
+    assert "google.cloud.storage" in with_handlers["heavy"]
+    assert without["heavy"] == []

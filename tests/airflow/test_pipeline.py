@@ -34,6 +34,7 @@ from airflow_model_ops.operators.push import PushModelOperator
 from airflow_model_ops.sensors.pipeline import BlessedModelSensor, PushedModelSensor
 from airflow_model_ops.triggers.pipeline import CandidateTrigger, PipelineWatchTrigger
 from tests.adapters.pipeline_rig import Pipeline, copy_of_fixture, dump, saved_model
+from tests.airflow.parse_cost import WITHOUT_OTHERS_ASSETS
 from tests.airflow.release_story import Story, context_of, on_stage
 
 MODEL, CONNECTION = "digits", "tfx_mlmd"
@@ -547,7 +548,7 @@ class TestTheDag:
     def test_parsing_it_imports_no_ml_metadata(self, tmp_path: Path) -> None:
         (tmp_path / "digits.yaml").write_text(YAML)
         code = (
-            "import sys\nfrom airflow_model_ops.dag_builders import build_release_dag\n"
+            f"{WITHOUT_OTHERS_ASSETS}\nimport sys\nfrom airflow_model_ops.dag_builders import build_release_dag\n"
             f"build_release_dag({str(tmp_path / 'digits.yaml')!r})\n"
             "print([name for name in ('ml_metadata', 'tensorflow', 'grpc') if name in sys.modules])"
         )
