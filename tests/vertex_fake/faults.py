@@ -1,0 +1,75 @@
+"""Planned misbehaviour of the next calls. A plan fires as often as it says and is forgotten then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.vertex_fake.refusal import HTTP_STATUS
+
+ANY = "*"
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """What happens to the next calls of a method.
+
+    :param method: Such as ``DeployModel``; ``*`` for every one.
+    :param times: Calls that it happens to.
+    :param code: Refuse with this google.rpc.Code, before anything is done.
+    :param hang_seconds: Wait before anything is done.
+    :param before: Done just before the call takes effect, such as another writer's change.
+    :param lose_request: End the connection before anything is done.
+    :param lose_answer: Do it, and end the connection without an answer.
+    """
+
+    method: str
+    times: int = 1
+    code: str | None = None
+    message: str = "planned by the test"
+    hang_seconds: float = 0.0
+    before: Callable[[], None] | None = None
+    lose_request: bool = False
+    lose_answer: bool = False
+
+    def __post_init__(self) -> None:
+        if self.code is not None and self.code not in HTTP_STATUS:
+            raise ValueError(f"{self.code!r} is no error of google.rpc.Code; write one of {sorted(HTTP_STATUS)}")
+
+
+class Faults:
+    """The plans, and the switches that stay."""
+
+    def __init__(self) -> None:
+        self.bearer: str | None = None
+        """``*``: any bearer token is required; else this one; ``None``: none."""
+        self._lock = threading.Lock()
+        self._planned: list[Fault] = []
+        self.fired: int = 0
+
+    def plan(self, fault: Fault) -> None:
+        with self._lock:
+            self._planned.append(fault)
+
+    def forget(self) -> None:
+        with self._lock:
+            self._planned.clear()
+            self.bearer = None
+
+    def next_for(self, method: str) -> Fault | None:
+        """Take the oldest plan for a method, once."""
+        with self._lock:
+            found = next((each for each in self._planned if each.method in (ANY, method)), None)
+            if found is None:
+                return None
+            found.times -= 1
+            self.fired += 1
+            if found.times < 1:
+                self._planned.remove(found)
+            return found
+
+    def lets_in(self, authorization: str | None) -> bool:
+        """Return whether an ``Authorization`` header is good enough."""
+        scheme, _, token = (authorization or "").partition(" ")
+        return self.bearer is None or (scheme.lower() == "bearer" and token != "" and self.bearer in (ANY, token))
