@@ -15,7 +15,7 @@ from itertools import pairwise
 from urllib.parse import urlsplit
 
 from airflow_model_ops.adapters.metrics.counting import count
-from airflow_model_ops.adapters.metrics.prometheus_conversation import Conversation
+from airflow_model_ops.adapters.metrics.prometheus_conversation import Conversation, Service
 from airflow_model_ops.adapters.metrics.prometheus_evidence import (
     PastSteps,
     evidence_of,
@@ -61,6 +61,24 @@ class PrometheusSource:
     :raises InvalidConfig: if the URL is none, or no time is allowed.
     """
 
+    @classmethod
+    def of_service(
+        cls,
+        service: Service,
+        *,
+        timeout_seconds: float,
+        delay_seconds: float = 0.0,
+        clock: Callable[[], float] = time.time,
+    ) -> PrometheusSource:
+        """Ask something else that speaks Prometheus's query API, with an authorization of its own.
+
+        :param delay_seconds: How long after its time a sample may become visible: what is asked is asked of that long ago.
+        """
+        made = cls(service.url, timeout_seconds=timeout_seconds, clock=clock)
+        made._service = service
+        made._delay_seconds = delay_seconds
+        return made
+
     def __init__(
         self,
         url: str,
@@ -76,10 +94,9 @@ class PrometheusSource:
             )
         if not timeout_seconds > 0:
             raise InvalidConfig(f"Prometheus timeout_seconds is {timeout_seconds!r}; write seconds above 0")
-        self._url = url.rstrip("/")
+        self._service = Service.prometheus(url.rstrip("/"), headers=headers or {}, verify=verify)
         self._timeout_seconds = timeout_seconds
-        self._headers = dict(headers or {})
-        self._verify = verify
+        self._delay_seconds = 0.0
         self._clock = clock
 
     def gather(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
@@ -113,15 +130,15 @@ class PrometheusSource:
                 f"history from {start!r} to {end!r} in steps of {step_seconds!r} s is not usable; "
                 f"end after start, with steps of at least 1 s and at most {_MOST_STEPS:,} of them"
             )
-        with closing(self._conversation()) as conversation:
-            end = min(end, conversation.now())
+        with closing(self.conversation()) as conversation:
+            end = min(end, conversation.now() - self._delay_seconds)
         if end <= start:
             return ()
         if check.kind is CheckKind.PROMQL:
             return self._measure_past(check, model=model, arms=arms, start=start, end=end, step=step_seconds)
         steps = PastSteps(start=round(start * 1000), end=round(end * 1000), step=round(step_seconds * 1000))
         for earlier, later in pairwise([*_every(_CHUNK_SECONDS, start=start, end=end), end]):
-            with closing(self._conversation()) as conversation:
+            with closing(self.conversation()) as conversation:
                 conversation.at = later
                 seconds = math.ceil(later - earlier + LOOK_BACK_SECONDS)
                 samples = self._fetch(conversation, check, model=model, arms=arms, seconds=seconds)
@@ -133,17 +150,18 @@ class PrometheusSource:
 
         :raises MetricsUnavailable: if it does not, with what to check.
         """
-        with closing(self._conversation()) as conversation:
+        with closing(self.conversation()) as conversation:
             instant = datetime.fromtimestamp(conversation.now(), tz=UTC)
             return f"{conversation.name} answers queries; its clock says {instant:%Y-%m-%d %H:%M:%S} UTC"
 
     def _count(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
-        with closing(self._conversation()) as conversation:
+        with closing(self.conversation()) as conversation:
             asked_at = self._clock()
-            conversation.at = conversation.now()
+            source_now = conversation.now()
+            conversation.at = source_now - self._delay_seconds
             now = round(conversation.at * 1000)
             # The answer came after `asked_at`, so this is never earlier than the moment that `begin` means.
-            begins = math.ceil((begin + conversation.at - asked_at) * 1000)
+            begins = math.ceil((begin + source_now - asked_at) * 1000)
             counted_to = None if after is None else min(now, milliseconds_of(after))
             since = max(begins, begins if counted_to is None else counted_to)
             seconds = math.ceil(min(LONGEST_LOOK_SECONDS, max(0, now - since) / 1000 + LOOK_BACK_SECONDS))
@@ -170,9 +188,9 @@ class PrometheusSource:
 
     def _measure(self, check: Check, *, model: str, arms: Arms) -> Evidence:
         """Ask a user's own query for canary and stable at one instant."""
-        with closing(self._conversation()) as conversation:
-            canary = _measurement(conversation, check, model=model, arm=arms.canary)
-            stable = _measurement(conversation, check, model=model, arm=arms.stable) if arms.stable else None
+        with closing(self.conversation()) as conversation:
+            canary = self._measure_arm(conversation, check, model=model, arm=arms.canary)
+            stable = self._measure_arm(conversation, check, model=model, arm=arms.stable) if arms.stable else None
             at = self._clock() if conversation.at is None else conversation.at
         return Evidence(check=check.name, canary=canary, stable=stable, at=iso(at * 1000))
 
@@ -201,29 +219,27 @@ class PrometheusSource:
         evenly, last = instants[:-1], instants[-1:]
         chunks = [evenly[begin : begin + _MOST_INSTANTS] for begin in range(0, len(evenly), _MOST_INSTANTS)]
         for chunk in [*chunks, last]:
-            with closing(self._conversation()) as conversation:
+            with closing(self.conversation()) as conversation:
                 answers = {part: conversation.numbers(query, instants=chunk) for part, query in queries.items()}
             for at in chunk:
                 value, samples, age = (answers.get(part, {}).get(at) for part in (VALUE, TOTAL, AGE))
                 found[at] = Measurement(value=value, samples=samples, age_seconds=age)
         return found
 
-    def _conversation(self) -> Conversation:
-        return Conversation(
-            url=self._url, timeout_seconds=self._timeout_seconds, headers=self._headers, verify=self._verify
-        )
+    def conversation(self) -> Conversation:
+        """Begin a conversation, which its caller closes."""
+        return Conversation(self._service, timeout_seconds=self._timeout_seconds)
 
-
-def _measurement(conversation: Conversation, check: Check, *, model: str, arm: Arm) -> Measurement:
-    """Ask for one arm; the first one asked sets the instant for both."""
-    queries = promql_queries(check, model=model, arm=arm)
-    try:
-        if conversation.at is None:
-            conversation.at = conversation.now()
-        answers = {part: conversation.number(query) for part, query in queries.items()}
-    except MetricsUnavailable as fault:
-        return Measurement(error=str(fault))
-    return Measurement(value=answers[VALUE], samples=answers.get(TOTAL), age_seconds=answers.get(AGE))
+    def _measure_arm(self, conversation: Conversation, check: Check, *, model: str, arm: Arm) -> Measurement:
+        """Ask for one arm; the first one asked sets the instant for both."""
+        queries = promql_queries(check, model=model, arm=arm)
+        try:
+            if conversation.at is None:
+                conversation.at = conversation.now() - self._delay_seconds
+            answers = {part: conversation.number(query) for part, query in queries.items()}
+        except MetricsUnavailable as fault:
+            return Measurement(error=str(fault))
+        return Measurement(value=answers[VALUE], samples=answers.get(TOTAL), age_seconds=answers.get(AGE))
 
 
 def _missing_edge(conversation: Conversation, check: Check, arms: Iterable[Arm], *, seconds: float) -> str:

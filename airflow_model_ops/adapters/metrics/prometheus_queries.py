@@ -62,7 +62,7 @@ def counted_arms(check: Check, arms: Arms) -> dict[str, Arm]:
 
 def counters_query(check: Check, *, model: str, arms: Iterable[Arm], seconds: float) -> str:
     """Ask for the raw samples of the last seconds of everything a share is counted from."""
-    groups = _any_of(group for arm in arms for group in groups_of(check, arm))
+    groups = any_of(group for arm in arms for group in groups_of(check, arm))
     if check.kind is CheckKind.WRONG_PREDICTIONS:
         matchers = f'__name__="{PREDICTIONS}",model={quote(model)},version=~{groups}'
     elif check.kind is CheckKind.LATENCY:
@@ -75,7 +75,7 @@ def counters_query(check: Check, *, model: str, arms: Iterable[Arm], seconds: fl
 
 def edges_query(check: Check, *, arms: Iterable[Arm], seconds: float) -> str:
     """Ask where the buckets of the router's histogram end."""
-    groups = _any_of(group for arm in arms for group in groups_of(check, arm))
+    groups = any_of(group for arm in arms for group in groups_of(check, arm))
     return f"count by (le) (count_over_time({BUCKET}{{envoy_cluster_name=~{groups}}}[{duration(seconds)}]))"
 
 
@@ -108,6 +108,7 @@ def promql_queries(check: Check, *, model: str, arm: Arm) -> dict[str, str]:
         "model": model,
         "version": arm.version_number,
         "cluster": arm.cluster,
+        "deployed_model": arm.cluster,
         "window": duration(check.window_seconds),
     }
     escaped = {name: _escape(value) for name, value in values.items()}
@@ -129,7 +130,8 @@ def quote(text: str) -> str:
     return f'"{_escape(text)}"'
 
 
-def _any_of(names: Iterable[str]) -> str:
+def any_of(names: Iterable[str]) -> str:
+    """Write a regular expression, as a PromQL string literal, that matches some names and no other."""
     return quote("|".join(re.escape(name) for name in sorted(set(names))))
 
 

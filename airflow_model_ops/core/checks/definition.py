@@ -13,8 +13,9 @@ from typing import Any
 
 from airflow_model_ops.core.errors import InvalidConfig
 
-PLACEHOLDERS = ("model", "version", "cluster", "window")
-"""What a check's own query may name, written ``$model``; braces stay PromQL's, and ``$$`` is a dollar sign."""
+PLACEHOLDERS = ("model", "version", "cluster", "deployed_model", "window")
+"""What a check's own query may name, written ``$model``; braces stay PromQL's, and ``$$`` is a dollar sign. On Vertex AI a version
+is a deployed model where Envoy has a cluster: both words stand for the id that its platform's metrics know it by."""
 
 MAX_RATIO, MARGIN, NEGLIGIBLE = 1.1, 1.5, 0.001
 """Of a share: the ratio to stable that is no harm, the one that must be excluded before SAFE, and the bad rate that is
