@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from airflow_model_ops.config.durations import LongerThanZero
+from airflow_model_ops.config.fleet_place import DEFAULT_REPOSITORY, DEFAULT_TARGET, FleetPlace
 from airflow_model_ops.config.release_parts import (
     CanaryPart,
     CheckPart,
@@ -19,8 +21,9 @@ from airflow_model_ops.config.release_parts import (
     WatchPart,
 )
 from airflow_model_ops.config.source_part import SourcePart
+from airflow_model_ops.config.target_part import VERTEX_LOAD_SECONDS, TargetPart
 from airflow_model_ops.config.yaml_source import YamlSource, parse_yaml, read_yaml
-from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.core.errors import InvalidConfig, InvalidVersionName
 from airflow_model_ops.core.policy import (
     Guard,
     ReleasePolicy,
@@ -29,7 +32,12 @@ from airflow_model_ops.core.policy import (
     Watch,
     guarded_checks,
 )
+from airflow_model_ops.core.registry_alias import check_aliases
 from airflow_model_ops.core.versioning import Scheme, VersionNaming, check_model_name
+
+DEFAULT_METRICS = "prometheus_default"
+LOAD_SECONDS = 600.0
+"""Longest a version may take to load on running servers where the file says nothing."""
 
 
 class VersionsPart(Part):
@@ -66,11 +74,15 @@ class RetentionPart(Part):
 
 
 class ConnectionsPart(Part):
-    """``connections:`` ids of Airflow connections."""
+    """``connections:`` ids of Airflow connections.
 
-    repository: str = "model_repository_default"
-    target: str = "tf_serving_default"
-    metrics: str = "prometheus_default"
+    :param target: The TF Serving fleet's; on Vertex AI the target has its own.
+    :param metrics: ``None``: Prometheus' default one; on Vertex AI the target's, for Cloud Monitoring.
+    """
+
+    repository: str = DEFAULT_REPOSITORY
+    target: str = DEFAULT_TARGET
+    metrics: str | None = None
     ledger: str | None = "mlmd_default"
 
 
@@ -80,6 +92,7 @@ class ModelIdentity(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     model: str
+    target: TargetPart = TargetPart.default()
     connections: ConnectionsPart = ConnectionsPart()
     versions: VersionsPart = VersionsPart()
     keep_warm: int = Field(default=1, ge=0)
@@ -89,10 +102,40 @@ class ModelIdentity(BaseModel):
     def _is_a_name(cls, value: str) -> str:
         return check_model_name(value)
 
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Self:
+        vertex = self.target.vertex_ai
+        if vertex is not None:
+            vertex.registry_model_of(self.model)
+            if self.connections.target != DEFAULT_TARGET:
+                mistake = (
+                    "connections.target: belongs to TF Serving; name the connection of Google Cloud in "
+                    "target.vertex_ai.connection and remove it here"
+                )
+                raise InvalidConfig(mistake, mistakes=[mistake])
+            _ = self.place
+        return self
+
+    @property
+    def place(self) -> FleetPlace:
+        """Where the fleet is that serves the model."""
+        vertex = self.target.vertex_ai
+        if vertex is None:
+            return FleetPlace(repository=self.connections.repository, target=self.connections.target)
+        return FleetPlace(
+            repository=self.connections.repository, target=vertex.connection, model=self.model, vertex_ai=vertex
+        )
+
+    @property
+    def metrics_connection(self) -> str:
+        """Id of the connection of the metric source."""
+        vertex = self.target.vertex_ai
+        return self.connections.metrics or (vertex.connection if vertex else DEFAULT_METRICS)
+
     @property
     def load_seconds(self) -> float:
         """Longest a version may take to load on every server."""
-        return CanaryPart().load_timeout
+        return LOAD_SECONDS if self.target.vertex_ai is None else VERTEX_LOAD_SECONDS
 
     def naming(self) -> VersionNaming:
         """Return how versions are named."""
@@ -104,7 +147,6 @@ class ModelFile(ModelIdentity):
 
     model_config = Part.model_config
 
-    target: Literal["tf_serving"] = "tf_serving"
     source: SourcePart | None = None
     validation: ValidationPart = ValidationPart()
     canary: CanaryPart = CanaryPart()
@@ -133,16 +175,34 @@ class ModelFile(ModelIdentity):
                 f"source.pipeline: nobody gives a version of scheme {self.versions.scheme.value} its name when a pipeline's model "
                 "comes by itself; use the scheme timestamp, or release by hand with a version"
             )
+        if self.target.vertex_ai is not None:
+            mistakes += self._vertex_mistakes()
         if mistakes:
             raise InvalidConfig("; ".join(mistakes), mistakes=mistakes)
         self.policy()
         self.guard_policy()
         return self
 
+    def _vertex_mistakes(self) -> Iterator[str]:
+        """Yield what Vertex AI cannot do: it splits traffic in whole percents, and a version's name becomes an alias."""
+        adaptive = self.canary.adaptive
+        shares = {
+            **{f"canary.steps.{number}.percent": step.percent for number, step in enumerate(self.canary.steps)},
+            **({"canary.adaptive.start": adaptive.start, "canary.adaptive.end": adaptive.end} if adaptive else {}),
+            "watch.hold_back": self.watch.hold_back,
+        }
+        for key, percent in shares.items():
+            if percent != int(percent):
+                yield f"{key}: {percent:g} % cannot be given on Vertex AI, which splits traffic in whole percents; round it"
+        try:
+            check_aliases(self.naming())
+        except InvalidVersionName as error:
+            yield f"versions.prefix: {error}"
+
     @property
     def load_seconds(self) -> float:
         """Longest a version may take to load on every server."""
-        return self.canary.load_timeout
+        return self.canary.load_timeout or super().load_seconds
 
     def guard_policy(self) -> Guard | None:
         """Return how stable is guarded; ``None`` if it is not.
@@ -168,7 +228,10 @@ class ModelFile(ModelIdentity):
         return ReleasePolicy(
             model=self.model,
             naming=self.naming(),
-            steps=tuple(Step(percent=step.percent, bake_seconds=step.bake) for step in canary.ramp()),
+            steps=tuple(
+                Step(percent=step.percent, bake_seconds=step.bake)
+                for step in canary.ramp(whole=self.target.vertex_ai is not None)
+            ),
             checks=tuple(check.to_check() for check in self.checks),
             interval_seconds=canary.interval,
             deadline_seconds=canary.deadline,

@@ -55,17 +55,24 @@ class AdaptivePart(Part):
             )
         return self
 
-    def steps(self) -> tuple[StepPart, ...]:
-        """Return the shares of the ramp, which need no time to bake: the evidence alone lets them rise."""
+    def steps(self, *, whole: bool = False) -> tuple[StepPart, ...]:
+        """Return the shares of the ramp, which need no time to bake: the evidence alone lets them rise.
+
+        :param whole: Whether the target splits in whole percents only.
+        """
+        finest, digits = (1.0, 0) if whole else (_SMALLEST_SHARE, 2)
         shares = [self.start]
         while shares[-1] < self.end:
-            least = round(shares[-1] + _SMALLEST_SHARE, 2)
-            shares.append(min(self.end, max(least, round(shares[-1] * self.factor, 2))))
+            least = round(shares[-1] + finest, digits)
+            shares.append(min(self.end, max(least, round(shares[-1] * self.factor, digits))))
         return tuple(StepPart(percent=share, bake=0.0) for share in shares)
 
 
 class CanaryPart(Part):
-    """``canary:`` the ramp."""
+    """``canary:`` the ramp.
+
+    :param load_timeout: ``None``: as long as a load takes on the model's target.
+    """
 
     steps: tuple[StepPart, ...] = (StepPart(percent=10), StepPart(percent=50))
     adaptive: AdaptivePart | None = None
@@ -73,7 +80,7 @@ class CanaryPart(Part):
     deadline: Seconds = 3600.0
     on_deadline: OnDeadline = OnDeadline.HOLD
     max_bad_events: float | None = Field(default=None, gt=0)
-    load_timeout: LongerThanZero = 600.0
+    load_timeout: LongerThanZero | None = None
 
     @model_validator(mode="after")
     def _is_one_ramp(self) -> CanaryPart:
@@ -82,9 +89,12 @@ class CanaryPart(Part):
             raise ValueError("canary has both steps and adaptive; keep one of them")
         return self
 
-    def ramp(self) -> tuple[StepPart, ...]:
-        """Return the steps of the release."""
-        return self.steps if self.adaptive is None else self.adaptive.steps()
+    def ramp(self, *, whole: bool = False) -> tuple[StepPart, ...]:
+        """Return the steps of the release.
+
+        :param whole: Whether the target splits in whole percents only.
+        """
+        return self.steps if self.adaptive is None else self.adaptive.steps(whole=whole)
 
 
 class JudgePart(Part):
