@@ -59,6 +59,17 @@ async def _report(traffic: Traffic, *, status_file: Path) -> None:
         await asyncio.sleep(STATUS_SECONDS)
 
 
+def serve(traffic: Traffic, *, status_file: Path, port_file: Path) -> None:
+    """Send until SIGTERM or SIGINT, showing the counts on a `/metrics` port whose number a file then tells."""
+    server, _ = start_http_server(port=0, addr="127.0.0.1")
+    write_atomically(port_file, str(server.server_port))
+    try:
+        asyncio.run(generate(traffic, status_file=status_file))
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m demo.load", description="Send labelled images at a fixed rate.")
@@ -90,13 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rate=options.rate,
         timeout=options.timeout,
     )
-    server, _ = start_http_server(port=0, addr="127.0.0.1")
-    write_atomically(options.port_file, str(server.server_port))
-    try:
-        asyncio.run(generate(traffic, status_file=options.status_file))
-    finally:
-        server.shutdown()
-        server.server_close()
+    serve(traffic, status_file=options.status_file, port_file=options.port_file)
     return 0
 
 

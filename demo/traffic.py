@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,12 +41,34 @@ def labelled_requests(images: Images) -> list[LabelledRequest]:
     ]
 
 
+def judge(answer: Answer, digit: int) -> Outcome:
+    """Compare an answer with its label.
+
+    :raises BadAnswer: when a 200 does not hold the scores of one image.
+    """
+    if answer.status != _OK:
+        return Outcome.ERROR
+    try:
+        (scores,) = json.loads(answer.body)["predictions"]
+        best = max(range(len(scores)), key=scores.__getitem__)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadAnswer(f"200 with body {clip(answer.body)!r}, which holds no scores of one image") from error
+    return Outcome.RIGHT if best == digit else Outcome.WRONG
+
+
+def named_by_router(answer: Answer) -> str:
+    """Return the version that the router's header names."""
+    return answer.headers.get("x-model-version", UNKNOWN_VERSION)
+
+
 @dataclass(slots=True, kw_only=True)
 class Traffic:
     """Sends requests, drawn at random with a fixed seed, at a fixed rate whether or not the earlier ones are answered.
 
     :param rate: Requests per second.
     :param timeout: Seconds from when a request is due until it counts as failed.
+    :param compare: Compares an answer with its request's digit; raises :class:`BadAnswer` if it cannot be read.
+    :param version_of: Says which version gave an answer.
     :param in_flight: Requests sent and not finished.
     """
 
@@ -58,6 +80,8 @@ class Traffic:
     rate: float
     timeout: float = 5.0
     seed: int = 0
+    compare: Callable[[Answer, int], Outcome] = judge
+    version_of: Callable[[Answer], str] = named_by_router
     in_flight: int = field(init=False, default=0)
 
     async def run(self, *, stop: asyncio.Event) -> None:
@@ -84,7 +108,7 @@ class Traffic:
         try:
             async with asyncio.timeout_at(due + self.timeout):
                 answer = await self.client.post(request.body)
-            outcome, body = judge(answer, digit=request.digit), clip(answer.body)
+            outcome, body = self.compare(answer, request.digit), clip(answer.body)
         except TimeoutError:
             outcome, body = Outcome.ERROR, f"no answer within {self.timeout:g} s"
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, BadAnswer, ValueError) as error:
@@ -93,25 +117,10 @@ class Traffic:
             due=due + clock_offset,
             done=loop.time() + clock_offset,
             outcome=outcome,
-            version=answer.headers.get("x-model-version", UNKNOWN_VERSION) if answer else UNKNOWN_VERSION,
+            version=self.version_of(answer) if answer else UNKNOWN_VERSION,
             status=answer.status if answer else None,
             body=body if outcome is Outcome.ERROR else "",
         )
-
-
-def judge(answer: Answer, *, digit: int) -> Outcome:
-    """Compare an answer with its label.
-
-    :raises BadAnswer: when a 200 does not hold the scores of one image.
-    """
-    if answer.status != _OK:
-        return Outcome.ERROR
-    try:
-        (scores,) = json.loads(answer.body)["predictions"]
-        best = max(range(len(scores)), key=scores.__getitem__)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadAnswer(f"200 with body {clip(answer.body)!r}, which holds no scores of one image") from error
-    return Outcome.RIGHT if best == digit else Outcome.WRONG
 
 
 async def _sleep_until(due: float, *, stop: asyncio.Event) -> bool:
