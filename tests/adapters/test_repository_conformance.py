@@ -1,6 +1,6 @@
 """What every repository promises, asked of each: the fake for tests and the real ones behave alike.
 
-A new repository joins by one more parameter of the fixture ``repository``.
+A new repository joins by one more line of ``KEPT``.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from airflow_model_ops.adapters.repository.object_repository import ObjectRepository
+from airflow_model_ops.adapters.repository.object_store import ObjectStore
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
 from airflow_model_ops.core.errors import (
     FleetBusy,
@@ -29,6 +31,7 @@ from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.transitions import adopt
 from airflow_model_ops.core.versioning import Version, VersionNaming
 from airflow_model_ops.testing import InMemoryRepository
+from tests.adapters.memory_store import MemoryStore
 from tests.waits import all_ended
 
 NAMING = VersionNaming()
@@ -37,13 +40,60 @@ ACTOR = Actor(kind=ActorKind.AUTOMATION, name="model_release")
 AT = "2023-06-01T12:00:00+00:00"
 
 
-@pytest.fixture(params=["memory", "posix"])
-def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Repository:
-    if request.param == "memory":
-        return InMemoryRepository()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A repository and what somebody who goes round it does to its files.
+
+    :param alter: Overwrites a file of V1 of digits, or deletes it if the content is ``None``.
+    """
+
+    repository: Repository
+    alter: Callable[[str, bytes | None], None]
+
+
+def kept_in_directories(repository: InMemoryRepository | PosixRepository) -> Kept:
+    def alter(name: str, content: bytes | None) -> None:
+        file = repository.path("digits", V1) / name
+        file.unlink(missing_ok=True)
+        if content is not None:
+            file.write_bytes(content)
+
+    return Kept(repository=repository, alter=alter)
+
+
+def kept_in_store(store: ObjectStore) -> Kept:
+    def alter(name: str, content: bytes | None) -> None:
+        key = f"digits/versions/{V1.number}/{name}"
+        if content is None:
+            store.delete([key])
+        else:
+            store.put(key, content)
+
+    return Kept(repository=ObjectRepository(store), alter=alter)
+
+
+def kept_on_posix(tmp_path: Path) -> Kept:
     root = tmp_path / "repository"
     root.mkdir()
-    return PosixRepository(root)
+    return kept_in_directories(PosixRepository(root))
+
+
+KEPT: dict[str, Callable[[Path], Kept]] = {
+    "memory": lambda _: kept_in_directories(InMemoryRepository()),
+    "posix": kept_on_posix,
+    "object": lambda _: kept_in_store(MemoryStore()),
+}
+"""By name: makes an empty repository; given a directory of the test's own."""
+
+
+@pytest.fixture(params=KEPT)
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+    return KEPT[request.param](tmp_path)
+
+
+@pytest.fixture
+def repository(kept: Kept) -> Repository:
+    return kept.repository
 
 
 @pytest.fixture
@@ -69,6 +119,14 @@ def request_of(directory: Path) -> PushRequest:
         hyperparameters={"layers": [64, 10], "rate": 0.1},
         metrics={"accuracy": 0.97},
     )
+
+
+def fetch(repository: Repository) -> Callable[[str, Version], None]:
+    def ask(model: str, version: Version) -> None:
+        with repository.local_files(model, version):
+            pytest.fail("there are files")
+
+    return ask
 
 
 def a_fact(write_id: str, *, reason: str = "pushed") -> Entry:
@@ -171,7 +229,12 @@ class TestVersions:
         assert manifest.hyperparameters == {"layers": [64, 10], "rate": 0.1}
         assert set(manifest.files) == {"saved_model.pb", "variables/variables.index"}
         assert manifest.size == len("graph") + len("index")
-        assert (repository.path("digits", V1) / "saved_model.pb").read_text() == "graph"
+        with repository.local_files("digits", V1) as place:
+            found = {str(path.relative_to(place)): path.read_text() for path in place.rglob("*") if path.is_file()}
+        assert found == {"saved_model.pb": "graph", "variables/variables.index": "index"}
+        repository.check_files("digits", V1)
+        assert repository.version_uri("digits", V1).startswith(repository.uri)
+        assert repository.version_uri("digits", V1).endswith(str(V1.number))
 
     def test_the_digest_is_of_the_content_alone(self, repository: Repository, export: Callable[..., Path]) -> None:
         manifest = repository.push("digits", V1, request_of(export()))
@@ -197,15 +260,22 @@ class TestVersions:
         export("trained further")
         repository.verify("digits", V1)
 
-    def test_a_versions_place_is_known_from_any_other_directory(
+    def test_a_directory_elsewhere_is_no_versions_place(
         self, repository: Repository, export: Callable[..., Path]
     ) -> None:
         directory = export()
         assert not repository.is_place("digits", V1, directory)
         repository.push("digits", V1, request_of(directory))
-        assert repository.is_place("digits", V1, repository.path("digits", V1))
         assert not repository.is_place("digits", V1, directory)
-        assert not repository.is_place("digits", V2, repository.path("digits", V1))
+
+    def test_what_a_repository_calls_a_versions_place_is_where_its_files_are(
+        self, repository: Repository, export: Callable[..., Path]
+    ) -> None:
+        repository.push("digits", V1, request_of(export()))
+        with repository.local_files("digits", V1) as place:
+            is_own_place = place.as_uri() == repository.version_uri("digits", V1)
+            assert repository.is_place("digits", V1, place) is is_own_place
+            assert not repository.is_place("digits", V2, place)
 
     def test_versions_are_listed_by_number(self, repository: Repository, export: Callable[..., Path]) -> None:
         for version in (V3, V1, V2):
@@ -238,23 +308,39 @@ class TestVersions:
         with pytest.raises(InvalidConfig, match="metrics"):
             repository.push("digits", V1, replace(request_of(export()), metrics={"accuracy": float("nan")}))
 
-    @pytest.mark.parametrize("harm", ["change", "add", "remove", "graph"])
-    def test_altered_files_are_found(self, repository: Repository, export: Callable[..., Path], harm: str) -> None:
-        repository.push("digits", V1, request_of(export()))
-        place = repository.path("digits", V1)
-        place.chmod(0o755)
-        if harm == "add":
-            (place / "new").write_text("x")
-        elif harm == "change":
-            (place / "saved_model.pb").chmod(0o644)
-            (place / "saved_model.pb").write_text("evil!")
-        else:
-            (place / ("saved_model.pb" if harm == "graph" else "variables/variables.index")).unlink()
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("saved_model.pb", b"evil!"),
+            ("saved_model.pb", None),
+            ("variables/variables.index", b"Index"),
+            ("variables/variables.index", None),
+            ("new", b"x"),
+        ],
+    )
+    def test_altered_files_are_found(
+        self, kept: Kept, export: Callable[..., Path], name: str, content: bytes | None
+    ) -> None:
+        kept.repository.push("digits", V1, request_of(export()))
+        kept.alter(name, content)
         with pytest.raises(VersionAltered, match=V1.name):
-            repository.verify("digits", V1)
+            kept.repository.verify("digits", V1)
+
+    def test_a_file_that_was_written_again_as_it_was_is_not_altered(
+        self, kept: Kept, export: Callable[..., Path]
+    ) -> None:
+        kept.repository.push("digits", V1, request_of(export()))
+        kept.alter("variables/variables.index", b"index")
+        kept.repository.verify("digits", V1)
 
     def test_an_unknown_version_is_not_found(self, repository: Repository) -> None:
-        for ask in (repository.manifest, repository.path, repository.verify, repository.delete):
+        for ask in (
+            repository.manifest,
+            repository.check_files,
+            repository.verify,
+            repository.delete,
+            fetch(repository),
+        ):
             with pytest.raises(VersionNotFound, match=V1.name):
                 ask("digits", V1)
 
@@ -266,7 +352,7 @@ class TestVersions:
         repository.delete("digits", V1)
         assert repository.versions("digits") == ()
         assert repository.manifest("digits", V1) == manifest
-        for ask in (repository.path, repository.verify):
+        for ask in (repository.check_files, repository.verify, fetch(repository)):
             with pytest.raises(VersionNotFound):
                 ask("digits", V1)
         with pytest.raises(VersionExists, match="was retired"):

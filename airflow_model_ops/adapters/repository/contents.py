@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from airflow_model_ops.core.errors import NotASavedModel
 
 GRAPHS = ("saved_model.pb", "saved_model.pbtxt")
 """The file that makes a directory a SavedModel is one of these."""
+_STREAMS = 2
+"""Files that are hashed at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,19 @@ def saved_model_contents(directory: Path) -> Contents:
             f"{str(directory)!r} holds no {' or '.join(GRAPHS)}; give the directory that model.export() wrote, not its parent"
         )
     return Contents(files=tuple(sorted(files, key=lambda file: file.name)), directories=tuple(directories))
+
+
+def hash_files(contents: Contents) -> dict[str, str]:
+    """Return the SHA-256 of each file in hex, by name."""
+    with ThreadPoolExecutor(_STREAMS, thread_name_prefix="hash") as pool:
+        digests = pool.map(lambda file: hash_file(file.path), contents.files)
+        return dict(zip((file.name for file in contents.files), digests, strict=True))
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _walk(root: Path) -> Iterator[SourceFile | str]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_model_ops.core.errors import InvalidConfig, InvalidState
+from airflow_model_ops.adapters.repository.contents import digest_of_files
+from airflow_model_ops.core.errors import InvalidConfig, InvalidState, VersionAltered, VersionExists
 from airflow_model_ops.core.ports import Manifest, PushRequest
 from airflow_model_ops.core.versioning import Version
 
 SCHEMA_VERSION = 1
+STAGING_SECONDS = 86_400.0
+"""How long files may be staged before their push counts as dead."""
+_SHOWN = 3
 _KINDS = {"digest": str, "files": dict, "size": int, "created": str, "source": dict} | dict.fromkeys(
     ("hyperparameters", "metrics"), dict
 )
@@ -22,11 +27,13 @@ class StoredManifest:
 
     :param staged: The name under which the files were staged: whoever finds them still there finishes the push.
     :param retired: Whether the files were deleted, or are about to be; the name is never used again.
+    :param stored: File name to what the store called its content when it was pushed; empty on a file system.
     """
 
     manifest: Manifest
     staged: str
     retired: bool = False
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """Return the bytes to store: JSON for people and programs."""
@@ -45,6 +52,8 @@ class StoredManifest:
             "staged": self.staged,
             "retired": self.retired,
         }
+        if self.stored:
+            data["stored"] = dict(self.stored)
         text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return text.encode(errors="backslashreplace")  # a path may hold lone surrogates; JSON reads \\udcXX back
 
@@ -59,7 +68,12 @@ class StoredManifest:
             if data["schema"] != SCHEMA_VERSION:
                 problem = f"has schema {data['schema']}; this package reads {SCHEMA_VERSION}: upgrade it"
                 raise InvalidState(f"manifest of {data['version']['name']} {problem}")
-            return cls(manifest=_manifest(data), staged=str(data["staged"]), retired=bool(data["retired"]))
+            return cls(
+                manifest=_manifest(data),
+                staged=str(data["staged"]),
+                retired=bool(data["retired"]),
+                stored={str(name): str(token) for name, token in data.get("stored", {}).items()},
+            )
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             if isinstance(error, InvalidState):
                 raise
@@ -92,6 +106,92 @@ def _check_dataset_version(given: Any) -> None:
         f"dataset_version {given!r} is not a text without white space around it; quote it: a template of a DAG that renders "
         "native objects makes a number of '7'"
     )
+
+
+def new_manifest(version: Version, request: PushRequest, *, files: Mapping[str, str], size: int) -> Manifest:
+    """Return the manifest of what is pushed.
+
+    :param files: Relative POSIX path to SHA-256 in hex.
+    """
+    return Manifest(
+        version=version,
+        digest=digest_of_files(files),
+        files=files,
+        size=size,
+        created=request.created,
+        source=request.source,
+        dataset_version=request.dataset_version,
+        hyperparameters=request.hyperparameters,
+        metrics=request.metrics,
+    )
+
+
+def check_not_retired(stored: StoredManifest) -> None:
+    """Check that a name is still in use.
+
+    :raises VersionExists: if it was given up for ever.
+    """
+    if stored.retired:
+        raise VersionExists(
+            f"version {stored.manifest.version.name!r} was retired and its files deleted; a name is used once: choose a new one"
+        )
+
+
+def check_same(stored: StoredManifest, digest: str) -> None:
+    """Check that a name belongs to this content.
+
+    :raises VersionExists: if it belongs to another.
+    """
+    if stored.manifest.digest != digest:
+        raise VersionExists(
+            f"version {stored.manifest.version.name!r} exists with other content (digest {stored.manifest.digest[:12]}, not "
+            f"{digest[:12]}); choose a new name"
+        )
+
+
+def check_named(stored: StoredManifest, version: Version, *, model: str) -> StoredManifest:
+    """Return what is stored under a version's name.
+
+    :raises InvalidState: if it is another version's.
+    """
+    if stored.manifest.version != version:
+        raise InvalidState(
+            f"the manifest of {version.name!r} of model {model!r} is number {stored.manifest.version.number}'s, not "
+            f"{version.number}'s; one model has one naming scheme: correct versions in its YAML"
+        )
+    return stored
+
+
+def check_unaltered(expected: Manifest, found: Mapping[str, str], *, shown: str) -> None:
+    """Compare the digests of files that are there with a manifest.
+
+    :param shown: The version, for messages.
+    :raises VersionAltered: if a file is missing, added or different, or the manifest contradicts itself.
+    """
+    faults = list(_differences(expected.files, found))
+    if faults:
+        raise VersionAltered(
+            f"{shown} is altered: {'; '.join(faults)}; roll back to another version, and push it again under a new name"
+        )
+    if digest_of_files(found) != expected.digest:
+        raise VersionAltered(f"the manifest of {shown} is altered: its digest is not that of its files")
+
+
+def choice_of(versions: Iterable[Version]) -> str:
+    """Return the remedy for who named a version that is not there."""
+    names = ", ".join(version.name for version in versions)
+    return f"choose one of {names}" if names else "push one first"
+
+
+def _differences(expected: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
+    """Say how the files that are there differ from those of a manifest, for messages."""
+    missing = sorted(expected.keys() - found.keys())
+    added = sorted(found.keys() - expected.keys())
+    different = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
+    for what, names in (("missing", missing), ("added", added), ("different", different)):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            yield f"{what} {', '.join(names[:_SHOWN])}{more}"
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:

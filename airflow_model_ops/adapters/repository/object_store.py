@@ -75,7 +75,9 @@ class ObjectStore(Protocol):
 
         What an earlier try has stored whole, or in parts, is not sent again.
 
-        :param progress: Told how many bytes more are stored, from any thread; what was there before counts too.
+        :param progress: Told how many bytes more are stored, from any thread; what was there before counts too. An error it
+            raises ends the upload: no further file, nor part of one, is begun.
+        :raises NotASavedModel: if a file is no longer what its size and digest say.
         :raises VersionExists: if there is an object with other content under a key.
         """
         ...

@@ -25,20 +25,13 @@ _BLOCK = 4 * 1024 * 1024
 _BLOCKS = 4
 """Blocks of one file that are between reading and hashing."""
 _STREAMS = 2
-"""Files that are copied or hashed at once."""
+"""Files that are copied at once."""
 _SYNCS = 4
 """Files that are synced at once: a journal commits them together."""
 _SYNC_EVERY = 256 * 1024 * 1024
 """Written bytes after which the disk starts on them, so that the last sync finds little left."""
 _READ_ONLY = 0o444
 """A version is immutable; what deletes it needs the directory's rights only."""
-
-
-def hash_files(contents: Contents) -> dict[str, str]:
-    """Return the SHA-256 of each file in hex, by name."""
-    with ThreadPoolExecutor(_STREAMS, thread_name_prefix="hash") as pool:
-        digests = pool.map(_hash, contents.files)
-        return dict(zip((file.name for file in contents.files), digests, strict=True))
 
 
 def copy_files(contents: Contents, destination: Path) -> dict[str, str]:
@@ -88,11 +81,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _hash(file: SourceFile) -> str:
-    with file.path.open("rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _copy(file: SourceFile, target: Path, syncs: _Syncs) -> str:

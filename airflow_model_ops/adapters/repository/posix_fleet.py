@@ -6,12 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from airflow_model_ops.adapters.repository.file_names import LOCK, check_document_name
 from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, reporting
-from airflow_model_ops.adapters.repository.posix_lease_chain import LeaseChain
-from airflow_model_ops.core.errors import InvalidConfig
-from airflow_model_ops.core.versioning import MODEL_NAME
-
-_LOCK = "lock"
+from airflow_model_ops.adapters.repository.posix_lease_chain import posix_lease_chain
 
 
 class PosixFleetStore:
@@ -24,7 +21,9 @@ class PosixFleetStore:
         self._directory = directory
         aside = directory / ".aside"
         self._files = AtomicFiles(aside)
-        self._chain = LeaseChain(directory / _LOCK, aside=aside, what=f"the lock of fleet {directory.name!r}", ttl=ttl)
+        self._chain = posix_lease_chain(
+            directory / LOCK, aside=aside, what=f"the lock of fleet {directory.name!r}", ttl=ttl
+        )
 
     @contextmanager
     def lock(self, *, wait_seconds: float) -> Iterator[None]:
@@ -57,9 +56,4 @@ class PosixFleetStore:
             self._files.write(path, content)
 
     def _path(self, name: str) -> Path:
-        if name == _LOCK or not MODEL_NAME.match(name):
-            raise InvalidConfig(
-                f"document name {name!r} is not usable; use 1 to 100 letters, digits, '_', '-' or '.', starting with a letter "
-                f"or digit, and not {_LOCK!r}"
-            )
-        return self._directory / name
+        return self._directory / check_document_name(name)

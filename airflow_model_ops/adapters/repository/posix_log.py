@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from airflow_model_ops.adapters.repository.file_names import entry_name, entry_sequence
 from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, reporting
 from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.log import Entry, check_chain
 
-_ENTRY_NAME = re.compile(r"(\d{20})\.json\Z", re.ASCII)
 _HINT = ".newest"
 _MAX_PROBES = 64
 """How far to walk on from a hint before one listing is cheaper."""
@@ -100,7 +99,7 @@ class PosixLog:
         return won
 
     def _path(self, sequence: int) -> Path:
-        return self._directory / f"{sequence:020d}.json"
+        return self._directory / entry_name(sequence)
 
     def _entry_or_end(self, sequence: int) -> Entry | None:
         entry = self.read(sequence)
@@ -132,7 +131,7 @@ class PosixLog:
     def _list_newest(self) -> int:
         try:
             with os.scandir(self._directory) as items:
-                return max((int(found[1]) for item in items if (found := _ENTRY_NAME.match(item.name))), default=0)
+                return max((entry_sequence(item.name) for item in items), default=0)
         except FileNotFoundError:
             return 0
 

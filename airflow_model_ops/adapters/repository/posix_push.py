@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from airflow_model_ops.adapters.repository.contents import Contents, digest_of_files, saved_model_contents
-from airflow_model_ops.adapters.repository.manifests import StoredManifest, check_request
-from airflow_model_ops.adapters.repository.posix_copy import copy_files, hash_files
+from airflow_model_ops.adapters.repository.contents import Contents, digest_of_files, hash_files, saved_model_contents
+from airflow_model_ops.adapters.repository.manifests import (
+    StoredManifest,
+    check_not_retired,
+    check_request,
+    check_same,
+    new_manifest,
+)
+from airflow_model_ops.adapters.repository.posix_copy import copy_files
 from airflow_model_ops.adapters.repository.posix_files import make_directory
 from airflow_model_ops.adapters.repository.posix_versions import PosixVersions, remove_tree
-from airflow_model_ops.core.errors import VersionExists
 from airflow_model_ops.core.ports import Manifest, PushRequest
 from airflow_model_ops.core.versioning import Version
 
@@ -27,9 +32,9 @@ def push(versions: PosixVersions, version: Version, request: PushRequest) -> Man
     stored = versions.find_manifest(version)
     if stored is None:
         return _store(versions, version, request=request, contents=contents)
-    _check_not_retired(stored)
+    check_not_retired(stored)
     there = versions.finish(stored)  # whosever content it is: its push may have died
-    _check_same(stored, digest_of_files(hash_files(contents)))
+    check_same(stored, digest_of_files(hash_files(contents)))
     if not there:
         _restore(versions, stored, contents=contents)
     return stored.manifest
@@ -45,12 +50,14 @@ def _store(versions: PosixVersions, version: Version, *, request: PushRequest, c
     committed = False
     try:
         files = copy_files(contents, staging)
-        ours = StoredManifest(manifest=_manifest(version, request, contents, files), staged=staging.name)
+        ours = StoredManifest(
+            manifest=new_manifest(version, request, files=files, size=contents.size), staged=staging.name
+        )
         committed = versions.commit(ours)
         stored = ours if committed else versions.manifest(version)
-        _check_not_retired(stored)
+        check_not_retired(stored)
         there = versions.finish(stored)
-        _check_same(stored, ours.manifest.digest)
+        check_same(stored, ours.manifest.digest)
         if not there:
             versions.move_in(staging, stored.manifest)
         return stored.manifest
@@ -63,10 +70,10 @@ def _take_over(versions: PosixVersions, version: Version, *, request: PushReques
     """Vouch for files that already are in their place: only the manifest and the link with the version's name are made."""
     files = hash_files(contents)
     never_staged = versions.staging(version).name
-    ours = StoredManifest(manifest=_manifest(version, request, contents, files), staged=never_staged)
+    ours = StoredManifest(manifest=new_manifest(version, request, files=files, size=contents.size), staged=never_staged)
     stored = ours if versions.commit(ours) else versions.manifest(version)
-    _check_not_retired(stored)
-    _check_same(stored, ours.manifest.digest)
+    check_not_retired(stored)
+    check_same(stored, ours.manifest.digest)
     versions.finish(stored)
     return stored.manifest
 
@@ -75,36 +82,7 @@ def _restore(versions: PosixVersions, stored: StoredManifest, *, contents: Conte
     """Put files back that somebody removed by hand."""
     staging = versions.staging(stored.manifest.version)
     try:
-        _check_same(stored, digest_of_files(copy_files(contents, staging)))
+        check_same(stored, digest_of_files(copy_files(contents, staging)))
         versions.move_in(staging, stored.manifest)
     finally:
         remove_tree(staging)
-
-
-def _manifest(version: Version, request: PushRequest, contents: Contents, files: dict[str, str]) -> Manifest:
-    return Manifest(
-        version=version,
-        digest=digest_of_files(files),
-        files=files,
-        size=contents.size,
-        created=request.created,
-        source=request.source,
-        dataset_version=request.dataset_version,
-        hyperparameters=request.hyperparameters,
-        metrics=request.metrics,
-    )
-
-
-def _check_not_retired(stored: StoredManifest) -> None:
-    if stored.retired:
-        raise VersionExists(
-            f"version {stored.manifest.version.name!r} was retired and its files deleted; a name is used once: choose a new one"
-        )
-
-
-def _check_same(stored: StoredManifest, digest: str) -> None:
-    if stored.manifest.digest != digest:
-        raise VersionExists(
-            f"version {stored.manifest.version.name!r} exists with other content (digest {stored.manifest.digest[:12]}, not "
-            f"{digest[:12]}); choose a new name"
-        )

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from airflow_model_ops.adapters.repository.contents import digest_of_files, saved_model_contents
-from airflow_model_ops.adapters.repository.posix_copy import hash_files
+from airflow_model_ops.adapters.repository.contents import digest_of_files, hash_files, saved_model_contents
+from airflow_model_ops.adapters.repository.file_names import FLEETS, check_fleet_name, evidence_reference
+from airflow_model_ops.adapters.repository.lease_records import (
+    is_ended_by,
+    lease_from_bytes,
+    lease_name,
+    lease_to_bytes,
+    newest_of_each,
+)
 from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, reporting
 from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
 from airflow_model_ops.adapters.repository.posix_log import PosixLog
 from airflow_model_ops.adapters.repository.posix_push import push
 from airflow_model_ops.adapters.repository.posix_suitability import check_suitable
 from airflow_model_ops.adapters.repository.posix_versions import PosixVersions
-from airflow_model_ops.core.errors import InvalidConfig, RepositoryUnavailable
-from airflow_model_ops.core.ports import LONGEST_LEASE_SECONDS, Lease, Manifest, PushRequest
+from airflow_model_ops.core.errors import RepositoryUnavailable
+from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
 from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE, Fence, ServingState
 from airflow_model_ops.core.versioning import MODEL_NAME, Version, check_model_name
-
-_log = logging.getLogger(__name__)
-_FLEETS = "_fleets"
-_LEASE_NAME = re.compile(r"(?P<release>.+)\.(?P<attempt>\d+)\.json\Z", re.ASCII)
 
 
 class PosixRepository:
@@ -67,9 +64,7 @@ class PosixRepository:
 
     def fleet(self, fleet: str) -> PosixFleetStore:
         """Return what is kept of a fleet."""
-        if not MODEL_NAME.match(fleet):
-            raise InvalidConfig(f"fleet name {fleet!r} is not usable; name it as a model, such as 'main'")
-        return self._fleets.setdefault(fleet, PosixFleetStore(self._root / _FLEETS / fleet))
+        return self._fleets.setdefault(fleet, PosixFleetStore(self._root / FLEETS / check_fleet_name(fleet)))
 
     def push(self, model: str, version: Version, request: PushRequest) -> Manifest:
         """Store a version, complete or not at all. Same name and same content: adopts what is there.
@@ -164,39 +159,33 @@ class PosixRepository:
     def write_lease(self, model: str, lease: Lease) -> None:
         """Write or renew the lease of a release. Each attempt has its own file, so an old one never covers a newer."""
         directory = self._model(model)
-        path = directory / "leases" / f"{_file_name(lease.release)}.{lease.attempt}.json"
+        path = directory / "leases" / lease_name(lease)
         with reporting(f"write {path}"):
-            AtomicFiles(directory / ".aside").write(path, _lease_bytes(lease))
+            AtomicFiles(directory / ".aside").write(path, lease_to_bytes(lease))
 
     def end_lease(self, model: str, fence: Fence) -> None:
         """Remove the lease of a release unless a newer attempt holds it."""
         with reporting(f"end the lease of release {fence.release!r}"):
             for path in self._model(model).glob("leases/*.json"):
-                found = _LEASE_NAME.match(path.name)
-                if found and found["release"] == _file_name(fence.release) and int(found["attempt"]) <= fence.attempt:
+                if is_ended_by(fence, path.name):
                     path.unlink(missing_ok=True)
 
     def leases(self, model: str) -> tuple[Lease, ...]:
         """Return the lease of each release, its newest attempt's, run out or not."""
-        newest: dict[str, Lease] = {}
         with reporting(f"read the leases of model {model!r}"):
-            for path in sorted(self._model(model).glob("leases/*.json")):
-                lease = _read_lease(path)
-                if lease and (lease.release not in newest or lease.attempt > newest[lease.release].attempt):
-                    newest[lease.release] = lease
-        return tuple(newest.values())
+            return newest_of_each(_read_lease(path) for path in sorted(self._model(model).glob("leases/*.json")))
 
     def write_evidence(self, model: str, release: str, name: str, content: bytes) -> str:
         """Keep evidence of a release; return the reference that a log entry carries: a path below the model's directory."""
         directory = self._model(model)
-        reference = _evidence_reference(release, name)
+        reference = evidence_reference(release, name)
         with reporting(f"write {directory / reference}"):
             AtomicFiles(directory / ".aside").write(directory / reference, content)
         return reference
 
     def read_evidence(self, model: str, release: str, name: str) -> bytes | None:
         """Return evidence that was kept, or ``None``."""
-        path = self._model(model) / _evidence_reference(release, name)
+        path = self._model(model) / evidence_reference(release, name)
         with reporting(f"read {path}"):
             return path.read_bytes() if path.exists() else None
 
@@ -207,51 +196,9 @@ class PosixRepository:
         return PosixVersions(self._model(model))
 
 
-def _evidence_reference(release: str, name: str) -> str:
-    return f"evidence/{_file_name(release)}/{_file_name(name.removesuffix('.json'))}.json"
-
-
-def _file_name(text: str) -> str:
-    """Return a file name for any text; a readable text is its own; ``~`` and a digest mark the others."""
-    if MODEL_NAME.match(text):
-        return text
-    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:60].strip("-_")
-    return f"{readable}~{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-
-def _lease_bytes(lease: Lease) -> bytes:
-    data: dict[str, Any] = {
-        "release": lease.release,
-        "attempt": lease.attempt,
-        "version": lease.version.to_json(),
-        "until": lease.until,
-        "waiting": lease.waiting,
-    }
-    return json.dumps(data, sort_keys=True).encode()
-
-
 def _read_lease(path: Path) -> Lease | None:
     try:
         content, written = path.read_bytes(), path.stat().st_mtime
     except FileNotFoundError:  # it ended meanwhile
         return None
-    try:
-        data = json.loads(content)
-        return Lease(
-            release=str(data["release"]),
-            attempt=int(data["attempt"]),
-            version=Version.from_json(data["version"]),
-            # A dead holder whose clock was ahead must not seem alive until that clock is reached.
-            until=min(_moment(data["until"]), written + LONGEST_LEASE_SECONDS),
-            waiting=bool(data["waiting"]),
-        )
-    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        _log.warning("lease %r cannot be read and counts for nothing: %r; remove the file", str(path), error)
-        return None
-
-
-def _moment(until: Any) -> float:
-    moment = float(until)
-    if math.isnan(moment):
-        raise ValueError("until is not a number")
-    return moment
+    return lease_from_bytes(content, written=written, where=str(path))

@@ -23,29 +23,30 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from airflow_model_ops.adapters.repository.contents import digest_of_files, saved_model_contents
-from airflow_model_ops.adapters.repository.manifests import StoredManifest
-from airflow_model_ops.adapters.repository.posix_copy import hash_files
+from airflow_model_ops.adapters.repository.contents import hash_files, saved_model_contents
+from airflow_model_ops.adapters.repository.file_names import check_version_name
+from airflow_model_ops.adapters.repository.manifests import (
+    STAGING_SECONDS,
+    StoredManifest,
+    check_named,
+    check_unaltered,
+    choice_of,
+)
 from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, fsync_directory
 from airflow_model_ops.core.errors import (
-    InvalidState,
-    InvalidVersionName,
     NotASavedModel,
     VersionAltered,
     VersionExists,
     VersionNotFound,
 )
 from airflow_model_ops.core.ports import Manifest
-from airflow_model_ops.core.versioning import MODEL_NAME, Version
+from airflow_model_ops.core.versioning import Version
 
-STAGING_SECONDS = 86_400.0
-"""How long files may be staged before their push counts as dead."""
 _STAGING, _DELETED = ".staging-", ".deleted-"
-_SHOWN = 3
 
 
 class PosixVersions:
@@ -66,12 +67,7 @@ class PosixVersions:
         :raises InvalidState: if it is another version's.
         """
         stored = self._read_manifest(self._manifest_path(version))
-        if stored is not None and stored.manifest.version != version:
-            raise InvalidState(
-                f"the manifest of {version.name!r} of model {self._model!r} is number {stored.manifest.version.number}'s, not "
-                f"{version.number}'s; one model has one naming scheme: correct versions in its YAML"
-            )
-        return stored
+        return None if stored is None else check_named(stored, version, model=self._model)
 
     def manifest(self, version: Version) -> StoredManifest:
         """Return a version's manifest and notes.
@@ -120,16 +116,7 @@ class PosixVersions:
             found = hash_files(saved_model_contents(place))
         except NotASavedModel as error:
             raise VersionAltered(f"{self._shown(version)} is altered: {error}") from error
-        faults = list(_differences(expected.files, found))
-        if faults:
-            raise VersionAltered(
-                f"{self._shown(version)} is altered: {'; '.join(faults)}; roll back to another version, and push it again "
-                "under a new name"
-            )
-        if digest_of_files(found) != expected.digest:
-            raise VersionAltered(
-                f"the manifest of {self._shown(version)} is altered: its digest is not that of its files"
-            )
+        check_unaltered(expected, found, shown=self._shown(version))
 
     def delete(self, version: Version) -> None:
         """Delete a version's files; the manifest stays. Repeating it changes nothing, and finishes what a crash left.
@@ -150,7 +137,7 @@ class PosixVersions:
 
     def place(self, version: Version) -> Path:
         """Return where a version's files belong."""
-        self.check_name(version)
+        check_version_name(version)
         return self.directory / str(version.number)
 
     def is_place(self, version: Version, directory: Path) -> bool:
@@ -219,18 +206,8 @@ class PosixVersions:
         else:
             remove_tree(staging)
 
-    def check_name(self, version: Version) -> None:
-        """Refuse a version that could not be a directory.
-
-        :raises InvalidVersionName: if name or number could lead elsewhere.
-        """
-        if not MODEL_NAME.match(version.name) or version.number < 0 or version.name.isdigit():
-            raise InvalidVersionName(
-                f"version {version.name!r} with number {version.number} cannot be a file name; use the model's naming scheme"
-            )
-
     def _manifest_path(self, version: Version) -> Path:
-        self.check_name(version)
+        check_version_name(version)
         return self._manifests / f"{version.name}.json"
 
     def _named(self, name: str) -> StoredManifest | None:
@@ -264,8 +241,7 @@ class PosixVersions:
             return []
 
     def _known(self) -> str:
-        versions = self.all()
-        return f"choose one of {', '.join(version.name for version in versions)}" if versions else "push one first"
+        return choice_of(self.all())
 
     def _shown(self, version: Version) -> str:
         return f"version {version.name!r} of model {self._model!r}"
@@ -276,13 +252,3 @@ def remove_tree(directory: Path) -> None:
     while directory.exists():
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(directory)
-
-
-def _differences(expected: Mapping[str, str], found: Mapping[str, str]) -> Iterator[str]:
-    missing = sorted(expected.keys() - found.keys())
-    added = sorted(found.keys() - expected.keys())
-    different = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
-    for what, names in (("missing", missing), ("added", added), ("different", different)):
-        if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            yield f"{what} {', '.join(names[:_SHOWN])}{more}"
