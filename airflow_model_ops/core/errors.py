@@ -127,6 +127,22 @@ class ServerRefused(ModelOpsError):
     retryable = True
 
 
+class QuotaExhausted(ServerRefused):
+    """A managed platform has no machines or calls left for this project now. A retry helps later."""
+
+
+class EndpointMoved(ServerRefused):
+    """Somebody else changed an endpoint between our look and our write, which changed nothing. A retry looks again."""
+
+
+class EndpointNotFound(ModelOpsError, LookupError):
+    """There is no such endpoint, or no such model, on the platform. A retry does not help."""
+
+
+class AccessDenied(ModelOpsError):
+    """The platform knows the account and lets it not do this, or does not know it. A retry helps once that is granted."""
+
+
 class ServerWedged(ServerUnreachable):
     """A model server hangs in a reload and answers no other reload until it is restarted. A retry helps after that."""
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from airflow_model_ops.core.checks import Arms, Check, Evidence
 from airflow_model_ops.core.log import Entry
-from airflow_model_ops.core.state import Fence, ServingState
+from airflow_model_ops.core.state import GOLDEN, Fence, ServingState
 from airflow_model_ops.core.versioning import Version
 
 
@@ -241,6 +241,18 @@ class ModelPlan:
     applied: bool
     pins: bool = False
     settled_seconds: float = 0.0
+
+    @property
+    def needed(self) -> tuple[Version, ...]:
+        """What must be available before the head counts as applied: stable, canary, split; on a way back the split alone.
+
+        Golden only while it is being pinned: a last resort that cannot be loaded any longer must not stop a release.
+        """
+        split = tuple(version for version, _ in self.state.split)
+        if self.urgent:
+            return split
+        needed = {version for label, version in self.state.labels.items() if self.pins or label != GOLDEN}
+        return tuple(sorted(needed.union(split)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,16 +230,8 @@ def still_held(model: str, document: ServingDocument, statuses: Statuses) -> fro
 
 
 def needed_numbers(plan: ModelPlan) -> tuple[int, ...]:
-    """Return what must be available before a head counts as applied: stable, canary, split; on a way back the split.
-
-    Golden only while it is being pinned: a last resort that cannot be loaded any longer must not stop a release.
-    """
-    split = tuple(version.number for version, _ in plan.state.split)
-    if plan.urgent:
-        return split
-    labels = plan.state.labels
-    needed = {version.number for label, version in labels.items() if plan.pins or label != GOLDEN}
-    return tuple(sorted(needed.union(split)))
+    """Return what must be available before a head counts as applied."""
+    return tuple(version.number for version in plan.needed)
 
 
 def needed_clusters(plan: ModelPlan) -> set[str]:
