@@ -14,7 +14,7 @@ import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_model_ops.adapters.serving.vertex_errors import of_a_call
 from airflow_model_ops.core.errors import InvalidConfig
@@ -32,12 +32,13 @@ class VertexAccess:
     :param credentials: Of ``google.auth``; a function is called when they are first needed, since that may take a request.
     :param api_endpoint: ``host[:port]`` in place of the location's own, for private networks and proxies. ``http://`` before
         it means plain text, which only ``rest`` can.
+    :param transport: ``grpc`` or ``rest``.
     """
 
     location: str
     credentials: Any = field(repr=False, default=None)
     api_endpoint: str | None = None
-    transport: Literal["grpc", "rest"] = "grpc"
+    transport: str = "grpc"
 
     def __post_init__(self) -> None:
         if self.transport not in ("grpc", "rest"):
