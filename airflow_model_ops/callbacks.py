@@ -37,7 +37,7 @@ class AbortReleaseOfRun:
             actor=Actor(kind=ActorKind.AUTOMATION, name=dag_id),
             run={"dag_id": dag_id, "run_id": run_id, "task_id": "on_failure_callback"},
         )
-        control = open_fleet_of(self._model.connections).control(self._model, origin=origin)
+        control = open_fleet_of(self._model.place).control(self._model, origin=origin)
         live = control.state.release
         if live is None or live.id != release_id(dag_id, run_id) or live.started_at > _ended_at(fields):
             _log.info("run %s/%s has no live release to abort", dag_id, run_id)

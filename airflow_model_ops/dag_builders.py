@@ -215,8 +215,8 @@ def build_housekeeping_dag(
         **dag_kwargs,
     ) as dag:
         taken: set[str] = set()
-        for fleet, connections in fleets_of(models).items():
-            ReconcileOperator(task_id=unique(f"reconcile_{fleet}", taken), connections=connections)
+        for fleet, place in fleets_of(models).items():
+            ReconcileOperator(task_id=unique(f"reconcile_{fleet}", taken), connections=place)
         for name, file in sorted(models.items()):
             with TaskGroup(group_id=unique(name.replace(".", "__"), taken), group_display_name=name):
                 record = record_of(model=file)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
+from airflow_model_ops.config.fleet_place import FleetPlace
+from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.operators.upkeep import RecordLineageOperator
 
 START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC)
@@ -28,15 +29,18 @@ def record_of(*, task_id: str = "record", **kwargs: Any) -> RecordLineageOperato
     return record
 
 
-def fleets_of(models: Mapping[str, ModelIdentity]) -> dict[str, ConnectionsPart]:
-    """Return the connections of each fleet once, by a name that a task id may hold: its connection's, as far as possible."""
-    found = {(file.connections.target, file.connections.repository): file.connections for file in models.values()}
-    targets = [target for target, _ in found]
-    named: dict[str, ConnectionsPart] = {}
+def fleets_of(models: Mapping[str, ModelIdentity]) -> dict[str, FleetPlace]:
+    """Return the place of each fleet once, by a name that a task id may hold: its connection's, as far as possible.
+
+    On Vertex AI every model's endpoint is a fleet of its own.
+    """
+    found = {file.place: None for file in models.values()}
+    shown = [place.shown for place in found]
+    named: dict[str, FleetPlace] = {}
     taken: set[str] = set()
-    for target, repository in sorted(found):
-        name = target if targets.count(target) == 1 else f"{target}_{repository}"
-        named[unique(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), taken)] = found[target, repository]
+    for place in sorted(found, key=lambda place: (place.shown, place.repository, place.to_text())):
+        name = place.shown if shown.count(place.shown) == 1 else f"{place.shown}_{place.repository}"
+        named[unique(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII), taken)] = place
     return named
 
 

@@ -33,16 +33,16 @@ def build_watch_dag(models: Mapping[str, ModelIdentity], *, dag_id: str = "model
     watched = [
         Asset(
             name=f"neglected_models_{fleet}",
-            uri=f"model-ops://watch/{ids.repository}/{ids.target}",
+            uri=f"model-ops://watch/{place.uri_path}",
             group=TAG,
             watchers=[
                 AssetWatcher(
                     name=f"watch_{fleet}",
-                    trigger=NeglectedModelsTrigger(repository=ids.repository, target=ids.target),
+                    trigger=NeglectedModelsTrigger.of(place),
                 )
             ],
         )
-        for fleet, ids in fleets.items()
+        for fleet, place in fleets.items()
     ]
     with DAG(
         dag_id=dag_id,
@@ -55,10 +55,10 @@ def build_watch_dag(models: Mapping[str, ModelIdentity], *, dag_id: str = "model
         tags=[TAG],
         **dag_kwargs,
     ) as dag:
-        for fleet, ids in fleets.items():
+        for fleet, place in fleets.items():
             ReconcileOperator(
                 task_id=f"reconcile_{fleet}",
-                connections=ids,
+                connections=place,
                 apply_seconds=_WATCH_SECONDS,
                 retries=3,
                 retry_delay=timedelta(seconds=2),
@@ -98,12 +98,11 @@ def guarded_models(models: Mapping[str, ModelIdentity]) -> dict[str, ModelFile]:
 
 def _guarded(fleet: str, models: Mapping[str, ModelFile]) -> Asset:
     """Return the asset of a fleet's alarms, with the stream that finds them."""
-    ids = fleets_of(models)[fleet]
-    place = (ids.repository, ids.target)
-    theirs = [file for file in models.values() if (file.connections.repository, file.connections.target) == place]
+    place = fleets_of(models)[fleet]
+    theirs = [file for file in models.values() if file.place == place]
     return Asset(
         name=f"stable_alarms_{fleet}",
-        uri=f"model-ops://guard/{ids.repository}/{ids.target}",
+        uri=f"model-ops://guard/{place.uri_path}",
         group=TAG,
         watchers=[AssetWatcher(name=f"guard_{fleet}", trigger=StableGuardTrigger.of(theirs))],
     )

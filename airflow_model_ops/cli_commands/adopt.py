@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.cli_commands.output import Outcome
 from airflow_model_ops.cli_commands.session import command, connection, directory_of, person
+from airflow_model_ops.config.fleet import FleetConfig
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ModelFile, load_model_files
 from airflow_model_ops.control.adopt import FleetAdopter, ModelAdoption, Treatment
 from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
-from airflow_model_ops.hooks.tf_serving import servers_of
+from airflow_model_ops.hooks.repository import served_root
+from airflow_model_ops.hooks.tf_serving import fleet_of, require_tf_serving, servers_of
 from airflow_model_ops.hooks.wiring import Fleet, FleetConnections, open_fleet
 
 if TYPE_CHECKING:
@@ -27,27 +30,29 @@ _FOREIGN_NOTE = "sent along as it is and never unloaded; not behind the router"
 def adopt(args: Namespace) -> Outcome:
     """Take over a fleet: its models get their first states, and nothing is unloaded."""
     files = _chosen(args)
-    connections = FleetConnections(
-        repository=connection(_repository_id(files, args)), target=connection(args.connection)
-    )
-    fleet = open_fleet(connections)
-    root = str(Path(connections.repository.extra_dejson["root"]).absolute())
+    place = FleetPlace(repository=_repository_id(files, args), target=args.connection)
+    connections = FleetConnections(repository=connection(place.repository), target=connection(place.target))
+    require_tf_serving(connections.target)
+    fleet = open_fleet(place, connections)
+    root = served_root(connections.repository)
     controls = {model: fleet.control(file, origin=person()) for model, file in files.items()}
-    adopter = _adopter(args, fleet=fleet, controls=controls, root=root)
+    adopter = _adopter(args, fleet=fleet, config=fleet_of(connections.target), controls=controls, root=root)
     planned = adopter.plan() if args.dry_run else adopter.adopt()
     rows = [_row(model, dry=args.dry_run) for model in planned]
     failed = None if args.dry_run else _apply(planned, controls, files)
     return Outcome(rows=rows or [{"model": "none", "what": "the file lists no model"}], failed=failed)
 
 
-def _adopter(args: Namespace, *, fleet: Fleet, controls: Mapping[str, ModelControl], root: str) -> FleetAdopter:
+def _adopter(
+    args: Namespace, *, fleet: Fleet, config: FleetConfig, controls: Mapping[str, ModelControl], root: str
+) -> FleetAdopter:
     from airflow_model_ops.adapters.serving.tf_serving_adopt import TfServingAdoption
 
-    store = fleet.repository.fleet(fleet.config.fleet)
-    models_root = fleet.config.models_root or root
+    store = fleet.repository.fleet(fleet.name)
+    models_root = config.models_root or root
     served = TfServingAdoption(
         store=store,
-        servers=servers_of(fleet.config, repository=fleet.repository, root=root),
+        servers=servers_of(config, repository=fleet.repository, root=root),
         models_root=models_root,
         config_text=_read(args.model_config_file),
         local_path=path_map(
@@ -87,7 +92,7 @@ def _chosen(args: Namespace) -> dict[str, ModelFile]:
     files = {
         model: file
         for model, file in load_model_files(directory_of(args)).items()
-        if file.connections.target == args.connection
+        if file.target.vertex_ai is None and file.connections.target == args.connection
     }
     unknown = sorted(set(args.only or ()) - files.keys())
     if unknown:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from airflow_model_ops.cli_commands.lineage import catch_up_aside
 from airflow_model_ops.cli_commands.output import Outcome, about, shares
-from airflow_model_ops.cli_commands.session import command, fleet_of, opened, person, version_of, ways_back
+from airflow_model_ops.cli_commands.session import command, fleet_at, opened, person, version_of, ways_back
 from airflow_model_ops.cli_commands.show import named
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.core.errors import ModelOpsError, NotApplied
 
 if TYPE_CHECKING:
@@ -91,15 +92,15 @@ def lift(args: Namespace) -> Outcome:
 def reconcile(args: Namespace) -> Outcome:
     """Finish what was left unfinished on every fleet; then bring the ledgers up to the logs, which may fail."""
     files = ways_back(args)
-    fleets = sorted({(file.connections.repository, file.connections.target) for file in files.values()})
+    places = sorted({file.place for file in files.values()}, key=FleetPlace.to_text)
     rows, failed = [], []
-    for repository, target in fleets:
-        fleet = fleet_of(repository=repository, target=target)
+    for place in places:
+        fleet = fleet_at(place)
         result = fleet.upkeep(origin=person()).reconcile(
             deadline_seconds=args.wait if args.wait is not None else _APPLY_SECONDS
         )
         rows += [
-            {"fleet": fleet.config.fleet, "model": model, "result": what}
+            {"fleet": fleet.name, "model": model, "result": what}
             for model, what in [*sorted(result.done.items()), *sorted(result.failed.items())]
         ]
         failed += sorted(result.failed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_model_ops.cli_commands.output import Outcome, about
 from airflow_model_ops.cli_commands.session import command, connection
 from airflow_model_ops.core.errors import InvalidConfig
-from airflow_model_ops.hooks.tf_serving import fleet_of, router_settings
+from airflow_model_ops.hooks.tf_serving import fleet_of, require_tf_serving, router_settings
 
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.serving.envoy_spec import Endpoint
@@ -21,7 +21,9 @@ def envoy_bootstrap(args: Namespace) -> Outcome:
     from airflow_model_ops.adapters.serving.envoy_bootstrap import bootstrap_document, ensure_initial_documents
     from airflow_model_ops.adapters.serving.envoy_files import replace_document
 
-    config = fleet_of(connection(args.connection))
+    target = connection(args.connection)
+    require_tf_serving(target)
+    config = fleet_of(target)
     settings = router_settings(config)
     watched = Path(config.router_config_dir)
     listener = _endpoint(args.listen, option="--listen")

@@ -7,14 +7,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.cli_commands.output import Outcome
-from airflow_model_ops.cli_commands.session import command, connection, fleet_of, person, way_back
+from airflow_model_ops.cli_commands.session import command, connection, fleet_at, person, way_back
 from airflow_model_ops.config.model_file import ModelFile
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.core.judge.forecast import duration
-from airflow_model_ops.hooks.prometheus import source_of
+from airflow_model_ops.hooks.arms import arms_at
 from airflow_model_ops.hooks.repository import repository_of
 from airflow_model_ops.hooks.tf_serving import check_latency_bounds
-from airflow_model_ops.hooks.wiring import arms_of
+from airflow_model_ops.hooks.wiring import source_at
 
 if TYPE_CHECKING:
     from airflow_model_ops.control.model_control import ModelControl
@@ -34,7 +34,7 @@ def forecast(args: Namespace) -> Outcome:
     ahead = look_ahead(
         policy,
         source=_source(file),
-        arms=arms_of(file.model, stable, stable),
+        arms=arms_at(file).compared(file.model, stable, stable),
         now=control.clock.now(),
         stable_share=StableShare.of(read_head(control.repository.log(file.model))),
     )
@@ -79,7 +79,7 @@ def _replay_days(args: Namespace) -> Outcome:
     from airflow_model_ops.control.past_days import replay_history
 
     file, control, stable = _serving(args)
-    arms = arms_of(file.model, stable, stable)
+    arms = arms_at(file).compared(file.model, stable, stable)
     days = tuple(
         replay_history(file.policy(), source=_source(file), arms=arms, now=control.clock.now(), days=args.days)
     )
@@ -107,7 +107,7 @@ def _serving(args: Namespace) -> tuple[ModelFile, ModelControl, Version]:
         raise InvalidConfig(
             f"the YAML file of model {file.model!r} has mistakes, so it has no policy; correct it first"
         )
-    fleet = fleet_of(repository=file.connections.repository, target=file.connections.target)
+    fleet = fleet_at(file.place)
     check_latency_bounds(file.policy().checks, config=fleet.config)
     control = fleet.control(file, origin=person())
     stable = control.state.stable
@@ -117,4 +117,4 @@ def _serving(args: Namespace) -> tuple[ModelFile, ModelControl, Version]:
 
 
 def _source(file: ModelFile) -> MetricSource:
-    return source_of(connection(file.connections.metrics))
+    return source_at(file, connection(file.metrics_connection))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from airflow_model_ops.cli_commands.output import Outcome, print_outcome
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ModelIdentity, load_ways_back
 from airflow_model_ops.configured_models import models_dir
 from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
@@ -125,15 +126,16 @@ def way_back(args: Namespace) -> ModelIdentity:
     return found.models[args.model]
 
 
-def fleet_of(*, repository: str, target: str) -> Fleet:
-    """Return an opened repository and fleet by their connections' ids."""
-    return open_fleet(FleetConnections(repository=connection(repository), target=connection(target)))
+def fleet_at(place: FleetPlace) -> Fleet:
+    """Return an opened fleet and its repository."""
+    connections = FleetConnections(repository=connection(place.repository), target=connection(place.target))
+    return open_fleet(place, connections)
 
 
 def opened(args: Namespace) -> tuple[ModelIdentity, ModelControl]:
     """Return what its YAML file says of the model that a command names, and its controls."""
     file = way_back(args)
-    fleet = fleet_of(repository=file.connections.repository, target=file.connections.target)
+    fleet = fleet_at(file.place)
     return file, fleet.control(file, origin=person())
 
 

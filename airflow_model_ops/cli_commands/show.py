@@ -12,11 +12,10 @@ from airflow_model_ops.cli_commands.session import command, connection, opened, 
 from airflow_model_ops.control.heads import Head, read_head
 from airflow_model_ops.core.errors import InvalidConfig, InvalidVersionName, ModelOpsError
 from airflow_model_ops.core.log import Entry
-from airflow_model_ops.core.ports import Log, Observed
+from airflow_model_ops.core.ports import Log, Observed, Repository
 from airflow_model_ops.hooks.repository import repository_of
 
 if TYPE_CHECKING:
-    from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
     from airflow_model_ops.control.model_control import ModelControl
     from airflow_model_ops.core.state import Holdback
 
@@ -61,7 +60,7 @@ def history(args: Namespace) -> Outcome:
     return Outcome(rows=rows)
 
 
-def _model_row(model: str, repository: PosixRepository, *, yaml: bool) -> dict[str, Any]:
+def _model_row(model: str, repository: Repository, *, yaml: bool) -> dict[str, Any]:
     try:
         head, trouble = read_head(repository.log(model)), None
     except ModelOpsError as error:

@@ -59,6 +59,18 @@ class TfServingHook(BaseHook):
         return True, f"{len(config.servers)} model servers and {len(config.router_admin)} routers answer."
 
 
+def require_tf_serving(connection: Connection) -> None:
+    """Check that a connection is one of a TF Serving fleet, for what only such a fleet has.
+
+    :raises InvalidConfig: if it is Google Cloud's.
+    """
+    if connection.conn_type == "google_cloud_platform":
+        raise InvalidConfig(
+            f"connection {connection.conn_id!r} is of Google Cloud; this command is for TF Serving fleets behind Envoy, and an "
+            "endpoint of Vertex AI has neither model servers nor routers of yours: name a connection of type tf_serving"
+        )
+
+
 def fleet_of(connection: Connection) -> FleetConfig:
     """Return the settings that a connection holds."""
     return parse_fleet(connection.extra_dejson, source=f"connection {connection.conn_id!r}")
@@ -75,12 +87,15 @@ def router_settings(config: FleetConfig) -> RouterSettings:
     )
 
 
-def check_latency_bounds(checks: Iterable[Check], *, config: FleetConfig) -> None:
+def check_latency_bounds(checks: Iterable[Check], *, config: FleetConfig | None) -> None:
     """Check that the fleet's routers can count what each latency check asks for.
 
+    :param config: ``None``: a platform's endpoint, whose edges only its metrics tell; the source says then what is wrong.
     :raises InvalidConfig: naming each check whose bound is no edge of their histogram. A muted check decides nothing, so it
         is left alone.
     """
+    if config is None:
+        return
     edges = router_settings(config).latency_buckets_ms
     between = [
         f"{check.name!r} ({check.latency_bound_ms:g} ms)"

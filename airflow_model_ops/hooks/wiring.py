@@ -10,22 +10,20 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_model_ops.config.fleet import FleetConfig
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
 from airflow_model_ops.control.clock import SystemClock
-from airflow_model_ops.core.checks import Arm, Arms
-from airflow_model_ops.core.errors import ConnectionUnavailable
+from airflow_model_ops.core.errors import ConnectionUnavailable, InvalidConfig
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.ports import Clock, MetricSource, Repository, Target
 from airflow_model_ops.core.state import ServingState
-from airflow_model_ops.core.versioning import Version
-from airflow_model_ops.hooks.repository import repository_of
+from airflow_model_ops.hooks.repository import repository_of, served_root
 from airflow_model_ops.hooks.tf_serving import fleet_of, target_of
 
 if TYPE_CHECKING:
@@ -44,28 +42,33 @@ class FleetConnections:
     target: Connection
 
 
-def fetch_connections(ids: ConnectionsPart) -> FleetConnections:
-    """Fetch the connections of a model's repository and fleet.
+def fetch_connections(place: FleetPlace) -> FleetConnections:
+    """Fetch the connections of a fleet and its repository.
 
     :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
     """
-    return FleetConnections(repository=fetch_connection(ids.repository), target=fetch_connection(ids.target))
+    return FleetConnections(repository=fetch_connection(place.repository), target=fetch_connection(place.target))
 
 
-async def afetch_connections(ids: ConnectionsPart) -> FleetConnections:
+async def afetch_connections(place: FleetPlace) -> FleetConnections:
     """Fetch the connections inside a trigger, whose loop must not block."""
     return FleetConnections(
-        repository=await afetch_connection(ids.repository), target=await afetch_connection(ids.target)
+        repository=await afetch_connection(place.repository), target=await afetch_connection(place.target)
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """An opened repository and fleet."""
+    """An opened repository and fleet.
 
+    :param name: The fleet's name, under which its lock and its documents are kept beside the logs.
+    :param config: The settings of a TF Serving fleet; ``None`` on Vertex AI.
+    """
+
+    name: str
     repository: Repository
     target: Target
-    config: FleetConfig
+    config: FleetConfig | None = None
     clock: Clock = field(default_factory=SystemClock)
 
     def control(self, model: ModelIdentity, *, origin: Origin) -> ModelControl:
@@ -77,7 +80,7 @@ class Fleet:
             naming=model.naming(),
             repository=self.repository,
             target=self.target,
-            initial=ServingState(fleet=self.config.fleet, keep_warm=model.keep_warm),
+            initial=ServingState(fleet=self.name, keep_warm=model.keep_warm),
             origin=origin,
             clock=self.clock,
         )
@@ -86,16 +89,14 @@ class Fleet:
         """Return what looks after all models of this fleet."""
         from airflow_model_ops.control.upkeep import Upkeep
 
-        return Upkeep(
-            repository=self.repository, target=self.target, fleet=self.config.fleet, clock=self.clock, origin=origin
-        )
+        return Upkeep(repository=self.repository, target=self.target, fleet=self.name, clock=self.clock, origin=origin)
 
     def applier(self, *, origin: Origin) -> FleetApplier:
         """Return what applies the heads of all models of this fleet."""
         from airflow_model_ops.control.apply import FleetApplier
 
         return FleetApplier(
-            repository=self.repository, target=self.target, fleet=self.config.fleet, clock=self.clock, origin=origin
+            repository=self.repository, target=self.target, fleet=self.name, clock=self.clock, origin=origin
         )
 
 
@@ -121,20 +122,20 @@ def standing_in(fleet: Fleet, *, metrics: MetricSource | None = None) -> Iterato
         _stand_ins.pop()
 
 
-def open_fleet_of(ids: ConnectionsPart) -> Fleet:
-    """Open the repository and the fleet of a model's connections.
+def open_fleet_of(place: FleetPlace) -> Fleet:
+    """Open a fleet and its repository.
 
     :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
     :raises InvalidConfig: if a connection is wrong.
     """
-    return _stand_ins[-1].fleet if _stand_ins else open_fleet(fetch_connections(ids))
+    return _stand_ins[-1].fleet if _stand_ins else open_fleet(place, fetch_connections(place))
 
 
-async def aopen_fleet_of(ids: ConnectionsPart) -> Fleet:
+async def aopen_fleet_of(place: FleetPlace) -> Fleet:
     """Open them inside a trigger, whose loop must not block."""
     if _stand_ins:
         return _stand_ins[-1].fleet
-    return await asyncio.to_thread(open_fleet, await afetch_connections(ids))
+    return await asyncio.to_thread(open_fleet, place, await afetch_connections(place))
 
 
 def open_repository_of(ids: ConnectionsPart) -> Repository:
@@ -153,24 +154,42 @@ async def aopen_repository_of(ids: ConnectionsPart) -> Repository:
     return await asyncio.to_thread(repository_of, await afetch_connection(ids.repository))
 
 
-def open_source_of(ids: ConnectionsPart) -> MetricSource:
-    """Open the metric source of a model's connections.
+def open_source_of(identity: ModelIdentity) -> MetricSource:
+    """Open the metric source of a model.
 
     :raises ConnectionUnavailable: if there is no such connection, or Airflow does not answer.
     :raises InvalidConfig: if the connection is wrong.
     """
-    from airflow_model_ops.hooks.prometheus import source_of
-
     stand_in = _stand_in_source()
-    return source_of(fetch_connection(ids.metrics)) if stand_in is None else stand_in
+    return stand_in or source_at(identity, fetch_connection(identity.metrics_connection))
 
 
-async def aopen_source_of(ids: ConnectionsPart) -> MetricSource:
+async def aopen_source_of(identity: ModelIdentity) -> MetricSource:
     """Open it inside a trigger, whose loop must not block."""
+    stand_in = _stand_in_source()
+    if stand_in is not None:
+        return stand_in
+    return await asyncio.to_thread(source_at, identity, await afetch_connection(identity.metrics_connection))
+
+
+def source_at(identity: ModelIdentity, connection: Connection) -> MetricSource:
+    """Return the metric source behind a connection, whose type says which one it is.
+
+    :raises InvalidConfig: if the connection is wrong, or Cloud Monitoring is asked about a fleet that is not on Vertex AI.
+    """
+    if connection.conn_type == "google_cloud_platform":
+        from airflow_model_ops.hooks.cloud_monitoring import cloud_monitoring_source_of
+
+        vertex = identity.target.vertex_ai
+        if vertex is None:
+            raise InvalidConfig(
+                f"connections.metrics of model {identity.model!r} is {connection.conn_id!r}, of Google Cloud, where the metrics of "
+                "Vertex AI's endpoints are; TF Serving's are in Prometheus: name a connection of type prometheus"
+            )
+        return cloud_monitoring_source_of(connection, vertex, model=identity.model)
     from airflow_model_ops.hooks.prometheus import source_of
 
-    stand_in = _stand_in_source()
-    return await asyncio.to_thread(source_of, await afetch_connection(ids.metrics)) if stand_in is None else stand_in
+    return source_of(connection)
 
 
 def _stand_in_source() -> MetricSource | None:
@@ -204,42 +223,24 @@ def _unavailable(conn_id: str) -> ConnectionUnavailable:
     )
 
 
-def open_fleet(connections: FleetConnections) -> Fleet:
+def open_fleet(place: FleetPlace, connections: FleetConnections) -> Fleet:
     """Build the adapters; touches no network yet.
 
     :raises InvalidConfig: if a connection is wrong.
     """
     repository = repository_of(connections.repository)
+    if place.vertex_ai is not None and place.model is not None:
+        from airflow_model_ops.hooks.vertex_ai import vertex_target_of
+
+        target = vertex_target_of(
+            place.vertex_ai,
+            connection=connections.target,
+            repository=repository,
+            model=place.model,
+            fleet=place.shown,
+        )
+        return Fleet(name=place.shown, repository=repository, target=target)
     config = fleet_of(connections.target)
-    root = str(Path(connections.repository.extra_dejson["root"]).absolute())
-    return Fleet(repository=repository, target=target_of(config, repository=repository, root=root), config=config)
-
-
-def arm_of(model: str, version: Version) -> Arm:
-    """Return how the metric source knows a version: its cluster in the router's metrics, its number and its name."""
-    from airflow_model_ops.adapters.serving.envoy_spec import cluster_name
-
-    cluster = cluster_name(model=model, number=version.number)
-    return Arm(version_number=str(version.number), cluster=cluster, version_name=version.name)
-
-
-def control_arm_of(model: str, version: Version) -> Arm:
-    """Return how the metric source knows stable's second group: the same version, over its control cluster."""
-    from airflow_model_ops.adapters.serving.envoy_spec import cluster_name
-
-    cluster = cluster_name(model=model, number=version.number, control=True)
-    return Arm(version_number=str(version.number), cluster=cluster, version_name=version.name)
-
-
-def arms_of(model: str, canary: Version, stable: Version | None) -> Arms:
-    """Return how the metric source knows the versions that are compared, and stable's second group."""
-    return Arms(
-        canary=arm_of(model, canary),
-        stable=arm_of(model, stable) if stable else None,
-        control=control_arm_of(model, stable) if stable else None,
-    )
-
-
-def guarded_arms_of(model: str, stable: Version) -> Arms:
-    """Return how the metric source knows the stable version when it is looked at by itself, in its two groups."""
-    return Arms(canary=arm_of(model, stable), control=control_arm_of(model, stable))
+    root = served_root(connections.repository)
+    target_ = target_of(config, repository=repository, root=root)
+    return Fleet(name=config.fleet, repository=repository, target=target_, config=config)

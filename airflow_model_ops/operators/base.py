@@ -133,10 +133,10 @@ class ModelOperator(LineageNotes):
         return load_for_way_back(self.model)
 
     def open_fleet(self) -> Fleet:
-        """Open the repository and the fleet of the model's connections."""
+        """Open the model's repository and fleet."""
         from airflow_model_ops.hooks.wiring import open_fleet_of
 
-        return open_fleet_of(self.identity.connections)
+        return open_fleet_of(self.identity.place)
 
     def control(self, context: Context, *, for_person: bool = False, request: str | None = None) -> ModelControl:
         """Return the model's controls, acting for this task."""
@@ -295,17 +295,18 @@ class ReleaseOperator(TrafficOperator):
 
     def _step_check(self, context: Context, *, step: int, of: Mapping[str, Any]) -> StepCheck:
         from airflow_model_ops.control.step_check import StepCheck
-        from airflow_model_ops.hooks.wiring import arms_of, open_source_of
+        from airflow_model_ops.hooks.arms import arms_at
+        from airflow_model_ops.hooks.wiring import open_source_of
 
         control = self.control(context)
         return StepCheck(
             control=control,
-            source=open_source_of(self.model_file.connections),
+            source=open_source_of(self.model_file),
             policy=self.model_file.policy(),
             step_index=step,
             fence=fence_of(of),
             version=control.naming.parse(str(of["version"])),
-            arms_of=arms_of,
+            arms_of=arms_at(self.model_file).compared,
         )
 
     def _question(self, *, step: int, of: Mapping[str, Any]) -> Question:

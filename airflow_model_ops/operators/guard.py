@@ -124,7 +124,7 @@ class GuardRollbackOperator(TrafficOperator):
         run, ti = context["dag_run"], context["ti"]
         attempt = attempt_of(context, retries=self.retries)
         request = f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}/{attempt}"
-        control = open_fleet_of(identity.connections).control(identity, origin=origin_of(context, request=request))
+        control = open_fleet_of(identity.place).control(identity, origin=origin_of(context, request=request))
         self.note(control)
         return control
 

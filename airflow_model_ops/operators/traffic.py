@@ -110,12 +110,13 @@ class StartCanaryOperator(TrafficOperator):
         """
         from airflow_model_ops.control.heads import read_head
         from airflow_model_ops.control.preflight import StableShare, look_ahead
-        from airflow_model_ops.hooks.wiring import arms_of, open_source_of
+        from airflow_model_ops.hooks.arms import arms_at
+        from airflow_model_ops.hooks.wiring import open_source_of
 
         policy = self.model_file.policy()
         try:
-            source = open_source_of(self.model_file.connections)
-            arms = arms_of(control.model, version, control.state.stable)
+            source = open_source_of(self.model_file)
+            arms = arms_at(self.model_file).compared(control.model, version, control.state.stable)
             share = StableShare.of(read_head(control.repository.log(control.model)))
             ahead = look_ahead(policy, source=source, arms=arms, now=control.clock.now(), stable_share=share)
         except ModelOpsError as error:

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, release_id, told_to_airflow
@@ -52,7 +53,8 @@ class ReconcileOperator(BaseOperator):
 
     A promotion or rollback that it applied in the place of a killed worker touches the model's stable asset.
 
-    :param connections: Connection ids of the repository and the fleet.
+    :param connections: Where the fleet is: a :class:`~airflow_model_ops.config.fleet_place.FleetPlace`, such as ``place`` of a
+        loaded model file, or the connection ids of the repository and a TF Serving fleet.
     :param apply_seconds: How long to go on with models that do not follow yet, for all together.
     """
 
@@ -61,7 +63,7 @@ class ReconcileOperator(BaseOperator):
     def __init__(
         self,
         *,
-        connections: ConnectionsPart | Mapping[str, Any] | None = None,
+        connections: FleetPlace | ConnectionsPart | Mapping[str, Any] | None = None,
         apply_seconds: float = APPLY_SECONDS,
         **kwargs: Any,
     ) -> None:
@@ -75,7 +77,7 @@ class ReconcileOperator(BaseOperator):
         from airflow_model_ops.hooks.wiring import open_fleet_of
 
         with told_to_airflow():
-            fleet = open_fleet_of(connections_of(self.connections))
+            fleet = open_fleet_of(place_of(self.connections))
             result = fleet.upkeep(origin=origin_of(context)).reconcile(deadline_seconds=self.apply_seconds)
             self._emit(context, fleet)
         for model, what in result.done.items():
@@ -90,7 +92,7 @@ class ReconcileOperator(BaseOperator):
         from airflow_model_ops.control.heads import read_heads
 
         task = _task_of(origin_of(context).run)
-        for model, head in read_heads(fleet.repository, fleet=fleet.config.fleet).items():
+        for model, head in read_heads(fleet.repository, fleet=fleet.name).items():
             if head.applied is None or _task_of(head.applied.origin.run) != task or not _moved_stable(head):
                 continue
             run = head.entry.origin.run
@@ -133,7 +135,7 @@ class RecordLineageOperator(ModelOperator):
         ledger_id = identity.connections.ledger
         if ledger_id is None:
             return 0
-        control = open_fleet_of(identity.connections).control(identity, origin=origin_of(context))
+        control = open_fleet_of(identity.place).control(identity, origin=origin_of(context))
         recorded = (
             MlmdHook(ledger_id)
             .get_conn()
@@ -156,8 +158,9 @@ def _moved_stable(head: Head) -> bool:
     return head.state.stable is not None and head.state.stable != former
 
 
-def connections_of(value: ConnectionsPart | Mapping[str, Any] | None) -> ConnectionsPart:
-    """Return connection ids however they were given; ``None``: the default ids."""
-    if isinstance(value, ConnectionsPart):
+def place_of(value: FleetPlace | ConnectionsPart | Mapping[str, Any] | None) -> FleetPlace:
+    """Return where a fleet is, however that was given; ``None``: behind the default connections."""
+    if isinstance(value, FleetPlace):
         return value
-    return ConnectionsPart.model_validate(value or {})
+    ids = value if isinstance(value, ConnectionsPart) else ConnectionsPart.model_validate(value or {})
+    return FleetPlace(repository=ids.repository, target=ids.target)

@@ -59,7 +59,7 @@ class MetricSensor(BaseSensorOperator):
 
         model = self.model_file
         with told_to_airflow():
-            summary = measure_once(open_source_of(model.connections), model.model, self._version(), self._check())
+            summary = measure_once(open_source_of(model), model, self._version(), self._check())
         self.log.info("verdict=%s reason=%s", summary.verdict, summary.reason)
         return self._judge(summary.verdict, summary.reason)
 

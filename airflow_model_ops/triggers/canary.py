@@ -53,17 +53,18 @@ class CanaryStepTrigger(ObservingTrigger):
     async def open(self) -> Watched:
         """Open the step."""
         from airflow_model_ops.control.step_check import StepCheck
-        from airflow_model_ops.hooks.wiring import aopen_source_of, arms_of
+        from airflow_model_ops.hooks.arms import arms_at
+        from airflow_model_ops.hooks.wiring import aopen_source_of
 
         control = await self.control()
         self._check = StepCheck(
             control=control,
-            source=await aopen_source_of(self.model_file.connections),
+            source=await aopen_source_of(self.model_file),
             policy=self.model_file.policy(),
             step_index=self.step,
             fence=self.fence,
             version=control.naming.parse(self.version),
-            arms_of=arms_of,
+            arms_of=arms_at(self.model_file).compared,
             asked=self.question is not None,
         )
         return self._check

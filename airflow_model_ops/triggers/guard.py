@@ -145,17 +145,18 @@ class _Watch:
 
     async def _open(self) -> StableGuard:
         from airflow_model_ops.control.stable_guard import StableGuard
-        from airflow_model_ops.hooks.wiring import aopen_fleet_of, aopen_source_of, guarded_arms_of
+        from airflow_model_ops.hooks.arms import arms_at
+        from airflow_model_ops.hooks.wiring import aopen_fleet_of, aopen_source_of
 
-        fleet = await aopen_fleet_of(self._file.connections)
+        fleet = await aopen_fleet_of(self._file.place)
         guard = self._file.guard_policy()
         if guard is None:
             raise ValueError(f"model {self._file.model!r} has no guard; do not give it to StableGuardTrigger")
         return StableGuard(
             repository=fleet.repository,
-            source=await aopen_source_of(self._file.connections),
+            source=await aopen_source_of(self._file),
             model=self._file.model,
             guard=guard,
-            arms_of=guarded_arms_of,
+            arms_of=arms_at(self._file).guarded,
             clock=fleet.clock,
         )

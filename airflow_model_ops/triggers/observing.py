@@ -120,10 +120,10 @@ class ObservingTrigger(BaseTrigger):
             await asyncio.sleep(min(self.look_seconds, max(0.1, next_tick - loop.time())))
 
     async def open_fleet(self) -> Fleet:
-        """Open the repository and the fleet of the model's connections."""
+        """Open the model's repository and fleet."""
         from airflow_model_ops.hooks.wiring import aopen_fleet_of
 
-        return await aopen_fleet_of(self.model_file.connections)
+        return await aopen_fleet_of(self.model_file.place)
 
     async def control(self) -> ModelControl:
         """Return the model's controls, acting for the task that waits."""

@@ -28,14 +28,15 @@ class PromotionWatchTrigger(ObservingTrigger):
     async def open(self) -> Watched:
         """Open the watch."""
         from airflow_model_ops.control.watch_check import WatchCheck
-        from airflow_model_ops.hooks.wiring import aopen_source_of, arms_of
+        from airflow_model_ops.hooks.arms import arms_at
+        from airflow_model_ops.hooks.wiring import aopen_source_of
 
         control = await self.control()
         return WatchCheck(
             control=control,
-            source=await aopen_source_of(self.model_file.connections),
+            source=await aopen_source_of(self.model_file),
             policy=self.model_file.policy(),
             fence=self.fence,
             version=control.naming.parse(self.version),
-            arms_of=arms_of,
+            arms_of=arms_at(self.model_file).compared,
         )

@@ -69,7 +69,7 @@ class _WaitingTrigger(BaseTrigger):
 
         model = ModelFile.model_validate(self.model)
         origin = Origin(actor=Actor(kind=ActorKind.AUTOMATION, name=self.release))
-        return (await aopen_fleet_of(model.connections)).control(model, origin=origin)
+        return (await aopen_fleet_of(model.place)).control(model, origin=origin)
 
 
 class TurnTrigger(_WaitingTrigger):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_model_ops.config.model_file import ModelFile
+from airflow_model_ops.config.model_file import ModelFile, ModelIdentity
 from airflow_model_ops.config.release_parts import CheckPart
 from airflow_model_ops.core.checks import Arms, Summary, Verdict, combine
 from airflow_model_ops.core.errors import ModelOpsError
@@ -109,8 +109,8 @@ class MetricTrigger(BaseTrigger):
         while True:
             await asyncio.sleep(self.poll_seconds)
             try:
-                source = await aopen_source_of(model.connections)
-                summary = await asyncio.to_thread(measure_once, source, model.model, self.version, self.check)
+                source = await aopen_source_of(model)
+                summary = await asyncio.to_thread(measure_once, source, model, self.version, self.check)
             except ModelOpsError as error:
                 yield TriggerEvent({"error": str(error)})
                 return
@@ -120,13 +120,13 @@ class MetricTrigger(BaseTrigger):
                 return
 
 
-def measure_once(source: MetricSource, model: str, version: dict[str, str], check: dict[str, Any]) -> Summary:
+def measure_once(source: MetricSource, model: ModelIdentity, version: dict[str, str], check: dict[str, Any]) -> Summary:
     """Measure and assess a check of one version once, by its absolute limits."""
     from airflow_model_ops.core.versioning import Version
-    from airflow_model_ops.hooks.wiring import arm_of
+    from airflow_model_ops.hooks.arms import arms_at
 
     question = CheckPart.model_validate(check).to_check()
-    arms = Arms(canary=arm_of(model, Version.from_json(version)))
+    arms = Arms(canary=arms_at(model).arm(model.model, Version.from_json(version)))
     begin = time.time() - question.window_seconds
-    evidence = source.gather(question, model=model, arms=arms, begin=begin, after=None)
+    evidence = source.gather(question, model=model.model, arms=arms, begin=begin, after=None)
     return combine([assess_window(question, evidence, subject=version["name"])])

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_model_ops.config.model_file import ConnectionsPart
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.control.pause import Pause
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Origin
@@ -24,27 +24,29 @@ _log = logging.getLogger(__name__)
 class NeglectedModelsTrigger(BaseEventTrigger):
     """Fires for a fleet whose models need a hand; one stream looks after all models of the fleet.
 
-    :param repository: Connection id of the repository.
-    :param target: Connection id of the fleet.
+    :param place: Where the fleet is, as one text: see :meth:`of`.
     :param poll_seconds: How often the logs are read.
     :param again_seconds: How long to wait before it fires again for the same heads, while the first run works on them;
         twice as long each time.
     """
 
-    def __init__(self, *, repository: str, target: str, poll_seconds: float = 2.0, again_seconds: float = 15.0) -> None:
+    def __init__(self, *, place: str, poll_seconds: float = 2.0, again_seconds: float = 15.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.repository = repository
-        self.target = target
+        self.place = place
         self.poll_seconds = poll_seconds
         self.again_seconds = again_seconds
+
+    @classmethod
+    def of(cls, place: FleetPlace, **kwargs: float) -> NeglectedModelsTrigger:
+        """Return the trigger that looks after a fleet."""
+        return cls(place=place.to_text(), **kwargs)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what it takes to make this trigger again elsewhere."""
         return (
             "airflow_model_ops.triggers.watch.NeglectedModelsTrigger",
             {
-                "repository": self.repository,
-                "target": self.target,
+                "place": self.place,
                 "poll_seconds": self.poll_seconds,
                 "again_seconds": self.again_seconds,
             },
@@ -52,7 +54,7 @@ class NeglectedModelsTrigger(BaseEventTrigger):
 
     def shared_stream_key(self) -> Hashable | None:
         """Watchers of one fleet share one stream."""
-        return ("airflow_model_ops.neglected", self.repository, self.target)
+        return ("airflow_model_ops.neglected", self.place)
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -71,12 +73,10 @@ class NeglectedModelsTrigger(BaseEventTrigger):
             yield TriggerEvent(found)
 
 
-async def _neglected(
-    *, repository: str, target: str, poll_seconds: float, again_seconds: float
-) -> AsyncIterator[dict[str, Any]]:
+async def _neglected(*, place: str, poll_seconds: float, again_seconds: float) -> AsyncIterator[dict[str, Any]]:
     from airflow_model_ops.hooks.wiring import aopen_fleet_of
 
-    ids = ConnectionsPart(repository=repository, target=target)
+    fleet = FleetPlace.of(place)
     origin = Origin(actor=Actor(kind=ActorKind.AUTOMATION, name="watcher"))
     pause = Pause(first_seconds=again_seconds, longest_seconds=LONGEST_PAUSE_SECONDS)
     loop = asyncio.get_running_loop()
@@ -84,7 +84,7 @@ async def _neglected(
         # After a restart of the triggerer, the triggers that look after releases come back with this one: let them first.
         await asyncio.sleep(poll_seconds)
         try:
-            upkeep = (await aopen_fleet_of(ids)).upkeep(origin=origin)
+            upkeep = (await aopen_fleet_of(fleet)).upkeep(origin=origin)
             while True:
                 found = await asyncio.to_thread(upkeep.neglected)
                 if pause.is_over(found.heads, now=loop.time()):
@@ -96,4 +96,4 @@ async def _neglected(
                 await asyncio.sleep(poll_seconds)
         except (ModelOpsError, OSError, AirflowException, AirflowRuntimeError) as error:
             # The watcher must outlive what it watches: it says what is wrong and looks again.
-            _log.warning("cannot look after fleet %r now: %s", target, error)
+            _log.warning("cannot look after fleet %r now: %s", fleet.shown, error)

@@ -71,6 +71,7 @@ class Story:
         self.source = TellingSource(self.clock, split=lambda: self.target.observe("digits").split)
         form = {"servers": "a:1/2", "router_config_dir": "live", "router_admin": "http://b:1", "initially": "empty"}
         self.fleet = Fleet(
+            name="main",
             repository=self.repository,
             target=self.target,
             config=parse_fleet({**form, "fleet": "main"}, source="story"),

@@ -15,14 +15,15 @@ from airflow.sdk.execution_time import supervisor, task_runner
 from airflow.sdk.execution_time.comms import ConnectionResult, ErrorResponse, GetConnection
 from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
 
-from airflow_model_ops.config.model_file import ConnectionsPart, parse_model_file
+from airflow_model_ops.config.fleet_place import FleetPlace
+from airflow_model_ops.config.model_file import parse_model_file
 from airflow_model_ops.core.errors import ConnectionUnavailable, InvalidConfig
 from airflow_model_ops.hooks import wiring
 from airflow_model_ops.operators.rollback import RollbackModelOperator
 from airflow_model_ops.triggers.canary import CanaryStepTrigger
 from tests.airflow.release_story import YAML, context_of
 
-IDS = ConnectionsPart()
+IDS = FleetPlace()
 
 
 class ApiServer:
@@ -53,13 +54,13 @@ def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ApiServer:
     return server
 
 
-def fetched_in_a_trigger(ids: ConnectionsPart) -> wiring.FleetConnections:
+def fetched_in_a_trigger(ids: FleetPlace) -> wiring.FleetConnections:
     return asyncio.run(wiring.afetch_connections(ids))
 
 
 @pytest.mark.parametrize("fetch", [wiring.fetch_connections, fetched_in_a_trigger])
 def test_an_api_server_in_trouble_is_worth_another_try_and_may_be_well_again_by_then(
-    api_server: ApiServer, fetch: Callable[[ConnectionsPart], wiring.FleetConnections]
+    api_server: ApiServer, fetch: Callable[[FleetPlace], wiring.FleetConnections]
 ) -> None:
     with pytest.raises(ConnectionUnavailable, match="is not defined, or Airflow's API server did not answer") as told:
         fetch(IDS)

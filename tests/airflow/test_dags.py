@@ -13,6 +13,7 @@ from airflow.sdk import DAG, AssetAny, TriggerRule
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
 from airflow_model_ops.bundles import ModelOpsDagBundle
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
 from airflow_model_ops.dag_builders import (
     build_blast_radius_dag,
@@ -445,7 +446,7 @@ class TestHousekeepingAndWatch:
 
         assert isinstance(dag.schedule, AssetAny)
         watchers = [watcher for asset in dag.schedule.objects for watcher in asset.watchers]
-        assert [(each.trigger.repository, each.trigger.target) for each in watchers] == [
+        assert [_ids(each.trigger.place) for each in watchers] == [
             ("model_repository_default", "fleet_eu"),
             ("model_repository_default", "fleet_us"),
         ]
@@ -468,3 +469,8 @@ class TestHousekeepingAndWatch:
 
         assert dag.get_task("digits.cleanup").upstream_task_ids == set()
         assert dag.get_task("letters.record").upstream_task_ids == {"letters.cleanup"}
+
+
+def _ids(place: str) -> tuple[str, str]:
+    found = FleetPlace.of(place)
+    return found.repository, found.target

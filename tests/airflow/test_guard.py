@@ -22,7 +22,8 @@ from airflow_model_ops.config.model_file import ModelFile, parse_model_file
 from airflow_model_ops.core.errors import MetricsUnavailable, NotApplied, RepositoryUnavailable
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.dag_builders import build_guard_dag, build_watch_dag
-from airflow_model_ops.hooks.wiring import arm_of, standing_in
+from airflow_model_ops.hooks.arms import VersionArms
+from airflow_model_ops.hooks.wiring import standing_in
 from airflow_model_ops.operators.guard import SETTLE_SECONDS, GuardRollbackOperator
 from airflow_model_ops.operators.upkeep import RecordLineageOperator
 from airflow_model_ops.triggers.guard import StableGuardTrigger
@@ -54,7 +55,7 @@ class GuardStory(Story):
 
     def answer(self, major: int, *, bad: int, n: int = 500) -> None:
         """Let a version answer requests for a second."""
-        self.counts.serve(arm_of("digits", self.v(major)).cluster, n=n, bad=bad, seconds=1.0)
+        self.counts.serve(VersionArms().arm("digits", self.v(major)).cluster, n=n, bad=bad, seconds=1.0)
 
     def trigger(self, *files: ModelFile, again_seconds: float = 60.0) -> StableGuardTrigger:
         return StableGuardTrigger.of(files or (self.model,), again_seconds=again_seconds)

@@ -90,7 +90,7 @@ def test_every_module_of_a_kind_is_listed(kind: str) -> None:
     # What only other modules of this package import brings nothing of its own.
     inner = {
         "operators": {"base", "lineage_notes", "push_sources"},
-        "hooks": {"pipeline", "wiring"},
+        "hooks": {"arms", "cloud_monitoring", "google_credentials", "pipeline", "vertex_ai", "wiring"},
         "triggers": {"observing"},
     }.get(kind, set())
     there = {path.stem for path in package.glob("*.py")} - {"__init__"} - inner
@@ -156,8 +156,10 @@ def test_what_is_secret_is_masked() -> None:
 
 
 def test_the_default_connections_of_a_model_are_the_hooks_own() -> None:
-    from airflow_model_ops.config.model_file import ConnectionsPart
+    from airflow_model_ops.config.model_file import ModelIdentity
 
     hooks = [load(form["hook-class-name"]).default_conn_name for form in CONNECTION_TYPES.values()]
 
-    assert sorted(hooks) == sorted(str(value) for value in ConnectionsPart().model_dump().values())
+    model = ModelIdentity(model="digits")
+    ids = model.connections
+    assert sorted(hooks) == sorted([ids.repository, ids.target, model.metrics_connection, str(ids.ledger)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.core.errors import RepositoryUnavailable
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.triggers.canary import CanaryStepTrigger
@@ -47,10 +48,11 @@ def waiting(story: Story, kind: type[Any], release: dict[str, str]) -> Any:
     return trigger
 
 
+PLACE = FleetPlace(repository="models", target="fleet")
+
+
 def watcher(**changes: Any) -> NeglectedModelsTrigger:
-    return NeglectedModelsTrigger(
-        **{"repository": "models", "target": "fleet", "poll_seconds": 0.01, "again_seconds": 0.2, **changes}
-    )
+    return NeglectedModelsTrigger(**{"place": PLACE.to_text(), "poll_seconds": 0.01, "again_seconds": 0.2, **changes})
 
 
 def wish(major: int, release: str) -> dict[str, str]:
@@ -512,5 +514,6 @@ class TestWatcher:
             raise AssertionError("it ended")
 
         assert one.shared_stream_key() == other.shared_stream_key()
-        assert one.shared_stream_key() != watcher(target="other").shared_stream_key()
+        elsewhere = FleetPlace(repository="models", target="other")
+        assert one.shared_stream_key() != watcher(place=elsewhere.to_text()).shared_stream_key()
         assert run(first_shared())["unapplied"] == [DIGITS]
