@@ -1,0 +1,76 @@
+"""What went wrong at an object store, in words: which thing, which fault, what to do. Its libraries raise dozens of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_model_ops.core.errors import ModelOpsError, RepositoryUnavailable
+
+_LIBRARIES = frozenset(
+    {"adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "requests", "s3fs", "urllib3"}
+)
+"""Exceptions of these are the store's; any other one that is no ``OSError`` is a mistake of ours and stays what it is."""
+_WRONG_CREDENTIALS = frozenset(
+    {"401", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
+)
+_NOT_ALLOWED = frozenset({"403", "AccessDenied", "AllAccessDisabled", "AccountProblem"})
+
+
+@contextmanager
+def in_words(doing: str, uri: str) -> Iterator[None]:
+    """Turn what a store's library raises into ``RepositoryUnavailable``; ``FileExistsError`` is an answer and passes.
+
+    :param doing: What was asked, e.g. ``"read 'digits/log/1.json'"``.
+    :param uri: The root of the repository.
+    :raises RepositoryUnavailable: a retry helps once the store answers, or the connection is mended.
+    """
+    try:
+        yield
+    except (ModelOpsError, FileExistsError):
+        raise
+    except Exception as error:
+        if not _is_the_stores(error):
+            raise
+        raise RepositoryUnavailable(f"repository {uri!r}: cannot {doing}: {_fault_and_remedy(error, uri)}") from error
+
+
+def code_of(error: BaseException | None) -> str:
+    """Return the store's own code of an error, such as ``NoSuchBucket`` or ``503``; empty if it has none.
+
+    Sources: the ``response`` of botocore's ``ClientError``, which s3fs keeps as the cause; ``code`` of gcsfs' ``HttpError``.
+    """
+    while error is not None:
+        response: Any = getattr(error, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+        if getattr(error, "code", None):
+            return str(error.code)  # type: ignore[attr-defined]
+        error = error.__cause__
+    return ""
+
+
+def _is_the_stores(error: Exception) -> bool:
+    # ValueError: gcsfs raises it for a request that the store calls invalid
+    return isinstance(error, (OSError, ValueError)) or type(error).__module__.partition(".")[0] in _LIBRARIES
+
+
+def _fault_and_remedy(error: Exception, uri: str) -> str:
+    code, said = code_of(error), f"{type(error).__name__}: {error}".strip().rstrip(".:")
+    lost_credentials = type(error).__module__.startswith("google.auth") or "Credential" in type(error).__name__
+    if code in _WRONG_CREDENTIALS or lost_credentials:
+        return f"it refuses the credentials ({said}); mend the connection that `storage_conn_id` names"
+    if code in _NOT_ALLOWED or isinstance(error, PermissionError) or str(error).startswith("Forbidden"):
+        return (
+            f"these credentials may not do that ({said}); give them the right to list, read, create and delete objects "
+            "there, as docs/object_storage.md says"
+        )
+    if isinstance(error, FileNotFoundError):
+        return f"there is no such bucket ({said}); create it, or correct `root` of the connection"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time; see whether this host reaches it, and try again"
+    if code in {"429", "SlowDown"}:
+        return f"it asks for fewer requests ({said}); try again later"
+    bucket = uri.partition("://")[0]
+    return f"{said}; see whether this host reaches the {bucket} endpoint of the connection, and try again"

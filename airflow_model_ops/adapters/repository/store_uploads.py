@@ -1,0 +1,206 @@
+"""How files get into an object store: small ones whole, large ones in parts, many at once; what is there is not sent again.
+
+A large file is read once, in order: its digest is taken from the very bytes that are sent, so a file that changes while it
+is pushed is noticed before it becomes visible. Parts travel in parallel; the store checks an MD5 of each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+from typing import Protocol
+
+from airflow_model_ops.adapters.repository.object_store import StoredObject, Upload
+from airflow_model_ops.core.errors import RepositoryUnavailable, VersionAltered, VersionExists
+
+PART_BYTES = 16 << 20
+"""Size of a part, and the largest file that is sent whole: a kill costs at most :data:`WORKERS` parts."""
+WORKERS = 8
+"""Requests under way at once. At most this many parts are in memory."""
+ORPHAN_SECONDS = 86_400.0
+"""A part that is older belongs to an upload that nobody goes on with."""
+MOST_PARTS = 1000
+"""Far below S3's 10,000 parts and two levels of GCS' 32 components a composition."""
+
+
+def part_bytes_of(size: int) -> int:
+    """Return how large the parts of a file are: the same for every try, or parts could not be found again."""
+    return max(PART_BYTES, -(-size // MOST_PARTS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPart:
+    """A part that the store has.
+
+    :param md5: Of its content in hex; empty if the store does not tell.
+    """
+
+    size: int
+    md5: str
+
+
+class PartedUpload(Protocol):
+    """One large file on its way: its parts are there, the file is not."""
+
+    @property
+    def part_bytes(self) -> int:
+        """Size of all parts but the last."""
+        ...
+
+    def stored(self) -> Mapping[int, StoredPart]:
+        """Return the parts that an earlier try has stored, by number from 1."""
+        ...
+
+    def send(self, number: int, content: bytes, md5: bytes) -> None:
+        """Store a part; the store checks its digest."""
+        ...
+
+    def finish(self, count: int) -> StoredObject | None:
+        """Make the file of its parts; ``None`` if the parts are gone, as when a rival has just finished the same file.
+
+        :raises FileExistsError: if there is an object under its key.
+        """
+        ...
+
+    def drop(self) -> None:
+        """Remove the parts."""
+        ...
+
+
+class UploadingStore(Protocol):
+    """What an upload needs of a store."""
+
+    def create_object(self, key: str, content: bytes, *, sha256: str) -> StoredObject:
+        """Store a small file. :raises FileExistsError: if there is an object under its key."""
+        ...
+
+    def parted(self, upload: Upload) -> PartedUpload | None:
+        """Begin a large file, or find its beginning; ``None`` if the store knows no parts."""
+        ...
+
+    def create_whole(self, upload: Upload) -> StoredObject:
+        """Store a large file without parts. :raises FileExistsError: if there is an object under its key."""
+        ...
+
+    def stored_file(self, key: str) -> tuple[StoredObject, str] | None:
+        """Return an object with the SHA-256 of its content, or ``None`` if there is none."""
+        ...
+
+
+def send_small(store: UploadingStore, upload: Upload) -> StoredObject:
+    """Store a file in one request, or adopt the same one.
+
+    :raises VersionAltered: if the file is no longer what was hashed.
+    :raises VersionExists: if there is an object with other content under its key.
+    """
+    content = upload.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != upload.sha256:
+        raise _changed(upload)
+    try:
+        return store.create_object(upload.key, content, sha256=upload.sha256)
+    except FileExistsError:
+        return adopt(store, upload)
+
+
+def send_large(
+    store: UploadingStore, upload: Upload, *, pool: ThreadPoolExecutor, progress: Callable[[int], None]
+) -> StoredObject:
+    """Store a file in parts, or adopt the same one. Errors as :func:`send_small`.
+
+    :raises RepositoryUnavailable: if its parts vanished twice.
+    """
+    told = 0
+
+    def tell(count: int) -> None:
+        nonlocal told
+        fresh = min(count, upload.size - told)  # a second try tells nothing twice
+        told += fresh
+        progress(fresh)
+
+    for _ in range(2):
+        parts = store.parted(upload)
+        if parts is None:
+            return _send_whole(store, upload, progress=tell)
+        count = _send_parts(parts, upload, pool=pool, progress=tell)
+        try:
+            stored = parts.finish(count)
+        except FileExistsError:
+            parts.drop()
+            return adopt(store, upload)
+        if stored is not None:
+            return stored
+        if store.stored_file(upload.key) is not None:
+            return adopt(store, upload)
+    raise RepositoryUnavailable(
+        f"the parts of {upload.key!r} vanished from the store before the file was made of them; push again, and see that no "
+        "life-cycle rule of the bucket removes fresh objects or uploads"
+    )
+
+
+def adopt(store: UploadingStore, upload: Upload) -> StoredObject:
+    """Return the object that is there already.
+
+    :raises VersionExists: if its content is another.
+    :raises RepositoryUnavailable: if it has just been deleted.
+    """
+    found = store.stored_file(upload.key)
+    if found is None:
+        raise RepositoryUnavailable(f"object {upload.key!r} was deleted while it was looked at; try again")
+    stored, sha256 = found
+    if sha256 != upload.sha256:
+        raise VersionExists(
+            f"object {upload.key!r} is there with other content (SHA-256 {sha256[:12]}..., not {upload.sha256[:12]}...); push "
+            "this model under another version"
+        )
+    return stored
+
+
+def _send_whole(store: UploadingStore, upload: Upload, *, progress: Callable[[int], None]) -> StoredObject:
+    try:
+        stored = store.create_whole(upload)
+    except FileExistsError:
+        stored = adopt(store, upload)
+    progress(upload.size)
+    return stored
+
+
+def _send_parts(
+    parts: PartedUpload, upload: Upload, *, pool: ThreadPoolExecutor, progress: Callable[[int], None]
+) -> int:
+    stored, digest = parts.stored(), hashlib.sha256()
+    slots, under_way, count = BoundedSemaphore(WORKERS), list[Future[int]](), 0
+
+    def send(number: int, content: bytes) -> int:
+        try:
+            md5 = hashlib.md5(content, usedforsecurity=False)
+            if stored.get(number) != StoredPart(size=len(content), md5=md5.hexdigest()):
+                parts.send(number, content, md5.digest())
+            return len(content)
+        finally:
+            slots.release()
+
+    told = 0
+    with upload.path.open("rb") as file:
+        while content := file.read(parts.part_bytes):
+            count += 1
+            digest.update(content)
+            slots.acquire()
+            under_way.append(pool.submit(send, count, content))
+            while told < len(under_way) and under_way[told].done():
+                progress(under_way[told].result())  # the first part that failed ends the reading
+                told += 1
+    for future in under_way[told:]:
+        progress(future.result())
+    if digest.hexdigest() != upload.sha256:
+        parts.drop()
+        raise _changed(upload)
+    return count
+
+
+def _changed(upload: Upload) -> VersionAltered:
+    return VersionAltered(
+        f"file {str(upload.path)!r} changed while it was pushed; push again once nothing writes to the export any more"
+    )

