@@ -6,43 +6,26 @@ access and proxies), ``monitoring_delay`` (how long after its time a sample may 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_model_ops.config.durations import seconds
 from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.hooks.vertex_ai import credentials_of, project_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_model_ops.adapters.metrics.cloud_monitoring import CloudMonitoringSource
+    from airflow_model_ops.config.target_part import VertexPart
 
 
-class EndpointPlace(Protocol):
-    """Where an endpoint is: the ``vertex_ai`` part of a model's YAML file, or the settings made of it."""
+def cloud_monitoring_source_of(connection: Connection, part: VertexPart, *, model: str) -> CloudMonitoringSource:
+    """Return the metric source of a model's endpoint; touches no network yet.
 
-    @property
-    def project(self) -> str | None:
-        """The endpoint's project; ``None`` is the connection's."""
-        ...
-
-    @property
-    def location(self) -> str:
-        """The endpoint's region."""
-        ...
-
-    @property
-    def endpoint(self) -> str | None:
-        """The endpoint's id."""
-        ...
-
-
-def cloud_monitoring_source_of(
-    connection: Connection, part: EndpointPlace, *, model: str | None = None
-) -> CloudMonitoringSource:
-    """Return the metric source of an endpoint. Touches the network only to find out a project that nobody names.
-
-    :param model: The model's name, which is the endpoint's id unless ``part`` names another.
+    :param connection: The endpoint's own, or another one whose account may read the metrics of the endpoint's project.
+    :param part: ``target.vertex_ai`` of the model's file.
     :raises InvalidConfig: if the connection or the part is wrong, or no project is known.
     """
     from airflow_model_ops.adapters.metrics.cloud_monitoring import (
@@ -53,23 +36,21 @@ def cloud_monitoring_source_of(
     )
     from airflow_model_ops.adapters.metrics.cloud_monitoring_queries import EndpointLabels
     from airflow_model_ops.adapters.metrics.google_token import GoogleToken
-    from airflow_model_ops.hooks.google_credentials import GoogleAccount
 
-    endpoint = part.endpoint or model
-    if not endpoint:
-        raise InvalidConfig(
-            "the endpoint whose metrics are asked has no id; name it as endpoint in the model's YAML file"
-        )
-    account = GoogleAccount(connection)
     api = str(connection.extra_dejson.get("monitoring_endpoint") or DEFAULT_ENDPOINT)
     if not _is_http_url(api):
         raise InvalidConfig(
             f"connection {connection.conn_id!r}: monitoring_endpoint {api!r} is not usable; write it as {DEFAULT_ENDPOINT}"
         )
+
+    @cache
+    def credentials() -> Any:
+        return credentials_of(connection)
+
     return CloudMonitoringSource(
-        project=account.project(wanted=part.project),
-        labels=EndpointLabels(location=part.location, endpoint=endpoint),
-        authorization=GoogleToken(account.credentials, url=api),
+        project=project_of(connection, given=part.project),
+        labels=EndpointLabels(location=part.location, endpoint=part.endpoint_of(model)),
+        authorization=GoogleToken(credentials, url=api),
         endpoint=api,
         delay_seconds=_duration(connection, "monitoring_delay", default=DELAY_SECONDS),
         sampling_period_seconds=_duration(connection, "sampling_period", default=SAMPLING_PERIOD_SECONDS),

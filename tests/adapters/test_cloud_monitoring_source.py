@@ -18,7 +18,7 @@ from airflow_model_ops.adapters.metrics.cloud_monitoring import CloudMonitoringS
 from airflow_model_ops.adapters.metrics.cloud_monitoring_queries import EndpointLabels
 from airflow_model_ops.adapters.metrics.google_token import GoogleToken
 from airflow_model_ops.adapters.metrics.prometheus_process import PrometheusProcess, ScrapeJob
-from airflow_model_ops.adapters.serving.vertex_settings import VertexSettings
+from airflow_model_ops.config.target_part import VertexPart
 from airflow_model_ops.core.checks import Check, Evidence, Measurement, Verdict
 from airflow_model_ops.core.errors import InvalidConfig, MetricsUnavailable
 from airflow_model_ops.core.judge.blindness import unanswered
@@ -329,9 +329,7 @@ def test_an_api_that_hangs_is_given_up_after_the_time_out(release: Release) -> N
 
 # -- the connection ----------------------------------------------------------------------------------------------------
 
-SETTINGS = VertexSettings(
-    project=PROJECT, location=LOCATION, model="digits", registry_model="digits", endpoint=ENDPOINT
-)
+PART = VertexPart(location=LOCATION, project=PROJECT)
 
 
 def google(**extra: object) -> Connection:
@@ -345,7 +343,7 @@ def test_a_connection_gives_a_source_with_its_own_address_delay_and_period(
     # Anonymous credentials have no token, so the door stays shut: that it is knocked at is enough.
     connection = google(monitoring_endpoint=f"{monitoring.url}/", is_anonymous=True)
     with pytest.raises(MetricsUnavailable, match="401"):
-        cloud_monitoring_source_of(connection, SETTINGS).ping()
+        cloud_monitoring_source_of(connection, PART, model="digits").ping()
     assert monitoring.seen
     assert "authorization" not in monitoring.seen[-1]
 
@@ -361,20 +359,18 @@ def test_a_connection_gives_a_source_with_its_own_address_delay_and_period(
 )
 def test_a_connection_that_cannot_be_used_says_what_to_write(extra: dict[str, object], words: str) -> None:
     with pytest.raises(InvalidConfig, match=words):
-        cloud_monitoring_source_of(google(**extra), SETTINGS)
+        cloud_monitoring_source_of(google(**extra), PART, model="digits")
 
 
 def test_the_project_is_the_connections_unless_the_model_names_one() -> None:
-    class Part:
-        project, location, endpoint = None, LOCATION, None
-
-    source = cloud_monitoring_source_of(google(project="of-connection", is_anonymous=True), Part(), model="digits")
+    unnamed = VertexPart(location=LOCATION)
+    source = cloud_monitoring_source_of(google(project="of-connection"), unnamed, model="digits")
     assert source._prompt._service.url.endswith("/v1/projects/of-connection/location/global/prometheus")
     assert source._labels == EndpointLabels(location=LOCATION, endpoint="digits")
-    with pytest.raises(InvalidConfig, match="names no project, and its credentials know none"):
-        cloud_monitoring_source_of(google(is_anonymous=True), Part(), model="digits")
-    with pytest.raises(InvalidConfig, match="has no id"):
-        cloud_monitoring_source_of(google(), Part())
+    named = cloud_monitoring_source_of(google(project="of-connection"), PART, model="digits")
+    assert named._prompt._service.url.endswith(f"/v1/projects/{PROJECT}/location/global/prometheus")
+    with pytest.raises(InvalidConfig, match="names no Google Cloud project"):
+        cloud_monitoring_source_of(google(), unnamed, model="digits")
 
 
 # -- a real Prometheus behind Google's door ----------------------------------------------------------------------------
