@@ -11,8 +11,6 @@ import signal
 import threading
 from pathlib import Path
 
-from tests.vertex_fake.rig import VertexFake
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -23,8 +21,11 @@ def main() -> None:
     parser.add_argument("--ready-file", type=Path, help="written when both ports listen")
     parser.add_argument("--operation-seconds", type=float, help="how long operations take")
     parser.add_argument("--prometheus-url", help="answers for Cloud Monitoring")
+    parser.add_argument("--storage-url", help="a GCS emulator, in which uploaded models must have their files")
     parser.add_argument("--seed", type=int, help="of the routing of predictions")
     given = parser.parse_args()
+    from tests.vertex_fake.rig import VertexFake  # it takes seconds, which --help does not need
+
     told_to_end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told_to_end.set())
@@ -32,6 +33,7 @@ def main() -> None:
         if given.operation_seconds is not None:
             fake.control.duration("*", given.operation_seconds)
         fake.control.prometheus(given.prometheus_url)
+        fake.control.buckets(given.storage_url)
         ready = json.dumps({"rest_url": fake.address.rest_url, "grpc_address": fake.address.grpc_address})
         if given.ready_file:
             written = given.ready_file.with_suffix(".tmp")

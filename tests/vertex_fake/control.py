@@ -13,7 +13,11 @@ from typing import Any
 from google.cloud import aiplatform_v1 as v1
 from google.protobuf import json_format
 
+from tests.vertex_fake import monitoring
+from tests.vertex_fake.artifacts import in_bucket
 from tests.vertex_fake.faults import ANY, Fault
+from tests.vertex_fake.methods import BY_NAME
+from tests.vertex_fake.models import believe
 from tests.vertex_fake.operations import raw
 from tests.vertex_fake.predict import Behaviour
 from tests.vertex_fake.refusal import Refused
@@ -30,6 +34,7 @@ KINDS = frozenset(
         "DeleteModelVersion",
     }
 )
+METHODS_WITH_FAULTS = frozenset(BY_NAME) | {"Predict", monitoring.METHOD, ANY}
 
 
 class Control:
@@ -74,19 +79,23 @@ class Control:
         self, method: str, code: str = "UNAVAILABLE", message: str = "planned by the test", times: int = 1
     ) -> None:
         """Refuse the next calls of a method before anything is done: 429 is RESOURCE_EXHAUSTED, 504 DEADLINE_EXCEEDED."""
-        self._state.faults.plan(Fault(method=method, code=code, message=message, times=times))
+        self._plan(Fault(method=method, code=code, message=message, times=times))
 
     def lose_answer(self, method: str, times: int = 1) -> None:
         """Do what the next calls ask, and end the connection without an answer."""
-        self._state.faults.plan(Fault(method=method, lose_answer=True, times=times))
+        self._plan(Fault(method=method, lose_answer=True, times=times))
 
     def lose_request(self, method: str, times: int = 1) -> None:
         """End the connection of the next calls without doing anything."""
-        self._state.faults.plan(Fault(method=method, lose_request=True, times=times))
+        self._plan(Fault(method=method, lose_request=True, times=times))
 
     def hang(self, method: str, seconds: float, times: int = 1) -> None:
         """Let the next calls wait before anything is done."""
-        self._state.faults.plan(Fault(method=method, hang_seconds=seconds, times=times))
+        self._plan(Fault(method=method, hang_seconds=seconds, times=times))
+
+    def hanging(self) -> list[str]:
+        """Return the methods of the calls that wait now."""
+        return list(self._state.faults.hanging)
 
     def foreign_write(
         self,
@@ -113,7 +122,7 @@ class Control:
             with self._state.lock:
                 write()
         else:
-            self._state.faults.plan(Fault(method=before, before=write, times=times))
+            self._plan(Fault(method=before, before=write, times=times))
 
     def vanish(self, endpoint: str, deployed_model_id: str, keep_traffic: bool = True) -> None:
         """Let a deployment disappear without anybody having asked; its traffic goes to nobody then, or is unassigned."""
@@ -143,12 +152,21 @@ class Control:
         """Say which Prometheus answers for Cloud Monitoring."""
         self._state.prometheus_url = url
 
+    def buckets(self, storage_url: str | None) -> None:
+        """Look for the files of an uploaded model in the GCS emulator at a URL; ``None``: believe that they are there."""
+        self._state.models.check_artifacts = in_bucket(storage_url) if storage_url else believe
+
     def forget_faults(self) -> None:
         """Forget every plan; durations, behaviours and the log stay."""
         with self._state.lock:
             self._state.faults.forget()
             self._state.operations.failures.clear()
             self._state.operations.partial_failures.clear()
+
+    def _plan(self, fault: Fault) -> None:
+        if fault.method not in METHODS_WITH_FAULTS:
+            raise ValueError(f"{fault.method!r} is no method; write one of {sorted(METHODS_WITH_FAULTS)}")
+        self._state.faults.plan(fault)
 
     def log(self, after: int = 0, mutating: bool | None = None, method: str | None = None) -> list[dict[str, Any]]:
         """Return the requests after a number, as `request_log.Asked` has them."""

@@ -33,7 +33,8 @@ class Desk:
         :raises ConnectionLost: there is to be no answer.
         """
         fault = self.state.faults.next_for(method.name) or _NO_FAULT
-        time.sleep(fault.hang_seconds)
+        if fault.hang_seconds:
+            self.state.faults.wait(method.name, fault.hang_seconds)
         outcome, answered, operation = "OK", True, None
         with self.state.lock:
             try:

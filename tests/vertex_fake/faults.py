@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,6 +48,8 @@ class Faults:
         self._lock = threading.Lock()
         self._planned: list[Fault] = []
         self.fired: int = 0
+        self.hanging: list[str] = []
+        """The methods of the calls that wait now."""
 
     def plan(self, fault: Fault) -> None:
         with self._lock:
@@ -68,6 +71,14 @@ class Faults:
             if found.times < 1:
                 self._planned.remove(found)
             return found
+
+    def wait(self, method: str, seconds: float) -> None:
+        """Let a call wait, and show that it does."""
+        with self._lock:
+            self.hanging.append(method)
+        time.sleep(seconds)
+        with self._lock:
+            self.hanging.remove(method)
 
     def lets_in(self, authorization: str | None) -> bool:
         """Return whether an ``Authorization`` header is good enough."""

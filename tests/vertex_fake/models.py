@@ -23,6 +23,11 @@ ArtifactCheck = Callable[[str], str | None]
 """Returns what is wrong with the files at a gs:// address, or nothing."""
 
 
+def believe(artifact_uri: str) -> str | None:
+    """Look nowhere."""
+    return None
+
+
 @dataclass
 class Parent:
     """A model: its versions by id, in the order in which they came."""
@@ -42,7 +47,7 @@ class Models:
     """The Model Registry."""
 
     def __init__(self, operations: Operations) -> None:
-        self.check_artifacts: ArtifactCheck = lambda _: None
+        self.check_artifacts: ArtifactCheck = believe
         self._operations = operations
         self._clock = operations.clock
         self._parents: dict[str, Parent] = {}
