@@ -41,6 +41,12 @@ class MemoryStore:
         self._tokens = itertools.count(1)
         self._lock = threading.Lock()
 
+    def view(self) -> MemoryStore:
+        """The same bucket as another process sees it, with faults of its own."""
+        view = MemoryStore(clock=self.clock)
+        view._objects, view._tokens, view._lock = self._objects, self._tokens, self._lock
+        return view
+
     @property
     def uri(self) -> str:
         return "memory://bucket/models"
@@ -130,7 +136,7 @@ class MemoryStore:
     def check_suitable(self) -> None:
         self._begin("check_suitable", "")
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def stored_keys(self, prefix: str = "") -> list[str]:
         """What is there, asked by the test itself."""
         with self._lock:
             return sorted(key for key in self._objects if key.startswith(prefix))

@@ -9,6 +9,7 @@ Claims make races rare and cheap; what is stored does not depend on them (:mod:`
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -29,6 +30,11 @@ CLAIM_SECONDS = 60.0
 _RENEWALS = 4
 """How often a claim is renewed in the time after which it may be taken over."""
 _POLL_SECONDS = (0.1, 1.0)
+
+
+def content_name(version: Version, digest: str) -> str:
+    """Return what names a version and its content at once."""
+    return f"{version.name}~{digest[:16]}"
 
 
 class ClaimEnded(Exception):
@@ -106,7 +112,7 @@ class Claims:
         while numbers := self.numbers():
             content = self._store.get(self.key(numbers[-1]))
             if content is not None:
-                return Claim.from_bytes(numbers[-1], content)
+                return self._read(numbers[-1], content)
         return None
 
     def take(self, number: int, content: str, *, cleared: bool) -> Claim | None:
@@ -140,28 +146,47 @@ class Claims:
         return self._prefix + entry_name(number)
 
     def _taken(self, content: str) -> Claim:
-        watch, pause, seen = Watch(), _POLL_SECONDS[0], None
+        watch, pause, before = Watch(), _POLL_SECONDS[0], None
         while True:
             if self.is_decided():
                 raise ClaimEnded
             newest = self.newest()
             if newest is not None and newest.content == content:
                 return self.renew(newest)
-            if newest is not None and seen is not None and (newest.number, newest.nonce) != seen:
-                raise VersionExists(
-                    f"version {self._version.name!r} is just being pushed with other content by {newest.owner}; choose a new "
-                    "name, or push again if that one fails"
-                )
-            if newest is None:
-                seen, taken = None, self.take(1, content, cleared=True)
-            else:
-                seen = (newest.number, newest.nonce)
-                is_free = watch.unchanged_seconds(seen) > self.seconds
-                taken = self.take(newest.number + 1, content, cleared=False) if is_free else None
-            if taken is not None:
+            if newest is not None and newest.content:
+                self._check_silent(newest, before)
+            if taken := self._try(newest, content, watch):
                 return taken
             time.sleep(min(pause, self.seconds / 2))
-            pause = min(2 * pause, _POLL_SECONDS[1])
+            before, pause = newest, min(2 * pause, _POLL_SECONDS[1])
+
+    def _try(self, newest: Claim | None, content: str, watch: Watch) -> Claim | None:
+        if newest is None:
+            return self.take(1, content, cleared=True)
+        if watch.unchanged_seconds((newest.number, newest.nonce)) > self.seconds:
+            return self.take(newest.number + 1, content, cleared=False)
+        return None
+
+    def _check_silent(self, newest: Claim, before: Claim | None) -> None:
+        """Check that another content's claim was not renewed since it was seen before: else its push is alive.
+
+        :raises VersionExists: if it was.
+        """
+        if (
+            before is not None
+            and (newest.number, newest.content) == (before.number, before.content)
+            and newest != before
+        ):
+            raise VersionExists(
+                f"version {self._version.name!r} is just being pushed with other content by {newest.owner}; choose a new name, "
+                "or push again if that one fails"
+            )
+
+    def _read(self, number: int, content: bytes) -> Claim:
+        try:
+            return Claim.from_bytes(number, content)
+        except (KeyError, TypeError, ValueError):  # somebody edited it: it can only run out
+            return replace(self._new(number, "", cleared=False), nonce=hashlib.sha256(content).hexdigest())
 
     def _new(self, number: int, content: str, *, cleared: bool) -> Claim:
         return Claim(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from airflow_model_ops.adapters.repository.contents import GRAPHS, Contents, hash_files, saved_model_contents
 from airflow_model_ops.adapters.repository.manifests import (
@@ -15,7 +15,8 @@ from airflow_model_ops.adapters.repository.manifests import (
     check_same,
     new_manifest,
 )
-from airflow_model_ops.adapters.repository.object_claims import ClaimEnded, HeldClaim
+from airflow_model_ops.adapters.repository.object_claims import ClaimEnded, HeldClaim, content_name
+from airflow_model_ops.adapters.repository.object_cleaning import clean
 from airflow_model_ops.adapters.repository.object_store import StoredObject, Upload
 from airflow_model_ops.adapters.repository.object_versions import ObjectVersions
 from airflow_model_ops.core.errors import RepositoryUnavailable, VersionExists
@@ -46,9 +47,11 @@ def push(versions: ObjectVersions, version: Version, request: PushRequest) -> Ma
         stored = pushing.commit()
         check_not_retired(stored)
     if stored.manifest.digest != pushing.manifest.digest:
+        pushing.withdraw(stored)
         versions.finish(stored)  # its push may have died
         check_same(stored, pushing.manifest.digest)
     pushing.complete(stored)
+    clean(versions, now=versions.written_at(version))
     return stored.manifest
 
 
@@ -59,7 +62,9 @@ class _Push:
         self.manifest = manifest
         self._versions = versions
         self._version = manifest.version
-        self._staging = versions.staging(manifest.version, manifest.digest)
+        self._content = content_name(manifest.version, manifest.digest)
+        self._staging = versions.staging(self._content)
+        self._has_written = False
         files = [(file, manifest.files[file.name]) for file in contents.files]
 
         def upload_to(prefix: str, *, graph: bool) -> list[Upload]:
@@ -79,17 +84,17 @@ class _Push:
 
         :raises VersionExists: if another push is alive, or others' objects are in the place.
         """
-        content = self._staging.removeprefix(self._versions.prefix)
         claims = self._versions.claims(self._version)
         # In this order: whoever stores something has claimed the place before, and removes the claim after the manifest.
-        if self._versions.there(self._version) and claims.newest() is None and not claims.is_decided():
-            raise self._versions.taken(self._version)
+        there = self._versions.there(self._version)
+        if there and claims.newest() is None and not claims.is_decided():
+            self._take_over(there)
         for _ in range(_TRIES):
             try:
-                with claims.held(content) as claim:
+                with claims.held(self._content) as claim:
                     self._fill(claim)
             except ClaimEnded:
-                _log.info("another push of %s took over; looking what became of it", self._version)
+                _log.info("another push of %s has the place or the name; looking what became of it", self._version)
             stored = self._versions.find_manifest(self._version)
             if stored is not None:
                 return stored
@@ -100,54 +105,87 @@ class _Push:
 
         :raises VersionExists: if the version is retired meanwhile.
         """
+        brought = False
         for _ in range(_TRIES):
-            there = self._versions.there(self._version).keys()
-            if self.manifest.files.keys() <= there:
+            there = self._versions.there(self._version)
+            late = there.keys() - self.manifest.files.keys()
+            if self.manifest.files.keys() <= there.keys():
+                if brought:  # nobody served it before, so what does not belong there is a late write of another push
+                    self._versions.remove_named(self._version, late)
                 break
-            self._bring(lambda: None)
+            if late or not self._versions.agrees(stored, there):
+                self._bring(lambda: None, _silent)
             self._versions.check_still_wanted(stored)
-            self._upload(self._graph, _silent)
+            self._put(self._graph, lambda: None, _silent)
             self._versions.check_still_wanted(stored)
+            brought = True
         else:
             raise self._disturbed()
         self._versions.forget_push(stored)
 
+    def withdraw(self, winner: StoredManifest) -> None:
+        """Remove what this push wrote before other content got the name."""
+        if self._has_written:
+            self._versions.remove_named(self._version, self.manifest.files.keys() - winner.manifest.files.keys())
+            self._versions.store.delete([upload.key for upload in self._copy_of_graph])
+
+    def _take_over(self, there: Mapping[str, StoredObject]) -> None:
+        """Vouch for objects that already are in their place and that nobody pushed: only the manifest is made.
+
+        :raises VersionExists: if they are not the files that are pushed.
+        """
+        if there.keys() != self.manifest.files.keys():
+            raise self._versions.taken(self._version)
+        try:
+            found = self._upload([*self._files, *self._graph], _silent)  # all are there: they are compared
+        except VersionExists as error:
+            raise self._versions.taken(self._version) from error
+        self._versions.commit(StoredManifest(manifest=self.manifest, staged="", stored=_tokens(found)))
+
     def _fill(self, claim: HeldClaim) -> None:
+        """Store all but the graph and write the manifest, if absent.
+
+        :raises ClaimEnded: if another push has the place or the name.
+        """
+        claim.check()
+        self._has_written = True
         if not claim.cleared:
-            self._versions.remove_wrong(self._version, self.manifest.files, check=claim.check)
+            self._versions.remove_wrong(self._version, [*self._files, *self._graph], check=claim.check)
             claim.mark_cleared()
         told = _Told(f"push of {self._version}", [*self._files, *self._copy_of_graph], check=claim.check_quickly)
         self._upload(self._copy_of_graph, told)
         found = self._bring(claim.check, told)
         claim.check()
-        tokens = {name: stored.token for name, stored in found.items()}
-        self._versions.commit(StoredManifest(manifest=self.manifest, staged=self._staging, stored=tokens))
+        self._versions.commit(StoredManifest(manifest=self.manifest, staged=self._staging, stored=_tokens(found)))
 
-    def _bring(
-        self, check: Callable[[], None], progress: Callable[[int], None] | None = None
-    ) -> dict[str, StoredObject]:
-        """Store the files but the graph, and remove all else from the place; returns what is there.
+    def _bring(self, check: Callable[[], None], progress: Callable[[int], None]) -> Mapping[str, StoredObject]:
+        """Store the files but the graph, and remove all else from the place; returns what is there then.
 
         :param check: Called before each change; raises if it must not be.
         """
-        place = self._versions.place(self._version)
         for _ in range(_TRIES):
-            check()
-            try:
-                sent = {upload.key.removeprefix(place): upload for upload in self._files}
-                stored = self._upload(self._files, progress or _silent)
-            except VersionExists:  # somebody believed dead wrote there
-                self._versions.remove_wrong(self._version, self.manifest.files, check=check)
-                continue
+            stored = self._put(self._files, check, progress)
             there = self._versions.there(self._version)
-            if there == {name: stored[name] for name in sent}:
-                return there
-            self._versions.remove_wrong(self._version, self.manifest.files, check=check)
+            found = {name: there[name] for name in there.keys() - set(GRAPHS)}
+            if stored is not None and _tokens(found) == _tokens(stored):
+                return found
+            self._versions.remove_wrong(self._version, [*self._files, *self._graph], check=check)
         raise self._disturbed()
 
-    def _upload(self, uploads: Iterable[Upload], progress: Callable[[int], None]) -> dict[str, StoredObject]:
+    def _put(
+        self, uploads: list[Upload], check: Callable[[], None], progress: Callable[[int], None]
+    ) -> Mapping[str, StoredObject] | None:
+        """Store some files; ``None`` if there were others, which are removed."""
+        check()
+        try:
+            return self._upload(uploads, progress)
+        except VersionExists:  # somebody believed dead wrote there
+            self._versions.remove_wrong(self._version, [*self._files, *self._graph], check=check)
+            return None
+
+    def _upload(self, uploads: Sequence[Upload], progress: Callable[[int], None]) -> dict[str, StoredObject]:
         place = self._versions.place(self._version)
-        stored = self._versions.store.upload(list(uploads), progress=progress)
+        stored = self._versions.store.upload(uploads, progress=progress)
         return {key.removeprefix(place): found for key, found in stored.items()}
 
     def _disturbed(self) -> RepositoryUnavailable:
@@ -176,6 +214,10 @@ class _Told:
                 self._told = time.monotonic()
         if is_due:
             _log.info("%s: %d of %d bytes are stored", self._what, self._done, self._total)
+
+
+def _tokens(found: Mapping[str, StoredObject]) -> dict[str, str]:
+    return {name: stored.token for name, stored in found.items()}
 
 
 def _silent(_: int) -> None:

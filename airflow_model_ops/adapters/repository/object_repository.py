@@ -18,6 +18,7 @@ from airflow_model_ops.adapters.repository.lease_records import (
     newest_of_each,
 )
 from airflow_model_ops.adapters.repository.object_claims import CLAIM_SECONDS
+from airflow_model_ops.adapters.repository.object_cleaning import clean
 from airflow_model_ops.adapters.repository.object_fleet import ObjectFleetStore
 from airflow_model_ops.adapters.repository.object_log import ObjectLog
 from airflow_model_ops.adapters.repository.object_push import push
@@ -142,7 +143,9 @@ class ObjectRepository:
 
         :raises VersionNotFound: if there never was such a version.
         """
-        self._versions(model).delete(version)
+        versions = self._versions(model)
+        versions.delete(version)
+        clean(versions, now=versions.written_at(version))
 
     def refresh_links(self, model: str, state: ServingState) -> None:
         """Do nothing: a bucket has no links, and a copy under another name would be a second truth that could be stale.

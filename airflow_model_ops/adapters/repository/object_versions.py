@@ -59,7 +59,7 @@ class ObjectVersions:
         self.store = store
         self.prefix = prefix
         self._model = prefix.rstrip("/")
-        self._claim_seconds = claim_seconds
+        self.claim_seconds = claim_seconds
         self._seen: dict[str, StoredManifest] = {}
 
     def find_manifest(self, version: Version) -> StoredManifest | None:
@@ -154,30 +154,18 @@ class ObjectVersions:
         """
         version, graphs = stored.manifest.version, graphs_of(stored)
         there = self.there(version)
-        if graphs <= there.keys():
-            return True
-        if stored.retired or not self.agrees(stored, there):
-            return False
-        with tempfile.TemporaryDirectory(prefix=f"{self._model}-{version.name}-") as place:
-            uploads = []
-            for name in sorted(graphs):
-                path, digest = Path(place) / name, stored.manifest.files[name]
-                if self.store.find(stored.staged + name) is None:
-                    return False
-                self.store.download(stored.staged + name, path)
-                if hash_file(path) != digest:
-                    return False
-                size = path.stat().st_size
-                uploads.append(Upload(key=self.key(version, name), path=path, size=size, sha256=digest))
-            self.store.upload(uploads, progress=lambda _: None)
-        self.check_still_wanted(stored)
+        if not graphs <= there.keys():
+            self.remove_named(version, there.keys() - stored.manifest.files.keys())
+            if stored.retired or not self.agrees(stored, there) or not self._store_copy(stored):
+                return False
+            self.check_still_wanted(stored)
         self.forget_push(stored)
         return True
 
     def agrees(self, stored: StoredManifest, there: Mapping[str, StoredObject]) -> bool:
-        """Return whether the place holds exactly the files of a manifest but for the graph."""
+        """Return whether what is in the place holds all files of a manifest but for the graph."""
         expected = {name: digest for name, digest in stored.manifest.files.items() if name not in GRAPHS}
-        return self._digests(stored, {name: found for name, found in there.items() if name not in GRAPHS}) == expected
+        return self._digests(stored, {name: found for name, found in there.items() if name in expected}) == expected
 
     def check_still_wanted(self, stored: StoredManifest) -> None:
         """Look, after a graph was stored, whether the version was retired meanwhile, and remove it again then.
@@ -202,17 +190,25 @@ class ObjectVersions:
             self.store.delete([found.key for found in self.store.list(stored.staged)])
         self.claims(stored.manifest.version).remove()
 
-    def remove_wrong(self, version: Version, files: Mapping[str, str], *, check: Callable[[], None]) -> None:
+    def remove_wrong(self, version: Version, files: Iterable[Upload], *, check: Callable[[], None]) -> None:
         """Delete what is in a version's place and is none of some files by name and content.
 
         :param check: Called before each deletion; raises if it must not be.
         """
+        expected = {upload.key: upload for upload in files}
         for name, found in self.there(version).items():
-            digest = files.get(name)
-            if digest is None or self._hashes(version, [name])[name] != digest:
+            upload = expected.get(found.key)
+            if upload is None or found.size != upload.size or self._hashes(version, [name])[name] != upload.sha256:
                 check()
                 _log.warning("removing %s from the place of %s: it is not of the content that is pushed", name, version)
                 self.store.delete([found.key])
+
+    def remove_named(self, version: Version, names: Iterable[str]) -> None:
+        """Delete some of what is in a version's place."""
+        keys = [self.key(version, name) for name in sorted(names)]
+        if keys:
+            _log.warning("removing %s: it is not of the content that has the name %s", ", ".join(keys), version)
+            self.store.delete(keys)
 
     def there(self, version: Version) -> dict[str, StoredObject]:
         """Return what is in a version's place, by name."""
@@ -225,17 +221,30 @@ class ObjectVersions:
             self.store,
             f"{self.prefix}claims/{version.number}/",
             version=version,
-            seconds=self._claim_seconds,
+            seconds=self.claim_seconds,
             is_decided=lambda: self.store.find(self._manifest_key(version)) is not None,
         )
 
-    def claimed_numbers(self) -> tuple[str, ...]:
-        """Return the serving numbers on which there are claims."""
-        return self.store.names(f"{self.prefix}claims/")
+    def claims_on(self, number: int) -> Claims:
+        """Return the claims on a serving number, to look at."""
+        return self.claims(Version(name="unknown", number=number))
 
-    def staging(self, version: Version, digest: str) -> str:
-        """Return where a push keeps a copy of its graph: a prefix that names version and content."""
-        return f"{self.prefix}staged/{version.name}~{digest[:16]}/"
+    def claimed_numbers(self) -> tuple[int, ...]:
+        """Return the serving numbers on which there are claims."""
+        return tuple(int(name) for name in self.store.names(f"{self.prefix}claims/") if name.isdecimal())
+
+    def staged_contents(self) -> tuple[str, ...]:
+        """Return the contents of whose graphs there are copies."""
+        return self.store.names(f"{self.prefix}staged/")
+
+    def staging(self, content: str) -> str:
+        """Return where the pushes of a content keep a copy of its graph."""
+        return f"{self.prefix}staged/{content}/"
+
+    def written_at(self, version: Version) -> float:
+        """Return when a version's manifest was written, seconds since the epoch on the store's clock; 0 if there is none."""
+        found = self.store.find(self._manifest_key(version))
+        return found.modified if found else 0.0
 
     def place(self, version: Version) -> str:
         """Return the prefix below which a version's files belong."""
@@ -256,6 +265,23 @@ class ObjectVersions:
     def shown(self, version: Version) -> str:
         """Return a version as messages name it."""
         return f"version {version.name!r} of model {self._model!r}"
+
+    def _store_copy(self, stored: StoredManifest) -> bool:
+        """Store the graph from its copy; return whether there was one."""
+        version = stored.manifest.version
+        with tempfile.TemporaryDirectory(prefix=f"{self._model}-{version.name}-") as place:
+            uploads = []
+            for name in sorted(graphs_of(stored)):
+                path, digest = Path(place) / name, stored.manifest.files[name]
+                if not stored.staged or self.store.find(stored.staged + name) is None:
+                    return False
+                self.store.download(stored.staged + name, path)
+                if hash_file(path) != digest:
+                    return False
+                size = path.stat().st_size
+                uploads.append(Upload(key=self.key(version, name), path=path, size=size, sha256=digest))
+            self.store.upload(uploads, progress=lambda _: None)
+            return True
 
     def _manifest_key(self, version: Version) -> str:
         return f"{self.prefix}manifests/{check_version_name(version).name}.json"
