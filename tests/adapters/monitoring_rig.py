@@ -1,8 +1,7 @@
-"""Cloud Monitoring on loopback, twice: a front of a real Prometheus, and one that plays Google's own reading of counters.
+"""Cloud Monitoring on loopback that keeps DELTA samples as Google says that it does, on a clock of its own.
 
-Both are let in with a bearer token only, and refuse what Google refuses: a query without one exact metric name, a parameter that
-is none of the API's. Prometheus's ``increase`` extrapolates where Google keeps "a time range rather than the single timestamp" with
-each sample; so the front asks Prometheus for a subquery of whole seconds, whose window begins and ends with a sample.
+It lets in with a bearer token only, and refuses what Google refuses: a query without one exact metric name, a parameter that is
+none of the API's. What a real Prometheus answers is shown with the front that ``tests/vertex_fake`` has for it.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import requests
 from google.auth.credentials import Credentials
 from google.auth.exceptions import RefreshError
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from google.cloud import aiplatform_v1 as v1
 
 from airflow_model_ops.adapters.metrics.cloud_monitoring import CloudMonitoringSource
 from airflow_model_ops.adapters.metrics.cloud_monitoring_queries import EndpointLabels
 from airflow_model_ops.adapters.metrics.google_token import GoogleToken
 from airflow_model_ops.core.checks import Arm, Arms, Check, Evidence
+from tests.vertex_fake.metrics import Metrics
 
 PROJECT, LOCATION, ENDPOINT = "acme-ml", "europe-west4", "digits"
 CANARY, STABLE = "2000000002", "1000000001"
@@ -35,7 +34,6 @@ ARMS = Arms(
     canary=Arm(version_number="2", cluster=CANARY, version_name="v-2"),
     stable=Arm(version_number="1", cluster=STABLE, version_name="v-1"),
 )
-EDGES_MS = (50, 100, 250, 500)
 API = f"/v1/projects/{PROJECT}/location/global/prometheus/api/v1/"
 _PARAMETERS = {"query": {"query", "time", "timeout"}, "query_range": {"query", "start", "end", "step", "timeout"}}
 
@@ -58,10 +56,31 @@ class Token(Credentials):
         self.expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=self.lifetime_seconds)
 
 
-class Monitoring:
-    """What both have in common: the door. The last request's headers and how many there were are kept."""
+@dataclass
+class Sample:
+    """What was sampled of one series for the period that ends at ``at``; it shows at ``shows_at``."""
 
-    def __init__(self) -> None:
+    metric: str
+    labels: Mapping[str, str]
+    at: float
+    value: float
+    shows_at: float
+
+
+@dataclass
+class _Asked:
+    metric: str
+    matchers: dict[str, tuple[str, str]]
+    by: tuple[str, ...]
+    window: float
+
+
+class DeltaMonitoring:
+    """Answers the queries of the source alone, and keeps the headers of all requests."""
+
+    def __init__(self, *, now: float) -> None:
+        self.now = now
+        self.samples: list[Sample] = []
         monitoring = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -96,14 +115,7 @@ class Monitoring:
         self._thread.join()
 
     def source(self, token: Token | None = None, **options: Any) -> CloudMonitoringSource:
-        shared = token or Token()
-        return CloudMonitoringSource(
-            project=PROJECT,
-            labels=EndpointLabels(location=LOCATION, endpoint=ENDPOINT),
-            authorization=GoogleToken(lambda: shared, url=self.url),
-            endpoint=self.url,
-            **options,
-        )
+        return source_at(self.url, token, **options)
 
     def answer(self, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         place = urlsplit(target)
@@ -123,52 +135,6 @@ class Monitoring:
             return _error(400, "a query must match one metric name exactly", "INVALID_ARGUMENT")
         self.queries.append(asked["query"])
         return self.evaluate(method, asked)
-
-    def evaluate(self, method: str, asked: Mapping[str, str]) -> tuple[int, bytes]:
-        raise NotImplementedError
-
-
-class PrometheusFront(Monitoring):
-    """A real Prometheus behind the door."""
-
-    def __init__(self, prometheus_url: str) -> None:
-        self._prometheus_url = prometheus_url
-        super().__init__()
-
-    def evaluate(self, method: str, asked: Mapping[str, str]) -> tuple[int, bytes]:
-        query = asked["query"]
-        if "increase(aiplatform" in query:
-            query = re.sub(r"\[(\d+)s\]", r"[\1s:1s]", query)
-        found = requests.get(f"{self._prometheus_url}/api/v1/{method}", params={**asked, "query": query}, timeout=10)
-        return found.status_code, found.content
-
-
-@dataclass
-class Sample:
-    """What was sampled of one series for the period that ends at ``at``; it shows at ``shows_at``."""
-
-    metric: str
-    labels: Mapping[str, str]
-    at: float
-    value: float
-    shows_at: float
-
-
-@dataclass
-class _Asked:
-    metric: str
-    matchers: dict[str, tuple[str, str]]
-    by: tuple[str, ...]
-    window: float
-
-
-class DeltaMonitoring(Monitoring):
-    """Keeps DELTA samples as Google says that it does, on a clock of its own, and answers the queries of the source alone."""
-
-    def __init__(self, *, now: float) -> None:
-        self.now = now
-        self.samples: list[Sample] = []
-        super().__init__()
 
     def add(self, deployed: str, *, at: float, shows_at: float | None = None, **responses: float) -> None:
         """Add what was answered in the period that ends at ``at``, by response class: ``c2xx=…``."""
@@ -233,55 +199,35 @@ def _error(status: int, message: str, name: str = "") -> tuple[int, bytes]:
     return status, json.dumps({"error": {"code": status, "message": message, "status": name}}).encode()
 
 
-class VertexEndpoint:
-    """A process that shows an endpoint's metrics as Cloud Monitoring spells them in PromQL, for a Prometheus to scrape."""
+def source_at(url: str, token: Token | None = None, **options: Any) -> CloudMonitoringSource:
+    """Return the source of the endpoint, of what answers at a URL."""
+    shared = token or Token()
+    return CloudMonitoringSource(
+        project=PROJECT,
+        labels=EndpointLabels(location=LOCATION, endpoint=ENDPOINT),
+        authorization=GoogleToken(lambda: shared, url=url),
+        endpoint=url,
+        **options,
+    )
 
-    def __init__(self) -> None:
-        endpoint = self
 
-        class Answer(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("content-type", "text/plain; version=0.0.4")
-                self.end_headers()
-                with endpoint._lock:
-                    body = generate_latest(endpoint.registry)
-                self.wfile.write(body)
+class Traffic:
+    """Responses of an endpoint's deployed models, told to the Vertex AI on loopback that shows them."""
 
-            def log_message(self, *args: object) -> None:
-                """Keep the test's output clean."""
-
-        self._lock = threading.Lock()
-        self.registry = CollectorRegistry()
-        labels = ("endpoint_id", "location", "deployed_model_id", "spot")
-        name = "aiplatform_googleapis_com:prediction_online_response_count"
-        self._responses = Gauge(name, "", (*labels, "response_code"), registry=self.registry)
-        name = "aiplatform_googleapis_com:prediction_online_prediction_latencies"
-        self._latencies = Histogram(name, "", (*labels, "latency_type"), buckets=EDGES_MS, registry=self.registry)
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         for deployed in (CANARY, STABLE):
-            self.answered(deployed, good=0, failed=0)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-        self.address = f"127.0.0.1:{self._server.server_port}"
+            self.answered(deployed)
 
     def answered(
         self, deployed: str, *, good: int = 0, failed: int = 0, ms: float = 20, endpoint: str = ENDPOINT
     ) -> None:
-        place = (endpoint, LOCATION, deployed, "False")
-        with self._lock:
-            self._responses.labels(*place, "2xx").inc(good)
-            self._responses.labels(*place, "4xx").inc(0)
-            self._responses.labels(*place, "5xx").inc(failed)
-            total, model = (self._latencies.labels(*place, kind) for kind in ("total", "model"))
-            for _ in range(good):
-                total.observe(ms)
-                model.observe(1)
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        name = f"projects/{PROJECT}/locations/{LOCATION}/endpoints/{endpoint}"
+        series = self._metrics.series(
+            v1.Endpoint(name=name), v1.DeployedModel(id=deployed), model_display_name="digits"
+        )
+        for status in (503,) * failed + (200,) * good:
+            self._metrics.count(series, status=status, instances=1, model_ms=1, total_ms=ms)
 
 
 @dataclass(frozen=True)

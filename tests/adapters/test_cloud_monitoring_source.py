@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import threading
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from airflow.sdk import Connection
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client import Counter as MetricCounter
 
 from airflow_model_ops.adapters.metrics.cloud_monitoring import CloudMonitoringSource
@@ -30,15 +30,16 @@ from tests.adapters.monitoring_rig import (
     PROJECT,
     STABLE,
     DeltaMonitoring,
-    PrometheusFront,
     Release,
     Token,
-    VertexEndpoint,
+    Traffic,
+    source_at,
 )
 from tests.adapters.prometheus_rig import Follower, check, counts, wait_for
+from tests.vertex_fake.rig import VertexFake
 
 ERRORS = check(kind="error_rate", max_age_seconds=60)
-LATENCY = check(kind="latency", latency_bound_ms=250)
+LATENCY = check(kind="latency", latency_bound_ms=256)
 NOON = 1_700_000_000 // 3600 * 3600.0
 MINUTE, DELAY = 60.0, 360.0
 
@@ -196,11 +197,11 @@ def test_everything_is_counted_once_at_random_times_of_asking_with_outages_betwe
 def test_latencies_are_counted_from_the_buckets_and_a_bound_between_two_edges_names_them(
     monitoring: DeltaMonitoring, release: Release
 ) -> None:
-    monitoring.add_latencies(CANARY, at=NOON + 60, buckets={"100": 5, "250": 7, "+Inf": 10})
+    monitoring.add_latencies(CANARY, at=NOON + 60, buckets={"100": 5, "256": 7, "+Inf": 10})
     assert counts(Watcher(monitoring, asked=LATENCY).ask(at=NOON + 420).canary) == (3, 10)
     off = check(kind="latency", latency_bound_ms=200)
     found = Watcher(monitoring, asked=off).ask(at=NOON + 420)
-    assert "ends at 200 ms; set latency_bound_ms to an edge: 100, 250" in str(found.canary.error)
+    assert "ends at 200 ms; set latency_bound_ms to an edge: 100, 256" in str(found.canary.error)
 
 
 @pytest.mark.integration
@@ -377,31 +378,41 @@ def test_the_project_is_the_connections_unless_the_model_names_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[VertexEndpoint]:
-    served = VertexEndpoint()
-    yield served
-    served.stop()
+def vertex() -> Iterator[VertexFake]:
+    with VertexFake() as served:
+        served.control.require_bearer("token-1")
+        yield served
 
 
 @pytest.fixture(scope="module")
-def predictions(endpoint: VertexEndpoint) -> MetricCounter:
-    names = ("model", "version", "outcome")
-    counter = MetricCounter("model_predictions", "", names, registry=endpoint.registry)
+def traffic(vertex: VertexFake) -> Traffic:
+    return Traffic(vertex.state.metrics)
+
+
+@pytest.fixture(scope="module")
+def predictions() -> Iterator[tuple[MetricCounter, str]]:
+    """What an application counts for Managed Prometheus, and where it shows it."""
+    registry = CollectorRegistry()
+    counter = MetricCounter("model_predictions", "", ("model", "version", "outcome"), registry=registry)
     for version in ("1", "2"):
-        counter.labels("digits", version, "right").inc(0)
-        counter.labels("digits", version, "wrong").inc(0)
-    return counter
+        for outcome in ("right", "wrong"):
+            counter.labels("digits", version, outcome).inc(0)
+    server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
+    yield counter, f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 @pytest.fixture(scope="module")
-def real(endpoint: VertexEndpoint, predictions: MetricCounter) -> Iterator[CloudMonitoringSource]:
+def real(
+    vertex: VertexFake, traffic: Traffic, predictions: tuple[MetricCounter, str]
+) -> Iterator[CloudMonitoringSource]:
     """A source whose samples are complete a second after their time."""
-    jobs = [ScrapeJob(name="endpoint", targets=(endpoint.address,))]
-    with contextlib.ExitStack() as stack:
-        prometheus = stack.enter_context(PrometheusProcess(jobs, scrape_seconds=0.2))
-        front = PrometheusFront(prometheus.url)
-        stack.callback(front.stop)
-        source = front.source(delay_seconds=1.0, sampling_period_seconds=1)
+    targets = (vertex.address.rest_url.removeprefix("http://"), predictions[1])
+    with PrometheusProcess([ScrapeJob(name="google", targets=targets)], scrape_seconds=0.2) as prometheus:
+        vertex.control.prometheus(prometheus.url)
+        source = source_at(vertex.address.rest_url, delay_seconds=1.0, sampling_period_seconds=1)
         wait_for(lambda: Release().gather(source, ERRORS), until=lambda found: found.canary.samples is not None)
         yield source
 
@@ -412,27 +423,27 @@ def follower(source: CloudMonitoringSource, asked: Check) -> Follower:
 
 @pytest.mark.integration
 def test_a_real_prometheus_counts_each_response_once_by_deployed_model_now_and_later(
-    real: CloudMonitoringSource, endpoint: VertexEndpoint
+    real: CloudMonitoringSource, traffic: Traffic
 ) -> None:
     errors, slow = follower(real, ERRORS), follower(real, LATENCY)
     for watched in (errors, slow):
         watched.wait_until_it_counts()
     start = errors.seen[-1].instant.timestamp()
     for _ in range(5):
-        endpoint.answered(CANARY, good=7, failed=1)
-        endpoint.answered(CANARY, good=3, ms=400)
-        endpoint.answered(STABLE, good=70, failed=2)
-        endpoint.answered(CANARY, good=1000, endpoint="letters")  # another model's endpoint, the same version's name
+        traffic.answered(CANARY, good=7, failed=1)
+        traffic.answered(CANARY, good=3, ms=400)
+        traffic.answered(STABLE, good=70, failed=2)
+        traffic.answered(CANARY, good=1000, endpoint="letters")  # another model's endpoint, the same version's name
         errors.ask()
         time.sleep(0.1)
     errors.wait_for_sums(canary=(5, 55), stable=(10, 360))
-    slow.wait_for_sums(canary=(15, 50), stable=(0, 350))
+    slow.wait_for_sums(canary=(15, 55), stable=(0, 360))
     assert errors.seen[-1].control is None
     end = errors.seen[-1].instant.timestamp()
     past = real.history(ERRORS, model=ENDPOINT, arms=Release().arms, start=start, end=end, step_seconds=1)
     assert (sum(each.canary.bad or 0 for each in past), sum(each.canary.samples or 0 for each in past)) == (5, 55)
     off = Release().gather(real, check(kind="latency", latency_bound_ms=300))
-    assert "set latency_bound_ms to an edge: 50, 100, 250, 500" in str(off.canary.error)
+    assert "set latency_bound_ms to an edge: 1, 2, 4, 8, 16, 32, 64, 128, 256, 512" in str(off.canary.error)
 
 
 @pytest.mark.integration
@@ -441,11 +452,11 @@ def test_a_users_own_query_is_asked_as_of_what_could_be_visible_with_the_deploye
 ) -> None:
     selector = (
         f'aiplatform_googleapis_com:prediction_online_response_count{{endpoint_id="{ENDPOINT}",'
-        'deployed_model_id="${deployed_model}",response_code="4xx"}'
+        'deployed_model_id="${deployed_model}",response_code="2xx"}'
     )
-    asked = check(kind="promql", query=f"sum({selector}) + $version", selector=selector, max=9)
+    asked = check(kind="promql", query=f"count({selector}) + $version", selector=selector, max=9)
     found = Release().gather(real, asked)
-    assert (found.canary.value, found.stable and found.stable.value) == (2, 1)
+    assert (found.canary.value, found.stable and found.stable.value) == (3, 2)
     assert found.canary.age_seconds is not None
     assert 0 <= found.canary.age_seconds < 2, "the delay is not in it"
     assert 0.9 < time.time() - found.instant.timestamp() < 6
@@ -453,11 +464,11 @@ def test_a_users_own_query_is_asked_as_of_what_could_be_visible_with_the_deploye
 
 @pytest.mark.integration
 def test_wrong_predictions_come_from_the_users_metric_in_managed_prometheus(
-    real: CloudMonitoringSource, predictions: MetricCounter
+    real: CloudMonitoringSource, predictions: tuple[MetricCounter, str]
 ) -> None:
     watched = follower(real, check(kind="wrong_predictions"))
     watched.wait_until_it_counts()
-    predictions.labels("digits", "2", "wrong").inc(3)
-    predictions.labels("digits", "2", "right").inc(9)
-    predictions.labels("digits", "1", "right").inc(20)
+    predictions[0].labels("digits", "2", "wrong").inc(3)
+    predictions[0].labels("digits", "2", "right").inc(9)
+    predictions[0].labels("digits", "1", "right").inc(20)
     watched.wait_for_sums(canary=(3, 12), stable=(0, 20))

@@ -2,12 +2,17 @@
 
 Paths and the word ``global``: cloud.google.com/monitoring/api/ref_v3/rest/v1/projects.location.prometheus.api.v1
 (host monitoring.googleapis.com). The real service reads the token's project scope; here any bearer token will do unless one is set.
+
+Prometheus's ``increase`` extrapolates to its window's edges. Google's keeps "a time range rather than the single timestamp" with
+each sample (cloud.google.com/stackdriver/docs/managed-prometheus/promql-differences) and needs not: here a window of whole seconds
+becomes a subquery, which begins and ends with a sample when it is asked at a whole second.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode
 
 import requests
 
@@ -18,6 +23,7 @@ _PATH = re.compile(
     r"/v1/projects/(?P<project>[^/]+)/location/(?P<location>[^/]+)/prometheus"
     r"(?P<rest>/api/v1/(?:query|query_range|series|labels|label/[^/]+/values|metadata))\Z"
 )
+_INCREASE = re.compile(r"(\bincrease\([^()\[\]]*\[\d+s)\]")
 METHOD = "PromQL"
 _PATIENCE_SECONDS = 30
 
@@ -42,11 +48,7 @@ def ask(state: State, verb: str, target: str, body: bytes, *, authorization: str
     if scheme.lower() != "bearer" or not token or not state.faults.lets_in(authorization):
         told = "Request is missing required authentication credential. Expected OAuth 2 access token."
         raise Refused("UNAUTHENTICATED", told)
-    if fault := state.faults.next_for(METHOD):
-        if fault.lose_answer or fault.lose_request:
-            raise ConnectionLost
-        if fault.code is not None:
-            raise Refused(fault.code, fault.message)
+    fault = state.faults.suffer(METHOD)
     found = _PATH.match(path)
     if found is None:
         raise Refused("NOT_FOUND", f"The requested URL {path} was not found on this server.")
@@ -59,11 +61,18 @@ def ask(state: State, verb: str, target: str, body: bytes, *, authorization: str
         answered = requests.request(
             verb,
             state.prometheus_url.rstrip("/") + found["rest"],
-            params=query,
-            data=body,
+            params=_without_extrapolation(query),
+            data=_without_extrapolation(body.decode()),
             headers=headers,
             timeout=_PATIENCE_SECONDS,
         )
     except requests.RequestException as failed:
         raise Refused("UNAVAILABLE", f"The Prometheus behind this fake does not answer: {failed}") from failed
+    if fault.lose_answer:
+        raise ConnectionLost
     return Answer(status=answered.status_code, body=answered.content)
+
+
+def _without_extrapolation(form: str) -> str:
+    fields = parse_qsl(form, keep_blank_values=True)
+    return urlencode([(name, _INCREASE.sub(r"\1:1s]", value) if name == "query" else value) for name, value in fields])
