@@ -18,10 +18,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from airflow_model_ops.model_server.path_source import AspiredVersion
+from airflow_model_ops.model_server.places import Place
 from airflow_model_ops.model_server.state_board import State, StateBoard
 from airflow_model_ops.model_server.status import Code, StatusError
 
@@ -53,7 +53,7 @@ class Phase(enum.Enum):
 class _Managed(Generic[S]):
     model: str
     version: int
-    path: Path
+    path: Place
     aspired: bool = True
     phase: Phase = Phase.NEW
     servable: S | None = None
@@ -84,7 +84,7 @@ def next_action(versions: Sequence[_Managed[S]]) -> _Managed[S] | None:
 class Lifecycle(Generic[S]):
     """The state machines of all versions. ``tick`` belongs to one thread; everything else may be called from any.
 
-    :param load: Makes a version ready to serve, or raises; gets model, number and directory.
+    :param load: Makes a version ready to serve, or raises; gets model, number and place.
     :param board: Where state changes are published.
     :param max_load_retries: Further tries after a failed load, count, at least 0.
     :param retry_wait: Waits before the next try; ends early, with True, when the load is given up.
@@ -93,7 +93,7 @@ class Lifecycle(Generic[S]):
     def __init__(
         self,
         *,
-        load: Callable[[str, int, Path], S],
+        load: Callable[[str, int, Place], S],
         board: StateBoard,
         max_load_retries: int = 0,
         retry_wait: Callable[[threading.Event], bool] = threading.Event.is_set,

@@ -10,9 +10,10 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from airflow_model_ops.model_server.model_list import All, Latest, ModelEntry, Specific
+from airflow_model_ops.core.errors import RepositoryUnavailable
+from airflow_model_ops.model_server.model_list import All, Latest, ModelEntry, Specific, VersionPolicy
+from airflow_model_ops.model_server.places import Place, children, place_of
 from airflow_model_ops.model_server.status import Code, StatusError
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,10 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AspiredVersion:
-    """A serving number and the directory to load it from."""
+    """A serving number and the place to load it from."""
 
     number: int
-    path: Path
+    path: Place
 
 
 AspireCallback = Callable[[str, Sequence[AspiredVersion]], None]
@@ -58,54 +59,60 @@ def _index(children: Sequence[str]) -> dict[int, str]:
     return by_number
 
 
-def _all(base: Path, children: Sequence[str]) -> list[AspiredVersion]:
+def _all(base: Place, children: Sequence[str]) -> list[AspiredVersion]:
     numbered = ((parse_version(child), child) for child in children)
     return [AspiredVersion(number=number, path=base / child) for number, child in numbered if number is not None]
 
 
-def _latest(base: Path, children: Sequence[str], policy: Latest) -> list[AspiredVersion]:
+def _latest(base: Place, children: Sequence[str], policy: Latest) -> list[AspiredVersion]:
     by_number = _index(children)
     numbers = sorted(by_number, reverse=True)[: max(policy.num_versions, 1)]
     return [AspiredVersion(number=number, path=base / by_number[number]) for number in numbers]
 
 
-def _specific(base: Path, policy: Specific) -> list[AspiredVersion]:
-    direct = [AspiredVersion(number=number, path=base / str(number)) for number in policy.versions]
-    if all(version.path.exists() for version in direct):
-        return direct
-    by_number = _index(_children(base))
+def _specific(base: Place, children: Sequence[str], policy: Specific) -> list[AspiredVersion]:
+    if {str(number) for number in policy.versions} <= set(children):
+        return [AspiredVersion(number=number, path=base / str(number)) for number in policy.versions]
+    by_number = _index(children)
     for missing in sorted(set(policy.versions) - set(by_number)):
         log.warning("version=%d is asked for by a specific policy but not found under %s", missing, base)
     wanted = sorted(set(policy.versions) & set(by_number))
     return [AspiredVersion(number=number, path=base / by_number[number]) for number in wanted]
 
 
-def _children(base: Path) -> list[str]:
-    return sorted(path.name for path in base.iterdir())
-
-
 def scan(entry: ModelEntry) -> list[AspiredVersion]:
-    """Say which versions one model aspires to now. Files and links with a number for a name count too.
+    """Say which versions one model aspires to now. Files and links with a number for a name count too, and so do the
+    versions of a bucket that are not complete yet: loading such a one fails, and is tried again.
 
-    :raises StatusError: INVALID_ARGUMENT when the base path does not exist.
+    :raises StatusError: INVALID_ARGUMENT when the base path does not exist, or its bucket does not answer.
     """
-    base = Path(entry.base_path)
-    if not base.exists():
-        raise StatusError(
-            Code.INVALID_ARGUMENT,
-            f"Could not find base path {entry.base_path} for servable {entry.name}"
-            f" with error NOT_FOUND: {entry.base_path} not found",
-        )
-    match entry.policy:
-        case Specific() as policy:
-            found = _specific(base, policy)
-        case Latest() as policy:
-            found = _latest(base, _children(base), policy)
-        case All():
-            found = _all(base, _children(base))
+    base = place_of(entry.base_path)
+    found = _versions(base, _present(entry, base), policy=entry.policy)
     if not found:
         log.warning("model=%s has no version to serve under %s; is a directory named by a number?", entry.name, base)
     return found
+
+
+def _present(entry: ModelEntry, base: Place) -> list[str]:
+    error = f"NOT_FOUND: {entry.base_path} not found"
+    try:
+        names = children(base)
+    except RepositoryUnavailable as unavailable:
+        names, error = None, f"{Code.UNAVAILABLE.name}: {unavailable}"
+    if names is None:
+        message = f"Could not find base path {entry.base_path} for servable {entry.name} with error {error}"
+        raise StatusError(Code.INVALID_ARGUMENT, message)
+    return names
+
+
+def _versions(base: Place, children: Sequence[str], *, policy: VersionPolicy) -> list[AspiredVersion]:
+    match policy:
+        case Specific():
+            return _specific(base, children, policy)
+        case Latest():
+            return _latest(base, children, policy)
+        case All():
+            return _all(base, children)
 
 
 class PathSource:
@@ -120,9 +127,9 @@ class PathSource:
         self._entries: tuple[ModelEntry, ...] = ()
 
     @property
-    def base_paths(self) -> Mapping[str, Path]:
-        """The watched models and where their versions are."""
-        return {entry.name: Path(entry.base_path) for entry in self._entries}
+    def base_paths(self) -> Mapping[str, str]:
+        """The watched models and where their versions are, as they were given."""
+        return {entry.name: entry.base_path for entry in self._entries}
 
     def update(self, entries: Sequence[ModelEntry]) -> None:
         """Watch these models and no others; those that are gone lose their versions at once. It does not poll."""

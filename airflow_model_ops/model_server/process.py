@@ -11,11 +11,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory
+from airflow_model_ops.model_server.bucket_loads import load_from_bucket
 from airflow_model_ops.model_server.grpc_service import make_grpc_server
 from airflow_model_ops.model_server.http_server import HttpServer
 from airflow_model_ops.model_server.lifecycle import Lifecycle
 from airflow_model_ops.model_server.path_source import PathSource
 from airflow_model_ops.model_server.performance import Performance
+from airflow_model_ops.model_server.places import Place
 from airflow_model_ops.model_server.request_metrics import RequestMetrics
 from airflow_model_ops.model_server.rest_api import RestApi
 from airflow_model_ops.model_server.saved_model import load_saved_model
@@ -85,8 +88,13 @@ class Process:
             self._manage.join()
         self._lifecycle.close()
 
-    def _load(self, model: str, version: int, path: Path) -> Servable:
+    def _load(self, model: str, version: int, place: Place) -> Servable:
         log.info("model=%s version=%d loading", model, version)
+        if isinstance(place, RemoteDirectory):
+            return load_from_bucket(place, load=self._load_directory)
+        return self._load_directory(place)
+
+    def _load_directory(self, path: Path) -> Servable:
         return load_saved_model(
             path,
             intra_op_threads=self._flags.tensorflow_intra_op_parallelism,

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from airflow_model_ops.model_server.lifecycle import Closable, Lifecycle, Loaded
@@ -118,7 +117,7 @@ class ServerCore(Generic[S]):
             raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {ref.name}")
         return states
 
-    def loaded(self) -> list[tuple[str, int, Path]]:
+    def loaded(self) -> list[tuple[str, int, str]]:
         """List model, number and base path of every version that serves and whose model is listed."""
         paths = self._source.base_paths
         return [(model, version, paths[model]) for model, version in self._lifecycle.loaded() if model in paths]
