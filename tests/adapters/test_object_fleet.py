@@ -1,0 +1,200 @@
+"""The fleet lock in a bucket: one holder at a time, freed when it dies, lost when it was overtaken."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from airflow_model_ops.adapters.repository.lease_chain import LeaseChain
+from airflow_model_ops.adapters.repository.object_fleet import ObjectFleetStore
+from airflow_model_ops.adapters.repository.object_lease_chain import object_lease_chain
+from airflow_model_ops.adapters.repository.posix_owner import Owner
+from airflow_model_ops.core.errors import FleetBusy, RepositoryUnavailable
+from tests.adapters.memory_store import MemoryStore
+from tests.waits import all_ended, until
+
+FLEET = "_fleets/main/"
+LOCK = f"{FLEET}lock/"
+ELSEWHERE = Owner(host="elsewhere", processes="another-kernel", pid=7, started=1)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def fleet(store: MemoryStore) -> ObjectFleetStore:
+    return ObjectFleetStore(store, FLEET)
+
+
+def chain(store: MemoryStore, *, ttl: float = 10.0) -> LeaseChain:
+    """The lock as another process sees it, looking often."""
+    return object_lease_chain(store.view(), LOCK, what="the lock", ttl=ttl, poll_seconds=(0.001, 0.003))
+
+
+def put_lease(store: MemoryStore, number: int, *, owner: Owner | None, ttl: float = 10.0) -> str:
+    key = f"{LOCK}{number:020d}.json"
+    store.overwrite(key, json.dumps({"owner": owner.to_json(), "ttl": ttl}).encode() if owner else b"")
+    return key
+
+
+def leases(store: MemoryStore) -> list[int]:
+    return [int(key[len(LOCK) :][:20]) for key in store.stored_keys(LOCK) if key.endswith(".json")]
+
+
+def test_threads_are_never_inside_together(store: MemoryStore) -> None:
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        own = chain(store)
+        for _ in range(10):
+            with own.held(wait_seconds=60):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.001)
+                inside -= 1
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    all_ended(*threads)
+    assert (inside, most) == (0, 1)
+
+
+def test_a_free_lock_costs_few_requests(store: MemoryStore, fleet: ObjectFleetStore) -> None:
+    for _ in range(3):
+        store.calls.clear()
+        with fleet.lock(wait_seconds=0):
+            assert [call for call, _ in store.calls] == ["names", "put_if_absent", "names"]
+            fleet.write("routes.json", b"x")
+        assert [call for call, _ in store.calls[3:]] == ["names", "put", "put_if_absent"]
+
+
+def test_old_leases_are_removed_with_their_releases(store: MemoryStore, fleet: ObjectFleetStore) -> None:
+    for _ in range(12):
+        with fleet.lock(wait_seconds=0):
+            assert len(leases(store)) <= 4
+    assert leases(store) == [9, 10, 11, 12]
+    assert len(store.stored_keys(LOCK)) == 8
+
+
+def test_a_lease_of_another_host_falls_once_it_was_watched_unchanged_for_its_time(store: MemoryStore) -> None:
+    """However old it is: no clock but the waiter's own is asked."""
+    put_lease(store, 5, owner=ELSEWHERE, ttl=0.3)
+    with pytest.raises(FleetBusy, match=r"the lock is held by elsewhere:7 and"), chain(store).held(wait_seconds=0.1):
+        raise AssertionError
+    started = time.monotonic()
+    with chain(store).held(wait_seconds=20):
+        assert time.monotonic() - started >= 0.3
+        assert leases(store) == [5, 6]
+
+
+def test_an_unreadable_lease_falls_too(store: MemoryStore) -> None:
+    put_lease(store, 5, owner=None)
+    with chain(store, ttl=0.2).held(wait_seconds=20):
+        assert leases(store) == [5, 6]
+
+
+def test_the_lock_of_a_dead_process_of_this_kernel_is_free_at_once(store: MemoryStore, fleet: ObjectFleetStore) -> None:
+    me = Owner.this_process()
+    put_lease(store, 1, owner=Owner(host=me.host, processes=me.processes, pid=me.pid, started=me.started - 1))
+    with fleet.lock(wait_seconds=0):
+        assert leases(store) == [1, 2]
+
+
+def test_a_holder_keeps_its_lease_for_as_long_as_it_works(store: MemoryStore) -> None:
+    with chain(store, ttl=0.3).held(wait_seconds=0) as holding:
+        with pytest.raises(FleetBusy), chain(store, ttl=0.3).held(wait_seconds=1.2):
+            raise AssertionError
+        holding.check()
+
+
+def test_a_lease_is_not_written_more_often_than_a_third_of_its_time(store: MemoryStore) -> None:
+    own = chain(store, ttl=0.6)
+    with own.held(wait_seconds=0):
+        renewals = until(
+            lambda: [key for call, key in own.place.store.calls if call == "put"][2:], what="three renewals"
+        )
+    assert set(renewals) == {f"{LOCK}{1:020d}.json"}
+
+
+def test_a_holder_whose_store_does_not_answer_loses_the_lock_in_time(store: MemoryStore) -> None:
+    own = chain(store, ttl=0.3)
+    with own.held(wait_seconds=0) as holding:
+
+        def fail(call: str, key: str) -> None:
+            if call == "put":
+                raise RepositoryUnavailable("no answer")
+
+        own.place.store.before = fail
+        with chain(store).held(wait_seconds=20), pytest.raises(FleetBusy, match="was lost"):
+            holding.check()
+
+
+def overtake(store: MemoryStore) -> None:
+    put_lease(store, 2, owner=ELSEWHERE)
+
+
+def remove_the_lease(store: MemoryStore) -> None:
+    store.remove(store.stored_keys(LOCK)[0])
+
+
+@pytest.mark.parametrize("happen", [overtake, remove_the_lease])
+def test_a_holder_that_was_overtaken_or_whose_lease_was_removed_cannot_write(
+    store: MemoryStore, fleet: ObjectFleetStore, happen: Callable[[MemoryStore], None]
+) -> None:
+    fleet.write("routes.json", b"old")
+    with fleet.lock(wait_seconds=0):
+        happen(store)
+        with pytest.raises(FleetBusy, match="was lost"):
+            fleet.write("routes.json", b"stale")
+    assert fleet.read("routes.json") == b"old"
+
+
+def test_a_holder_that_was_stopped_for_too_long_cannot_write(
+    fleet: ObjectFleetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fleet.lock(wait_seconds=0):
+        real = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: real() + 11)
+        with pytest.raises(FleetBusy, match="stopped for longer than 10 s"):
+            fleet.write("routes.json", b"stale")
+
+
+def test_a_slow_process_that_takes_a_number_of_long_ago_has_not_won(store: MemoryStore) -> None:
+    """It found lease 1 released and slept; meanwhile others took 2 to 9, and 2 was cleaned away."""
+    with chain(store).held(wait_seconds=0):
+        assert leases(store) == [1]
+    slow = chain(store)
+
+    def others(call: str, _: str) -> None:
+        if call == "put_if_absent":
+            slow.place.store.before = lambda *_: None
+            other = chain(store)
+            for _ in range(8):
+                with other.held(wait_seconds=5):
+                    assert other.holding is not None
+            put_lease(store, 10, owner=ELSEWHERE)
+
+    slow.place.store.before = others
+    with pytest.raises(FleetBusy, match="elsewhere:7"), slow.held(wait_seconds=0.1):
+        raise AssertionError
+    assert leases(store) == [6, 7, 8, 9, 10]
+
+
+def test_a_release_that_fails_leaves_a_lease_that_ages(store: MemoryStore) -> None:
+    own = chain(store, ttl=0.2)
+    with own.held(wait_seconds=0):
+        own.place.store.before = lambda *_: _unavailable()
+    with chain(store, ttl=0.2).held(wait_seconds=20):
+        assert leases(store) == [1, 2]
+
+
+def _unavailable() -> None:
+    raise RepositoryUnavailable("no answer")
