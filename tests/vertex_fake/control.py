@@ -137,8 +137,16 @@ class Control:
         self._state.endpoints.one_change_at_a_time = on
 
     def require_bearer(self, token: str | None = ANY) -> None:
-        """Require this token of every call; ``*``: any, ``None``: none."""
+        """Require this token of every call; ``*``: any, ``issued``: one of the service account's, ``None``: none."""
         self._state.faults.bearer = token
+
+    def service_account_key(self, rest_url: str) -> dict[str, str]:
+        """Return the key file's content of an account that gets its tokens from this service, whose URL is given."""
+        return self._state.faults.account.key(token_uri=f"{rest_url}/token")
+
+    def revoke_tokens(self) -> None:
+        """Accept no token that the account got so far."""
+        self._state.faults.account.revoke()
 
     def behave(self, display_name: str, **changes: Any) -> None:
         """Set error_rate, latency_ms or error_code of the deployments with a display name; ``*`` for all others."""

@@ -17,7 +17,6 @@ from tests.vertex_fake.state import State
 
 _WAIT_AT_MOST_SECONDS = 30.0
 _POLL_SECONDS = 0.005
-_NO_FAULT = Fault(method="")
 
 
 class Desk:
@@ -32,7 +31,7 @@ class Desk:
         :raises Refused: the answer is an error.
         :raises ConnectionLost: there is to be no answer.
         """
-        fault = self.state.faults.next_for(method.name) or _NO_FAULT
+        fault = self.state.faults.next_for(method.name)
         if fault.hang_seconds:
             self.state.faults.wait(method.name, fault.hang_seconds)
         outcome, answered, operation = "OK", True, None
@@ -69,10 +68,7 @@ class Desk:
             raise Refused(
                 "UNAUTHENTICATED", "Request had invalid authentication credentials. Expected OAuth 2 access token."
             )
-        if fault.lose_request:
-            raise ConnectionLost
-        if fault.code is not None:
-            raise Refused(fault.code, fault.message)
+        fault.refuse()
         if fault.before is not None:
             fault.before()
         self.state.operations.advance()

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.vertex_fake.refusal import HTTP_STATUS
+from tests.vertex_fake.oauth import ServiceAccount
+from tests.vertex_fake.refusal import HTTP_STATUS, ConnectionLost, Refused
 
 ANY = "*"
+ISSUED = "issued"
 
 
 @dataclass(kw_only=True)
@@ -38,16 +40,30 @@ class Fault:
         if self.code is not None and self.code not in HTTP_STATUS:
             raise ValueError(f"{self.code!r} is no error of google.rpc.Code; write one of {sorted(HTTP_STATUS)}")
 
+    def refuse(self) -> None:
+        """Do what happens before anything is done.
+
+        :raises Refused: as planned.
+        :raises ConnectionLost: if the request is lost.
+        """
+        if self.lose_request:
+            raise ConnectionLost
+        if self.code is not None:
+            raise Refused(self.code, self.message)
+
+
+NO_FAULT = Fault(method="")
+
 
 class Faults:
     """The plans, and the switches that stay."""
 
     def __init__(self) -> None:
         self.bearer: str | None = None
-        """``*``: any bearer token is required; else this one; ``None``: none."""
+        """``*``: any bearer token is required; ``issued``: one of the account's; else this one; ``None``: none."""
+        self.account = ServiceAccount()
         self._lock = threading.Lock()
         self._planned: list[Fault] = []
-        self.fired: int = 0
         self.hanging: list[str] = []
         """The methods of the calls that wait now."""
 
@@ -60,14 +76,13 @@ class Faults:
             self._planned.clear()
             self.bearer = None
 
-    def next_for(self, method: str) -> Fault | None:
-        """Take the oldest plan for a method, once."""
+    def next_for(self, method: str) -> Fault:
+        """Take the oldest plan for a method, once; without one, nothing happens."""
         with self._lock:
             found = next((each for each in self._planned if each.method in (ANY, method)), None)
             if found is None:
-                return None
+                return NO_FAULT
             found.times -= 1
-            self.fired += 1
             if found.times < 1:
                 self._planned.remove(found)
             return found
@@ -80,7 +95,23 @@ class Faults:
         with self._lock:
             self.hanging.remove(method)
 
+    def suffer(self, method: str) -> Fault:
+        """Take the next plan and do its first part; the answer may have to be lost yet.
+
+        :raises Refused: as planned.
+        :raises ConnectionLost: if the request is lost.
+        """
+        fault = self.next_for(method)
+        if fault.hang_seconds:
+            self.wait(method, fault.hang_seconds)
+        fault.refuse()
+        return fault
+
     def lets_in(self, authorization: str | None) -> bool:
         """Return whether an ``Authorization`` header is good enough."""
         scheme, _, token = (authorization or "").partition(" ")
-        return self.bearer is None or (scheme.lower() == "bearer" and token != "" and self.bearer in (ANY, token))
+        if self.bearer is None:
+            return True
+        if scheme.lower() != "bearer" or not token:
+            return False
+        return self.account.accepts(token) if self.bearer == ISSUED else self.bearer in (ANY, token)

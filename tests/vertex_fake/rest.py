@@ -64,6 +64,8 @@ class _Answering:
         if path == "/metrics":
             body = predict.exposition(state).encode()
             return Reply(status=200, body=body, headers={"Content-Type": "text/plain; version=0.0.4"})
+        if path == "/token":
+            return _json(state.faults.account.exchange(body))
         if monitoring.is_asked(path):
             told = monitoring.ask(state, verb, target, body, authorization=authorization)
             return Reply(status=told.status, body=told.body)
@@ -77,12 +79,10 @@ class _Answering:
         state = self._desk.state
         if not state.faults.lets_in(authorization):
             raise Refused("UNAUTHENTICATED", "Request had invalid authentication credentials.")
-        if fault := state.faults.next_for("Predict"):
-            if fault.lose_answer or fault.lose_request:
-                raise ConnectionLost
-            if fault.code is not None:
-                raise Refused(fault.code, fault.message)
+        fault = state.faults.suffer("Predict")
         found = predict.predict(state, endpoint, body)
+        if fault.lose_answer:
+            raise ConnectionLost
         if path.endswith(":predict"):
             return _json(found.as_json())
         told = {"X-Vertex-AI-Endpoint-Id": found.endpoint_id, "X-Vertex-AI-Deployed-Model-Id": found.deployed_model_id}

@@ -15,7 +15,7 @@ from tests.vertex_fake.story import ENDPOINT, Caller
 pytestmark = pytest.mark.integration
 
 
-def test_it_serves_both_fronts_and_obeys_from_afar() -> None:
+def test_it_serves_both_fronts_obeys_from_afar_and_ends() -> None:
     with VertexFakeProcess("--operation-seconds", "0", "--seed", "7") as fake:
         caller = Caller(fake.address, "rest")
         caller.with_two_versions()
@@ -35,9 +35,11 @@ def test_it_serves_both_fronts_and_obeys_from_afar() -> None:
             fake.control.explode()
         assert "release" in COMMANDS
         assert requests.post(f"{fake.address.rest_url}/_fake/explode", timeout=10).status_code == 404
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{fake.address.rest_url}/metrics", timeout=5)
 
 
-def test_it_tells_its_options_and_ends_when_it_is_told_to() -> None:
+def test_it_tells_its_options() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "tests.vertex_fake", "--help"],
         cwd=ROOT,
@@ -47,7 +49,3 @@ def test_it_tells_its_options_and_ends_when_it_is_told_to() -> None:
         check=True,
     )
     assert "--ready-file" in told.stdout
-    fake = VertexFakeProcess()
-    fake.stop()
-    with pytest.raises(requests.ConnectionError):
-        requests.get(f"{fake.address.rest_url}/metrics", timeout=5)
