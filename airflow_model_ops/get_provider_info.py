@@ -50,7 +50,7 @@ def get_provider_info() -> dict[str, Any]:
 _OPERATORS = ("blast_radius", "check", "guard", "promotion_watch", "push", "rollback", "traffic", "upkeep", "validate")
 _SENSORS = ("version", "metric", "pipeline")
 _HOOKS = ("repository", "tf_serving", "prometheus", "mlmd")
-_TRIGGERS = ("canary", "guard", "pipeline", "promotion_watch", "turn", "version", "watch")
+_TRIGGERS = ("canary", "guard", "loading", "pipeline", "promotion_watch", "turn", "version", "watch")
 
 
 def _field(label: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -69,7 +69,14 @@ def _repository() -> dict[str, Any]:
         },
         "conn-fields": {
             "root": _field(
-                "Root directory", "Where models, manifests and logs are kept, the same path on every worker."
+                "Root",
+                "Where models, manifests and logs are kept: a directory, the same path on every worker, or a bucket such as "
+                "gs://bucket/models or s3://bucket/models.",
+            ),
+            "storage_conn_id": _field(
+                "Storage connection",
+                "For a bucket: id of the connection with its credentials, such as google_cloud_default or aws_default. Empty: "
+                "what the machine itself is allowed.",
             ),
         },
     }

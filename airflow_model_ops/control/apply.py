@@ -18,7 +18,8 @@ from airflow_model_ops.core.errors import FleetBusy, InvalidState, ModelOpsError
 from airflow_model_ops.core.log import FactKind, Origin
 from airflow_model_ops.core.ports import Clock, FleetPlan, Progress, Repository, Target
 
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS, _SLOW_PAUSE_SECONDS = 0.1, 1.0
+"""Between two passes; on a platform whose loads take minutes, each pass costs calls of a limited number."""
 _LOCK_WAIT_SECONDS = 15.0
 _TURN_SECONDS = 1.0
 """How long to wait for the lock before looking whether its holder has brought the model along."""
@@ -87,7 +88,7 @@ class FleetApplier:
                 why = progress.pending.get(model, "the target said nothing of this model")
             if self._clock.now() >= deadline:
                 raise NotApplied(f"fleet {self._fleet!r} does not serve the head of {model!r} yet: {why}")
-            self._clock.sleep(_PAUSE_SECONDS)
+            self._pause()
 
     def reconcile(self, *, deadline_seconds: float = 0.0, leave: Collection[str] = ()) -> Progress:
         """Make one full pass over all models of the fleet, checking also what the log says is applied already.
@@ -110,7 +111,7 @@ class FleetApplier:
                 waiting = frozenset(progress.pending.keys() - progress.failed.keys() - set(leave))
                 if not waiting or self._clock.now() >= deadline:
                     return progress
-            self._clock.sleep(_PAUSE_SECONDS)
+            self._pause()
 
     def unapplied(self, heads: Mapping[str, Head] | None = None) -> tuple[str, ...]:
         """Return the models whose head is not applied, or whose present documents come from another generation.
@@ -144,7 +145,10 @@ class FleetApplier:
             )
             if not surplus or self._clock.now() >= deadline:
                 return listed
-            self._clock.sleep(_PAUSE_SECONDS)
+            self._pause()
+
+    def _pause(self) -> None:
+        self._clock.sleep(_SLOW_PAUSE_SECONDS if self._target.loads_slowly else _PAUSE_SECONDS)
 
     def _locked_pass(
         self, models: frozenset[str], *, full: bool, wait_seconds: float

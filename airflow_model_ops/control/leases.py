@@ -24,6 +24,9 @@ HANDOVER_SECONDS = LONGEST_LEASE_SECONDS
 WAITING_SECONDS = 60.0
 """How long it lasts while a release waits in the triggerer, for its turn or for a person; renewed every few seconds."""
 
+_WORK = "applying a head"
+"""In the place of a release: who drives the fleet to a head, whose generation is in the place of the attempt."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +58,18 @@ class LeaseKeeper:
     def end(self, fence: Fence) -> None:
         """End the promise; a newer attempt's is left alone."""
         self._repository.end_lease(self._model, fence)
+
+    def renew_work(self, generation: int, version: Version) -> None:
+        """Promise to drive the fleet to a head, for as long as for work: the watcher leaves it alone meanwhile."""
+        self.renew(Fence(release=_WORK, attempt=generation), version)
+
+    def end_work(self, generation: int) -> None:
+        """End that promise; that of a newer head is left alone."""
+        self.end(Fence(release=_WORK, attempt=generation))
+
+    def remaining_work_seconds(self, generation: int) -> float:
+        """Return how long the promise to drive the fleet to a head, or a newer one, still lasts; negative: there is none."""
+        return self.remaining_seconds(Fence(release=_WORK, attempt=generation))
 
     def has_expired(self, live: LiveRelease | Fence) -> bool:
         """Whether nobody looks after a release any longer that is live, or whose watch holds a version back."""

@@ -166,7 +166,12 @@ class Upkeep:
             return False
 
     def _is_worked_on(self, keeper: LeaseKeeper, head: Head) -> bool:
-        """Whether its author renews a working lease; a longer one was left for the next task, which applies nothing old."""
+        """Whether its author renews a working lease; a longer one was left for the next task, which applies nothing old.
+
+        A load that takes minutes has a lease of its own for that: its release's outlasts a restart of the triggerer.
+        """
         live = head.state.release
-        remaining = keeper.remaining_seconds(live) if live is not None else -1.0
-        return WORKING_SECONDS - _SILENT_SECONDS < remaining <= WORKING_SECONDS
+        promises = [keeper.remaining_work_seconds(head.generation)]
+        if live is not None:
+            promises.append(keeper.remaining_seconds(live))
+        return any(WORKING_SECONDS - _SILENT_SECONDS < left <= WORKING_SECONDS for left in promises)

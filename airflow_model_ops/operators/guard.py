@@ -100,7 +100,9 @@ class GuardRollbackOperator(TrafficOperator):
     def _apply(
         self, context: Context, control: ModelControl, identity: ModelIdentity, commit: Commit
     ) -> dict[str, Any]:
-        applied = control.apply(deadline_seconds=max(APPLY_SECONDS, identity.load_seconds))
+        # The versions it goes to are warm; for one that takes minutes to load, no worker waits: the watcher goes on.
+        seconds = APPLY_SECONDS if control.target.loads_slowly else max(APPLY_SECONDS, identity.load_seconds)
+        applied = control.apply(deadline_seconds=seconds)
         touch_stable(context, model=control.model, commit=commit, split=applied.split)
         return {
             "version": commit.state.stable.name if commit.state.stable else None,

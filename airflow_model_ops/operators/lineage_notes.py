@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator
 
+from airflow_model_ops.hooks.saved_models import shown_place
 from airflow_model_ops.openlineage.datasets import TaskLineage, directory_read
 from airflow_model_ops.openlineage.task_lineage import TaskTries, existing, lineage_of
 
@@ -108,4 +109,4 @@ class LineageNotes(BaseOperator):
 
     def _directory_read(self) -> TaskLineage:
         directory = getattr(self, "saved_model", None)
-        return TaskLineage(inputs=(directory_read(str(directory)),)) if directory else TaskLineage()
+        return TaskLineage(inputs=(directory_read(shown_place(str(directory))),)) if directory else TaskLineage()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -19,12 +18,14 @@ from airflow_model_ops.operators.push_sources import (
     event_source,
     newest_candidate_source,
     newest_export_source,
+    saved_model_source,
 )
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_model_ops.control.model_control import ModelControl
+    from airflow_model_ops.hooks.saved_models import SavedModels
 
 
 class PushModelOperator(ModelOperator):
@@ -34,9 +35,10 @@ class PushModelOperator(ModelOperator):
     registered its artifact. Returns ``version`` (its name), ``number`` (its serving number, a string), ``digest`` and
     ``size``; pushes the XCom ``version_id`` too.
 
-    :param saved_model: The directory; without it and ``upstream``, what the model's ``source`` gives is taken: the pipeline's
-        model whose event started the run, the pipeline's newest or the newest complete export that was neither promoted nor
-        quarantined. The task is skipped if there is none. (templated)
+    :param saved_model: The directory, or its URL in object storage, e.g. ``gs://conn_id@bucket/path``; without it and
+        ``upstream``, what the model's ``source`` gives is taken: the pipeline's model whose event started the run, the
+        pipeline's newest or the newest complete export that was neither promoted nor quarantined. The task is skipped if
+        there is none. (templated)
     :param upstream: A model of a TFX pipeline instead: what ``BlessedModelSensor`` or ``PushedModelSensor`` returned, or
         ``CONNECTION/ID`` of an artifact. What led to it is kept in the manifest. (templated)
     :param version: Name of the version; empty: named after the run's, or the artifact's time. Semantic versions need one.
@@ -93,31 +95,36 @@ class PushModelOperator(ModelOperator):
         }
 
     def _push(self, control: ModelControl, context: Context) -> Manifest:
-        run, chosen = context["dag_run"], self._chosen(context)
-        request = PushRequest(
-            directory=chosen.directory,
-            created=chosen.created or run.run_after.astimezone(UTC).isoformat(),
-            source={"path": str(chosen.directory), "run": release_id(run.dag_id, run.run_id), **chosen.known},
-            dataset_version=_stripped(self.dataset_version) or chosen.dataset_version,
-            hyperparameters=_mapping(self.hyperparameters, "hyperparameters") or chosen.hyperparameters,
-            metrics=_numbers(_mapping(self.metrics, "metrics")),
-        )
-        return control.push(request, name=self.version or None)
+        from airflow_model_ops.hooks.saved_models import SavedModels
 
-    def _chosen(self, context: Context) -> PushSource:
+        run = context["dag_run"]
+        with SavedModels() as saved_models:
+            chosen = self._chosen(context, saved_models)
+            request = PushRequest(
+                directory=chosen.directory,
+                created=chosen.created or run.run_after.astimezone(UTC).isoformat(),
+                source={"path": chosen.place, "run": release_id(run.dag_id, run.run_id), **chosen.known},
+                dataset_version=_stripped(self.dataset_version) or chosen.dataset_version,
+                hyperparameters=_mapping(self.hyperparameters, "hyperparameters") or chosen.hyperparameters,
+                metrics=_numbers(_mapping(self.metrics, "metrics")),
+            )
+            return control.push(request, name=self.version or None)
+
+    def _chosen(self, context: Context, saved_models: SavedModels) -> PushSource:
         if self.saved_model and self._upstream:
             raise AirflowFailException(
                 f"the run names saved_model {self.saved_model!r} and upstream {self.upstream!r}; give one of them"
             )
         if self.saved_model:
-            return PushSource(directory=Path(self.saved_model))
+            return saved_model_source(str(self.saved_model), saved_models)
         if self._upstream:
-            return artifact_source(artifact_ref(self._upstream))
+            return artifact_source(artifact_ref(self._upstream), saved_models)
         file, repository = self.model_file, self.open_fleet().repository
         part = file.source.pipeline if file.source else None
         if part is None:
-            return newest_export_source(file, repository)
-        return event_source(file, repository, context) or newest_candidate_source(file, part, repository)
+            return newest_export_source(file, repository, saved_models)
+        told = event_source(file, repository, context, saved_models)
+        return told or newest_candidate_source(file, part, repository, saved_models)
 
     def _is_asked_for(self, manifest: Manifest) -> bool:
         """Whether what this run pushed before is what this task is to push; another task may have pushed in it, too."""

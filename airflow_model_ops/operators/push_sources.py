@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow_model_ops.config.source_part import PipelinePart
     from airflow_model_ops.core.ports import Repository
     from airflow_model_ops.core.upstream import UpstreamLineage
+    from airflow_model_ops.hooks.saved_models import SavedModels
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +32,14 @@ _log = logging.getLogger(__name__)
 class PushSource:
     """What is to be pushed.
 
+    :param directory: Where this machine has its files; a copy lasts as long as the :class:`SavedModels` it is from.
+    :param place: Where they come from, as the manifest says it: a path, or a URL of object storage.
     :param created: The moment to name the version after, ISO 8601; ``None``: the run's.
     :param known: What the manifest's ``source`` holds beside the run.
     """
 
     directory: Path
+    place: str
     created: str | None = None
     known: Mapping[str, Any] = field(default_factory=dict)
     dataset_version: str | None = None
@@ -67,28 +71,31 @@ def artifact_ref(given: Mapping[str, Any] | str, /) -> PipelineArtifact:
     return PipelineArtifact(connection=connection, artifact=int(artifact))
 
 
-def artifact_source(ref: PipelineArtifact) -> PushSource:
+def artifact_source(ref: PipelineArtifact, saved_models: SavedModels) -> PushSource:
     """Return a pipeline's artifact as a source, its lineage taken now.
 
     :raises AirflowFailException: if there is no such artifact, or it is not to be released.
     :raises NotASavedModel: if this machine cannot read its SavedModel.
     """
-    from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_directory
+    from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_place
     from airflow_model_ops.adapters.lineage.pipeline_walk import upstream_lineage
     from airflow_model_ops.hooks.pipeline import open_pipeline_store
 
     store = open_pipeline_store(ref.connection)
     artifact = _live_artifact(store, ref)
-    directory = saved_model_directory(artifact)
-    return _with_lineage(directory, upstream_lineage(store, artifact, connection=ref.connection))
+    place = saved_model_place(artifact, is_in_bucket=saved_models.holds_a_graph)
+    source = saved_model_source(place, saved_models)
+    return _with_lineage(source, upstream_lineage(store, artifact, connection=ref.connection))
 
 
-def event_source(file: ModelFile, repository: Repository, context: Context) -> PushSource | None:
+def event_source(
+    file: ModelFile, repository: Repository, context: Context, saved_models: SavedModels
+) -> PushSource | None:
     """Return the pipeline's model that started a run; ``None`` if no such event did.
 
     :raises AirflowSkipException: if that one was released meanwhile, or is not to be.
     """
-    from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_directory
+    from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_place
     from airflow_model_ops.control.candidates import choose_candidate
     from airflow_model_ops.hooks.pipeline import open_pipeline_store
 
@@ -103,20 +110,24 @@ def event_source(file: ModelFile, repository: Repository, context: Context) -> P
         repository=repository,
         model=file.model,
         again=False,
-        directory_of=lambda _: saved_model_directory(artifact),
+        directory_of=lambda _: saved_models.directory_of(
+            saved_model_place(artifact, is_in_bucket=saved_models.holds_a_graph)
+        ),
     )
     _log.info("model=%s started by artifact=%s: %s", file.model, candidate.artifact, choice.reason)
     if choice.directory is None:
         raise AirflowSkipException(choice.reason)
-    return artifact_source(ref)
+    return artifact_source(ref, saved_models)
 
 
-def newest_candidate_source(file: ModelFile, part: PipelinePart, repository: Repository) -> PushSource:
+def newest_candidate_source(
+    file: ModelFile, part: PipelinePart, repository: Repository, saved_models: SavedModels
+) -> PushSource:
     """Return the newest model of the pipeline that is still to be released, for a run that nobody told which.
 
     :raises AirflowSkipException: if there is none.
     """
-    from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_directory
+    from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_place
     from airflow_model_ops.control.candidates import choose_candidate
     from airflow_model_ops.hooks.pipeline import look_at, open_pipeline_store
 
@@ -125,7 +136,8 @@ def newest_candidate_source(file: ModelFile, part: PipelinePart, repository: Rep
 
     def directory_of(candidate: Candidate) -> Path:
         ref = PipelineArtifact(connection=part.connection, artifact=int(candidate.artifact))
-        return saved_model_directory(_live_artifact(store, ref))
+        artifact = _live_artifact(store, ref)
+        return saved_models.directory_of(saved_model_place(artifact, is_in_bucket=saved_models.holds_a_graph))
 
     choice = choose_candidate(
         candidates=look.candidates,
@@ -137,17 +149,18 @@ def newest_candidate_source(file: ModelFile, part: PipelinePart, repository: Rep
     _log.info("model=%s pipeline=%r %s %s", file.model, part.name, choice.reason, look.note)
     if choice.candidate is None:
         raise AirflowSkipException(f"pipeline {part.name!r}: {look.note or choice.reason}")
-    return artifact_source(PipelineArtifact(connection=part.connection, artifact=int(choice.candidate.artifact)))
+    ref = PipelineArtifact(connection=part.connection, artifact=int(choice.candidate.artifact))
+    return artifact_source(ref, saved_models)
 
 
-def newest_export_source(file: ModelFile, repository: Repository) -> PushSource:
+def newest_export_source(file: ModelFile, repository: Repository, saved_models: SavedModels) -> PushSource:
     """Return the newest export that is still to be released.
 
     :raises AirflowSkipException: if there is none.
     """
-    from airflow_model_ops.adapters.repository.exports import complete_exports
     from airflow_model_ops.control.clock import SystemClock
     from airflow_model_ops.control.exports import newest_export
+    from airflow_model_ops.hooks.saved_models import exports_in, shown_place
 
     source = file.source
     if source is None or source.export_dir is None:
@@ -156,19 +169,31 @@ def newest_export_source(file: ModelFile, repository: Repository) -> PushSource:
             "trigger the DAG with the path of a SavedModel"
         )
     choice = newest_export(
-        exports=complete_exports(source.export_dir, settle_seconds=source.settle, now=SystemClock().now()),
+        exports=exports_in(source.export_dir, settle_seconds=source.settle, now=SystemClock().now()),
         repository=repository,
         model=file.model,
+        directory_of=saved_models.directory_of,
     )
-    _log.info("model=%s export_dir=%s %s", file.model, source.export_dir, choice.reason)
+    shown = shown_place(source.export_dir)
+    _log.info("model=%s export_dir=%s %s", file.model, shown, choice.reason)
     if choice.export is None:
-        raise AirflowSkipException(f"{source.export_dir}: {choice.reason}")
-    return PushSource(directory=choice.export.directory)
+        raise AirflowSkipException(f"{shown}: {choice.reason}")
+    return saved_model_source(choice.export.place, saved_models)
 
 
-def _with_lineage(directory: Path, lineage: UpstreamLineage) -> PushSource:
-    return PushSource(
-        directory=directory,
+def saved_model_source(place: str, saved_models: SavedModels) -> PushSource:
+    """Return a path, or a URL of object storage, as a source.
+
+    :raises NotASavedModel: if a bucket has no SavedModel there.
+    """
+    from airflow_model_ops.hooks.saved_models import shown_place
+
+    return PushSource(directory=saved_models.directory_of(place), place=shown_place(place))
+
+
+def _with_lineage(source: PushSource, lineage: UpstreamLineage) -> PushSource:
+    return replace(
+        source,
         created=iso_of(lineage.root.created),
         known={SOURCE_KEY: lineage.to_json()},
         dataset_version=dataset_version_of(lineage),

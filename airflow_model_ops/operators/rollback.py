@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
-from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, TrafficOperator, attempt_of, release_id
+from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, attempt_of, release_id
+from airflow_model_ops.operators.loading import LoadingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_model_ops.control.apply import Applied
     from airflow_model_ops.control.commit import Commit
     from airflow_model_ops.control.model_control import ModelControl
 
 
-class RollbackModelOperator(TrafficOperator):
+class RollbackModelOperator(LoadingOperator, TrafficOperator):
     """Take the model back, pre-empting any release. Needs the repository and the fleet only.
 
     A live canary is ended first; otherwise ``previous`` goes to the newest earlier stable version that is usable, else to
-    golden. A retry does not go back a second time; a cleared task is a new wish and does.
+    golden. A retry does not go back a second time; a cleared task is a new wish and does. Back to a version that is still
+    loaded takes seconds; where another one takes minutes to load, the task waits in the triggerer.
 
     :param target: ``previous``, ``golden``, or a version's name. (templated)
     :param reason: Why; it is kept in the log. (templated)
@@ -42,15 +45,12 @@ class RollbackModelOperator(TrafficOperator):
 
     def act(self, context: Context) -> dict[str, Any]:
         """Roll back and wait until every router has confirmed it."""
-        run, ti = context["dag_run"], context["ti"]
-        attempt = attempt_of(context, retries=self.retries)
-        request = f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}/{attempt}"
-        control = self.control(context, for_person=True, request=request)
+        control = self.control(context, for_person=True, request=_request(context, retries=self.retries))
         commit = self._go_back(control)
         self.log.info("model=%s %s", control.model, commit.reason)
         if self.affected is not None and not commit.changed and commit.former is not None:
             return {"version": _stable_name(commit), "split": {}, "reason": commit.reason, "seconds": 0.0}
-        applied = control.apply(deadline_seconds=max(APPLY_SECONDS, self.identity.load_seconds))
+        applied = self._apply(context, control, commit)
         touch_stable(context, model=self.identity.model, commit=commit, split=applied.split)
         return {
             "version": _stable_name(commit),
@@ -59,12 +59,27 @@ class RollbackModelOperator(TrafficOperator):
             "seconds": round(applied.seconds, 3),
         }
 
+    def _apply(self, context: Context, control: ModelControl, commit: Commit) -> Applied:
+        from airflow_model_ops.control.loading import Load, Purpose
+
+        longest, stable = max(APPLY_SECONDS, self.identity.load_seconds), commit.state.stable
+        if stable is None:
+            return control.apply(deadline_seconds=APPLY_SECONDS)
+        load = Load.of_head(control, stable, Purpose.STABLE, longest_seconds=longest, fence=None)
+        return self.apply_or_defer(context, control, load)
+
     def _go_back(self, control: ModelControl) -> Commit:
         from airflow_model_ops.control.blast_radius import leave_affected
 
         if self.affected is None:
             return control.rollback(reason=self.reason, to=self.target)
         return leave_affected(control, self.affected, reason=self.reason)
+
+
+def _request(context: Context, *, retries: int | None) -> str:
+    """Return what makes the tries of one wish one: a retry, or a task that waited, has it in common with the first try."""
+    run, ti = context["dag_run"], context["ti"]
+    return f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}/{attempt_of(context, retries=retries)}"
 
 
 def _stable_name(commit: Commit) -> str | None:
@@ -89,7 +104,7 @@ def touch_stable(context: Context, *, model: str, commit: Commit, split: dict[st
     context["outlet_events"][ROLLBACK_ALIAS].add(model_asset(model), extra=extra)
 
 
-class PinGoldenOperator(ModelOperator):
+class PinGoldenOperator(LoadingOperator):
     """Pin the known-good version: the last resort of every rollback, kept loaded and never retired.
 
     :param version: Name of the version; empty: the stable one. (templated)
@@ -103,9 +118,14 @@ class PinGoldenOperator(ModelOperator):
 
     def act(self, context: Context) -> dict[str, Any]:
         """Pin and wait until it is loaded."""
-        control = self.control(context, for_person=True)
+        from airflow_model_ops.control.loading import Load, Purpose
+
+        control = self.control(context, for_person=True, request=_request(context, retries=self.retries))
         version = control.naming.parse(self.version) if self.version else control.require_stable()
         commit = control.pin_golden(version)
+        version = commit.version or version  # what an earlier try has pinned, whatever is stable by now
         self.log.info("model=%s %s", control.model, commit.reason)
-        control.apply(deadline_seconds=max(APPLY_SECONDS, self.identity.load_seconds))
+        longest = max(APPLY_SECONDS, self.identity.load_seconds)
+        load = Load.of_head(control, version, Purpose.GOLDEN, longest_seconds=longest, fence=None)
+        self.apply_or_defer(context, control, load)
         return {"version": version.name, "reason": commit.reason}

@@ -22,6 +22,7 @@ from airflow_model_ops.operators.base import (
     release_id,
     told_to_airflow,
 )
+from airflow_model_ops.operators.loading import LoadingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,12 +33,13 @@ if TYPE_CHECKING:
 WAIT_FOR_TURN = timedelta(days=7)
 
 
-class StartCanaryOperator(TrafficOperator):
+class StartCanaryOperator(LoadingOperator, TrafficOperator):
     """Load a version on every server and start its release.
 
     While another release of the model is live or a person holds it, it waits in the triggerer. When its turn comes and a
-    newer version waits too, it is skipped: the newest goes next. Returns ``release``, ``attempt``, ``version`` and
-    ``number`` for the tasks that follow; they are the fence that keeps late actors of older attempts from doing anything.
+    newer version waits too, it is skipped: the newest goes next. Where a load takes minutes it waits there for that,
+    too. Returns ``release``, ``attempt``, ``version`` and ``number`` for the tasks that follow; they are the fence that
+    keeps late actors of older attempts from doing anything.
 
     :param version: Name of the version. (templated)
     :param percent: Share of traffic to start with; 0 loads it and sends it nothing yet.
@@ -60,7 +62,7 @@ class StartCanaryOperator(TrafficOperator):
         self.note(control)
         version = control.naming.parse(self.version)
         try:
-            return self._start(control, fence, version)
+            return self._start(context, control, fence, version)
         except (ReleaseBusy, ModelOnHold) as busy:
             self.log.info("model=%s waits: %s", control.model, busy)
         control.leases.renew(fence, version, seconds=WAITING_SECONDS, waiting=True)
@@ -89,13 +91,19 @@ class StartCanaryOperator(TrafficOperator):
                 raise AirflowSkipException(f"{self.version} makes way: {event['superseded_by']} is newer and waits too")
             return self.act(context)
 
-    def _start(self, control: ModelControl, fence: Fence, version: Version) -> dict[str, str]:
+    def _start(self, context: Context, control: ModelControl, fence: Fence, version: Version) -> dict[str, str]:
+        from airflow_model_ops.control.loading import Load, Purpose
+
         if not control.state.is_live(fence):  # a retry goes on with what its first try has committed
             self._look_ahead(control, version, fence)
             commit = control.start_canary(version, fence=fence, percent=self.percent)
             self.log.info("model=%s release=%s %s", control.model, fence, commit.reason)
+        longest = self.model_file.policy().load_seconds
+        load = Load.of_head(control, version, Purpose.RELEASE, longest_seconds=longest, fence=fence)
         with control.leases.working(fence, version):
-            control.apply(deadline_seconds=self.model_file.policy().load_seconds)
+            applied = self.apply_now(control, load)
+        if applied is None:
+            self.wait_for_load(context, control, load)
         return {
             "release": fence.release,
             "attempt": str(fence.attempt),
@@ -189,8 +197,10 @@ class PromoteModelOperator(ReleaseOperator):
             hold_back_seconds=watch.seconds,
         )
         self.log.info("model=%s release=%s %s", control.model, fence.release, commit.reason)
-        # A late retry may find the next release, whose load the fleet's apply waits for, or a way back.
-        seconds = APPLY_SECONDS if commit.changed else max(APPLY_SECONDS, self.model_file.policy().load_seconds)
+        # A late retry may find the next release, whose load the fleet's apply waits for, or a way back; where loads take minutes
+        # the worker waits for neither, and the retries after it find that done or leave it to its own task.
+        waits = not commit.changed and not control.target.loads_slowly
+        seconds = max(APPLY_SECONDS, self.model_file.policy().load_seconds) if waits else APPLY_SECONDS
         applied = control.apply(deadline_seconds=seconds)
         stable = commit.state.stable or version
         extra: dict[str, Any] = {

@@ -65,7 +65,7 @@ class InMemoryTarget:
             for model, wanted in plan.models.items():
                 if model in focus or self.document_generations().get(model) != wanted.generation:
                     self._load(wanted)
-                    needed = {version.number for version, _ in wanted.state.split}
+                    needed = {version.number for version in wanted.needed}
                     missing = sorted(number for number in needed if not self._is_ready(wanted, number))
                     broken = self.broken_versions.intersection(missing)
                     if broken:

@@ -73,7 +73,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     line.connect()
     monkeypatch.setenv("AIRFLOW__MODEL_OPS__MODELS_DIR", str(line.models_dir))
     monkeypatch.setenv("AIRFLOW_CONN_PROMETHEUS_DEFAULT", json.dumps({"conn_type": "prometheus", "host": "prometheus"}))
-    monkeypatch.setattr("airflow_model_ops.cli_commands.judge.source_of", lambda _: stage.source)
+    monkeypatch.setattr("airflow_model_ops.cli_commands.judge.source_at", lambda *_: stage.source)
     return stage
 
 
