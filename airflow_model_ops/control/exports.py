@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from airflow_model_ops.control.commit import seconds_of
 from airflow_model_ops.core.errors import NotASavedModel, VersionNotFound
@@ -25,7 +26,13 @@ from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.versioning import Version
 
 
-def newest_export(*, exports: Iterable[CompleteExport], repository: Repository, model: str) -> ExportChoice:
+def newest_export(
+    *,
+    exports: Iterable[CompleteExport],
+    repository: Repository,
+    model: str,
+    directory_of: Callable[[str], Path] = Path,
+) -> ExportChoice:
     """Return the newest complete export whose content was neither promoted nor refused before.
 
     It goes from the newest to older ones and ends at the first that was promoted, or was complete already when the newest
@@ -38,6 +45,7 @@ def newest_export(*, exports: Iterable[CompleteExport], repository: Repository, 
     that are no news at all are not.
 
     :param exports: All complete exports, in any order.
+    :param directory_of: Returns a directory of this machine with the files of a place; called for what is looked at.
     """
     history = history_in(tuple(repository.log(model).entries()), repository=repository, model=model)
     passed: list[str] = []
@@ -46,13 +54,14 @@ def newest_export(*, exports: Iterable[CompleteExport], repository: Repository, 
             passed.append(f"{export.name!r} was complete already when the newest promoted version was chosen")
             break
         try:
-            digest = repository.digest_of(export.directory)
+            directory = directory_of(export.place)
+            digest = repository.digest_of(directory)
         except NotASavedModel as error:
             passed.append(f"{export.name!r} is not usable: {error}")
             continue
         ruling, why = rule(digest, history=history)
         if ruling is Ruling.RELEASE:
-            chosen = Export(directory=export.directory, digest=digest)
+            chosen = Export(place=export.place, directory=directory, digest=digest)
             return ExportChoice(export=chosen, reason=sentence(f"export {export.name!r} {why}", passed))
         passed.append(f"{export.name!r} {why}")
         if ruling is Ruling.STOP:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from airflow_model_ops.core.checks import Verdict
 from airflow_model_ops.core.log import Entry, FactKind
@@ -16,29 +16,32 @@ from airflow_model_ops.core.versioning import Version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteExport:
-    """A directory that holds a SavedModel nobody writes to any longer.
+    """A place that holds a SavedModel nobody writes to any longer.
 
+    :param place: Its path, or the URL of a place in a bucket.
     :param modified_at: When its graph file was written, seconds since the epoch.
     :param settled_at: Since when it counts as complete, seconds since the epoch.
     """
 
-    directory: Path
+    place: str
     modified_at: float
     settled_at: float
 
     @property
     def name(self) -> str:
-        """The directory's name."""
-        return self.directory.name
+        """The last part of its place."""
+        return PurePosixPath(self.place).name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """An export to release.
 
+    :param directory: Where this machine has its files; they may be a copy.
     :param digest: The digest it will have as a version.
     """
 
+    place: str
     directory: Path
     digest: str
 

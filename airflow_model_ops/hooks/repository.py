@@ -104,7 +104,7 @@ def store_of(connection: Connection) -> FsspecStore:
         raise InvalidConfig(f"connection {connection.conn_id!r}: root {root!r} cannot hold a repository: {reason}")
     storage = connection.extra_dejson.get("storage_conn_id") or None
     kind = {"gcs": GcsStore, "s3": S3Store}.get(_EXTRAS.get(scheme, ""), FsspecStore)
-    return kind(partial(_open_fs, scheme, storage), root)
+    return kind(partial(open_fs, scheme, storage), root)
 
 
 def _root_of(connection: Connection) -> str:
@@ -117,7 +117,7 @@ def _root_of(connection: Connection) -> str:
     return root.removeprefix("file://") if root.startswith("file:///") else root
 
 
-def _open_fs(scheme: str, storage_conn_id: str | None) -> Any:
+def open_fs(scheme: str, storage_conn_id: str | None) -> Any:
     """Return Airflow's file system for a scheme, with the credentials of a connection.
 
     Airflow keeps one for each connection and process. After a fork its event loop is gone, and a new one is made.

@@ -47,7 +47,7 @@ def children(place: Place) -> list[str] | None:
 
 @functools.cache
 def _file_system(scheme: str) -> Any:
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
 
     options: dict[str, Any] = {}
     if scheme in _GCS and os.environ.get("STORAGE_EMULATOR_HOST"):

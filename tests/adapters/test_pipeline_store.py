@@ -10,7 +10,7 @@ import pytest
 
 from airflow_model_ops.adapters.lineage import pipeline_store, pipeline_walk
 from airflow_model_ops.adapters.lineage.pipeline_candidates import Look, newest_candidates
-from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_directory
+from airflow_model_ops.adapters.lineage.pipeline_models import saved_model_directory, saved_model_place
 from airflow_model_ops.adapters.lineage.pipeline_store import PipelineStore
 from airflow_model_ops.adapters.lineage.pipeline_walk import upstream_lineage
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
@@ -332,12 +332,27 @@ class TestWhereTheSavedModelIs:
         saved_model(destination)
         assert self.directory_of(pipeline, model) == destination
 
-    @pytest.mark.parametrize(
-        "uri", ["gs://bucket/m", "s3://bucket/m", "hdfs://host/m", "file://other-host/m", "relative/m"]
-    )
-    def test_elsewhere_is_not_supported_yet_and_that_is_said(self, pipeline: Pipeline, uri: str) -> None:
-        with pytest.raises(NotASavedModel, match=r"object storage is not supported yet.*copy the model"):
+    @pytest.mark.parametrize("uri", ["hdfs:/m", "file://other-host/m", "relative/m"])
+    def test_what_no_machine_can_reach_is_told_with_the_way_out(self, pipeline: Pipeline, uri: str) -> None:
+        with pytest.raises(NotASavedModel, match=r"no place that this machine can read; copy the model"):
             self.directory_of(pipeline, pipeline.artifact("Model", uri))
+
+    @pytest.mark.parametrize("uri", ["gs://bucket/m", "s3://bucket/m"])
+    def test_a_bucket_is_looked_into_by_a_push_and_by_nobody_else(self, pipeline: Pipeline, uri: str) -> None:
+        """Whoever looks for candidates every minute has no credentials of a bucket, and must not wait for one."""
+        artifact = PipelineStore(pipeline.settings).artifact(pipeline.artifact("Model", uri))
+        with pytest.raises(NotASavedModel, match=f"'{uri}': only a push looks there"):
+            saved_model_directory(artifact)
+        looked: list[str] = []
+
+        def is_at(place: str) -> bool:
+            looked.append(place)
+            return place == uri
+
+        assert saved_model_place(artifact, is_in_bucket=is_at) == uri
+        assert looked == [f"{uri}/Format-Serving", uri]
+        with pytest.raises(NotASavedModel, match=r"no SavedModel is there; see whether the pipeline cleaned it up"):
+            saved_model_place(artifact, is_in_bucket=lambda _: False)
 
     def test_what_is_not_mounted_names_every_place(self, pipeline: Pipeline, tmp_path: Path) -> None:
         model = pipeline.artifact("Model", str(tmp_path / "gone"))

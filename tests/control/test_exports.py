@@ -55,7 +55,7 @@ class Story:
         directory.mkdir(parents=True)
         (directory / "saved_model.pb").write_text(content or name)
         now = self.clock.now()
-        self.exports[name] = CompleteExport(directory=directory, modified_at=now, settled_at=now + SETTLE)
+        self.exports[name] = CompleteExport(place=str(directory), modified_at=now, settled_at=now + SETTLE)
         return directory
 
     def pushed(self, name: str) -> tuple[Version, Fence]:
@@ -63,7 +63,7 @@ class Story:
         self.clock.sleep(60)
         self.releases += 1
         version = NAMING.parse(f"m-v{self.releases}.0.0")
-        request = PushRequest(directory=self.exports[name].directory, created=iso_time(self.clock.now()))
+        request = PushRequest(directory=Path(self.exports[name].place), created=iso_time(self.clock.now()))
         manifest = self.repository.push("m", version, request)
         self.committer.record(
             FactKind.PUSHED, reason="pushed", origin=ORIGIN, version=version, detail={"digest": manifest.digest}

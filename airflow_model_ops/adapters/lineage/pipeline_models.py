@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_model_ops.adapters.lineage.pipeline_rows import texts_of
 from airflow_model_ops.adapters.repository.contents import GRAPHS
+from airflow_model_ops.adapters.repository.remote_directory import is_remote
 from airflow_model_ops.core.errors import NotASavedModel
 
 _SERVING = "Format-Serving"
@@ -16,18 +17,29 @@ _SERVING = "Format-Serving"
 
 
 def saved_model_directory(artifact: Any) -> Path:
-    """Return the directory of an artifact's SavedModel.
+    """Return the directory of an artifact's SavedModel; looks on this machine only, and never waits for a bucket.
+
+    :raises NotASavedModel: if there is none that this machine can read.
+    """
+    return Path(saved_model_place(artifact))
+
+
+def saved_model_place(artifact: Any, *, is_in_bucket: Callable[[str], bool] | None = None) -> str:
+    """Return the place of an artifact's SavedModel: a path, or a URL of object storage.
 
     A pushed model's destination, if it is there, else its uri; another model's ``Format-Serving``, else its uri.
 
+    :param is_in_bucket: Looks whether a SavedModel is at a URL; ``None``: nobody looks there.
     :raises NotASavedModel: if there is none that this machine can read.
     """
     places = list(_places(artifact))
     for place in places:
         directory = _local(place)
         if directory is not None and _holds_a_graph(directory):
-            return directory
-    raise NotASavedModel(_told(artifact, places))
+            return str(directory)
+        if is_in_bucket is not None and _is_in_storage(place) and is_in_bucket(place):
+            return place
+    raise NotASavedModel(_told(artifact, places, buckets=is_in_bucket is not None))
 
 
 def _places(artifact: Any) -> Iterator[str]:
@@ -54,6 +66,15 @@ def _local(place: str) -> Path | None:
     return Path(unquote(parts.path))
 
 
+def _is_in_storage(place: str) -> bool:
+    """Whether a place is a URL that a bucket could be at; what makes no sense hides no other artifacts."""
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        return False
+    return parts.scheme != "file" and bool(parts.netloc) and is_remote(place)
+
+
 def _holds_a_graph(directory: Path) -> bool:
     """Whether this user sees a SavedModel there; one who may not look, or could not, sees none."""
     try:
@@ -62,15 +83,18 @@ def _holds_a_graph(directory: Path) -> bool:
         return False
 
 
-def _told(artifact: Any, places: list[str]) -> str:
+def _told(artifact: Any, places: list[str], *, buckets: bool) -> str:
     named = f"artifact {artifact.id} ({artifact.type})"
     if not places:
         return f"{named} has no uri, so there is nothing to push; choose one that a Trainer or Pusher wrote"
     looked = ", ".join(repr(place) for place in places)
     if all(_local(place) is None for place in places):
+        if any(_is_in_storage(place) for place in places):
+            words = "no SavedModel is there" if buckets else "only a push looks there"
+            return f"{named} is at {looked}: {words}; see whether the pipeline cleaned it up, or whether the bucket is another"
         return (
-            f"{named} is at {looked}: object storage is not supported yet, nor is a relative path; copy the model to a "
-            "directory that this machine mounts and push that as saved_model"
+            f"{named} is at {looked}, which is no place that this machine can read; copy the model to a directory or a bucket "
+            "and push that as saved_model"
         )
     return (
         f"{named}: no SavedModel ({' or '.join(GRAPHS)}) is seen at {looked}; mount the pipeline's directory under the same "
