@@ -100,7 +100,13 @@ class VertexAITarget:
         endpoint = self._look()
         if endpoint is not None and model not in focus and endpoint.generation == wanted.generation:
             return Progress(applied={}, failed=failed)
-        done = self._create(wanted) if endpoint is None else self._drive(wanted, endpoint)
+        try:
+            done = self._create(wanted) if endpoint is None else self._drive(wanted, endpoint)
+        except ModelOpsError as error:
+            if not error.retryable:
+                raise
+            _log.warning("pass over endpoint %s was cut short: %s", self.settings.endpoint, error)
+            done = Progress(applied={}, pending={model: str(error)})
         return replace(done, failed={**failed, **done.failed})
 
     def unload(self, plan: FleetPlan) -> Mapping[str, frozenset[int]]:
@@ -212,28 +218,24 @@ class VertexAITarget:
             why = f"the endpoint follows generation {endpoint.generation}: the plan of {plan.generation} is late"
             return Progress(applied={}, pending={plan.model: why})
         self._refuse_unknown(endpoint)
-        applied: dict[str, dict[str, float]] = {}
+        book = self._operations.book()
+        if any(book.runs(Kind.UNDEPLOY, version.name) for version in plan.needed):
+            book, endpoint = self._polled(plan, book, endpoint)
+        endpoint, applied = self._shifted(plan, endpoint, book)
+        self._refuse_foreign_traffic(endpoint)
         try:
-            book = self._operations.book()
-            if any(book.runs(Kind.UNDEPLOY, version.name) for version in plan.needed):
-                book, endpoint = self._polled(plan, book, endpoint)
-            endpoint, applied = self._shifted(plan, endpoint, book)
-            self._refuse_foreign_traffic(endpoint)
             book, again = self._polled(plan, book, endpoint)
             if not applied and again is not endpoint:
                 endpoint, applied = self._shifted(plan, again, book)
             book = self._load(plan, again, book)
-            if applied:
-                self._mirror(plan, book)
-                return Progress(applied=applied)
-            return self._unfinished(plan, again, book)
-        except FleetNotAdopted:
-            raise
+            if not applied:
+                return self._unfinished(plan, again, book)
+            self._mirror(plan, book)
         except ModelOpsError as error:
-            if not error.retryable and not applied:
+            if not applied:
                 raise
-            _log.warning("pass over endpoint %s was cut short: %s", self.settings.endpoint, error)
-            return Progress(applied=applied, pending={} if applied else {plan.model: str(error)})
+            _log.warning("model=%s its traffic is applied, and the rest has to wait: %s", plan.model, error)
+        return Progress(applied=applied)
 
     def _shifted(
         self, plan: ModelPlan, endpoint: EndpointSeen, book: Book
