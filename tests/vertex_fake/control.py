@@ -19,7 +19,6 @@ from tests.vertex_fake.faults import ANY, Fault
 from tests.vertex_fake.methods import BY_NAME
 from tests.vertex_fake.models import believe
 from tests.vertex_fake.operations import raw
-from tests.vertex_fake.predict import Behaviour
 from tests.vertex_fake.refusal import Refused
 from tests.vertex_fake.state import State
 
@@ -153,9 +152,6 @@ class Control:
         with self._state.lock:
             self._state.behaviours.set(display_name, **changes)
 
-    def behaviour(self, display_name: str) -> Behaviour:
-        return self._state.behaviours.of(display_name)
-
     def prometheus(self, url: str | None) -> None:
         """Say which Prometheus answers for Cloud Monitoring."""
         self._state.prometheus_url = url
@@ -191,7 +187,7 @@ class Control:
         return self._state.metrics.counts()
 
 
-COMMANDS = frozenset(name for name in vars(Control) if not name.startswith("_") and name != "behaviour")
+COMMANDS = frozenset(name for name in vars(Control) if not name.startswith("_"))
 
 
 def _kind(kind: str) -> str:
