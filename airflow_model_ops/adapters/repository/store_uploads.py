@@ -7,14 +7,15 @@ is pushed is noticed before it becomes visible. Parts travel in parallel; the st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import Protocol
 
 from airflow_model_ops.adapters.repository.object_store import StoredObject, Upload
-from airflow_model_ops.core.errors import RepositoryUnavailable, VersionAltered, VersionExists
+from airflow_model_ops.core.errors import NotASavedModel, RepositoryUnavailable, VersionExists
 
 PART_BYTES = 16 << 20
 """Size of a part, and the largest file that is sent whole: a kill costs at most :data:`WORKERS` parts."""
@@ -24,6 +25,8 @@ ORPHAN_SECONDS = 86_400.0
 """A part that is older belongs to an upload that nobody goes on with."""
 MOST_PARTS = 1000
 """Far below S3's 10,000 parts and two levels of GCS' 32 components a composition."""
+_TRIES = 3
+"""Rivals with the same file take parts away only by finishing it, so that one more look is enough."""
 
 
 def part_bytes_of(size: int) -> int:
@@ -70,6 +73,29 @@ class PartedUpload(Protocol):
         ...
 
 
+class Telling:
+    """The caller's progress, told from any thread. The first error anywhere ends the upload: nothing more is begun.
+
+    :param progress: Told how many bytes more are stored; it may raise to end the upload.
+    """
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def one_more(self, size: int) -> Iterator[None]:
+        """Store some bytes more within this context, and tell of them at its end."""
+        if self._error is not None:
+            raise self._error
+        try:
+            yield
+            self._progress(size)
+        except BaseException as error:
+            self._error = self._error or error
+            raise
+
+
 class UploadingStore(Protocol):
     """What an upload needs of a store."""
 
@@ -90,49 +116,48 @@ class UploadingStore(Protocol):
         ...
 
 
-def send_small(store: UploadingStore, upload: Upload) -> StoredObject:
+def send_small(store: UploadingStore, upload: Upload, *, telling: Telling) -> StoredObject:
     """Store a file in one request, or adopt the same one.
 
-    :raises VersionAltered: if the file is no longer what was hashed.
+    :raises NotASavedModel: if the file is no longer what was hashed.
     :raises VersionExists: if there is an object with other content under its key.
     """
-    content = upload.path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != upload.sha256:
-        raise _changed(upload)
-    try:
-        return store.create_object(upload.key, content, sha256=upload.sha256)
-    except FileExistsError:
+    with telling.one_more(upload.size):
+        content = upload.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != upload.sha256:
+            raise _changed(upload)
+        try:
+            return store.create_object(upload.key, content, sha256=upload.sha256)
+        except FileExistsError:
+            return adopt(store, upload)
+
+
+def adopt_told(store: UploadingStore, upload: Upload, *, telling: Telling) -> StoredObject:
+    """Return the object that is there already and tell of it; errors as :func:`adopt`."""
+    with telling.one_more(upload.size):
         return adopt(store, upload)
 
 
-def send_large(
-    store: UploadingStore, upload: Upload, *, pool: ThreadPoolExecutor, progress: Callable[[int], None]
-) -> StoredObject:
+def send_large(store: UploadingStore, upload: Upload, *, pool: ThreadPoolExecutor, telling: Telling) -> StoredObject:
     """Store a file in parts, or adopt the same one. Errors as :func:`send_small`.
 
-    :raises RepositoryUnavailable: if its parts vanished twice.
+    :raises RepositoryUnavailable: if its parts vanish again and again.
     """
-    told = 0
-
-    def tell(count: int) -> None:
-        nonlocal told
-        fresh = min(count, upload.size - told)  # a second try tells nothing twice
-        told += fresh
-        progress(fresh)
-
-    for _ in range(2):
+    told: set[int] = set()  # parts: a second try tells nothing twice
+    for _ in range(_TRIES):
         parts = store.parted(upload)
         if parts is None:
-            return _send_whole(store, upload, progress=tell)
-        count = _send_parts(parts, upload, pool=pool, progress=tell)
+            with telling.one_more(upload.size):
+                return _create_whole(store, upload)
+        count = _send_parts(parts, upload, pool=pool, telling=telling, told=told)
         try:
             stored = parts.finish(count)
-        except FileExistsError:
-            parts.drop()
-            return adopt(store, upload)
+        except FileExistsError:  # under the key, or a rival has just sent a part again
+            stored = None
         if stored is not None:
             return stored
         if store.stored_file(upload.key) is not None:
+            parts.drop()
             return adopt(store, upload)
     raise RepositoryUnavailable(
         f"the parts of {upload.key!r} vanished from the store before the file was made of them; push again, and see that no "
@@ -158,49 +183,45 @@ def adopt(store: UploadingStore, upload: Upload) -> StoredObject:
     return stored
 
 
-def _send_whole(store: UploadingStore, upload: Upload, *, progress: Callable[[int], None]) -> StoredObject:
+def _create_whole(store: UploadingStore, upload: Upload) -> StoredObject:
     try:
-        stored = store.create_whole(upload)
+        return store.create_whole(upload)
     except FileExistsError:
-        stored = adopt(store, upload)
-    progress(upload.size)
-    return stored
+        return adopt(store, upload)
 
 
 def _send_parts(
-    parts: PartedUpload, upload: Upload, *, pool: ThreadPoolExecutor, progress: Callable[[int], None]
+    parts: PartedUpload, upload: Upload, *, pool: ThreadPoolExecutor, telling: Telling, told: set[int]
 ) -> int:
     stored, digest = parts.stored(), hashlib.sha256()
-    slots, under_way, count = BoundedSemaphore(WORKERS), list[Future[int]](), 0
+    slots, under_way = BoundedSemaphore(WORKERS), list[Future[None]]()
 
-    def send(number: int, content: bytes) -> int:
+    def send(number: int, content: bytes) -> None:
         try:
-            md5 = hashlib.md5(content, usedforsecurity=False)
-            if stored.get(number) != StoredPart(size=len(content), md5=md5.hexdigest()):
-                parts.send(number, content, md5.digest())
-            return len(content)
+            with telling.one_more(0 if number in told else len(content)):
+                md5 = hashlib.md5(content, usedforsecurity=False)
+                if stored.get(number) != StoredPart(size=len(content), md5=md5.hexdigest()):
+                    parts.send(number, content, md5.digest())
+                told.add(number)
         finally:
             slots.release()
 
-    told = 0
     with upload.path.open("rb") as file:
         while content := file.read(parts.part_bytes):
-            count += 1
             digest.update(content)
             slots.acquire()
-            under_way.append(pool.submit(send, count, content))
-            while told < len(under_way) and under_way[told].done():
-                progress(under_way[told].result())  # the first part that failed ends the reading
-                told += 1
-    for future in under_way[told:]:
-        progress(future.result())
+            under_way.append(pool.submit(send, len(under_way) + 1, content))
+            if any(future.done() and future.exception() for future in under_way[-2 * WORKERS :]):
+                break
+    for future in under_way:
+        future.result()
     if digest.hexdigest() != upload.sha256:
         parts.drop()
         raise _changed(upload)
-    return count
+    return len(under_way)
 
 
-def _changed(upload: Upload) -> VersionAltered:
-    return VersionAltered(
-        f"file {str(upload.path)!r} changed while it was pushed; push again once nothing writes to the export any more"
+def _changed(upload: Upload) -> NotASavedModel:
+    return NotASavedModel(
+        f"file {str(upload.path)!r} changed while it was uploaded; push again once nothing writes to the export any more"
     )
