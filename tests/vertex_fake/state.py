@@ -14,13 +14,13 @@ What it knows of the real service, and from where:
 - Assumed, for nothing public says it: an alias given to a version leaves the version that had it; a deployment is listed when its
   operation ended, not before; a deployment's or undeployment's split takes effect when its operation ends; deployments of different
   versions to one endpoint may run at once (`Control.one_change_at_a_time` refuses them as FAILED_PRECONDITION 'There are other
-  operations running on the Endpoint', the words that Vertex AI has for its RagCorpus); the codes of the refusals that are not quoted
-  above, such as ALREADY_EXISTS for a deployment's id that is taken and FAILED_PRECONDITION for an undeployment with traffic.
+  operations running on the Endpoint', the words that Vertex AI has for its RagCorpus); the codes of the refusals that are
+  not quoted above, such as ALREADY_EXISTS for a deployment's id that is taken and FAILED_PRECONDITION for an undeployment with traffic.
 - Not here: MutateDeployedModel, UpdateEndpointLongRunning, predictions over gRPC, evaluation, export and copies of models; a
   project's number in place of its id.
 
-What the SDK makes of it, seen in its tests here: over REST every 400 is BadRequest and every 409 Conflict, whatever the status says,
-and a connection that ends is requests' own ConnectionError; over gRPC they are the exact classes and ServiceUnavailable.
+What the SDK makes of it, seen in the tests here: over REST every 400 is BadRequest and every 409 Conflict, whatever the status
+says, and a connection that ends is requests' own ConnectionError; over gRPC they are the exact classes and ServiceUnavailable.
 `wait_operation` over gRPC returns bytes.
 """
 
