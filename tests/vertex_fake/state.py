@@ -15,7 +15,8 @@ What it knows of the real service, and from where:
   operation ended, not before; a deployment's or undeployment's split takes effect when its operation ends; deployments of different
   versions to one endpoint may run at once (`Control.one_change_at_a_time` refuses them as FAILED_PRECONDITION 'There are other
   operations running on the Endpoint', the words that Vertex AI has for its RagCorpus); the codes of the refusals that are
-  not quoted above, such as ALREADY_EXISTS for a deployment's id that is taken and FAILED_PRECONDITION for an undeployment with traffic.
+  not quoted above, such as ALREADY_EXISTS for a deployment's id that is taken and FAILED_PRECONDITION for an undeployment with
+  traffic.
 - Not here: MutateDeployedModel, UpdateEndpointLongRunning, predictions over gRPC, evaluation, export and copies of models; a
   project's number in place of its id.
 
