@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_model_ops.adapters.repository.remote_directory import is_remote
 from airflow_model_ops.cli_commands.output import Outcome
 from airflow_model_ops.cli_commands.session import command, connection, directory_of, person
 from airflow_model_ops.config.fleet import FleetConfig
@@ -16,6 +17,7 @@ from airflow_model_ops.control.adopt import FleetAdopter, ModelAdoption, Treatme
 from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
 from airflow_model_ops.hooks.repository import served_root
+from airflow_model_ops.hooks.saved_models import SavedModels
 from airflow_model_ops.hooks.tf_serving import fleet_of, require_tf_serving, servers_of
 from airflow_model_ops.hooks.wiring import Fleet, FleetConnections, open_fleet
 
@@ -36,28 +38,42 @@ def adopt(args: Namespace) -> Outcome:
     fleet = open_fleet(place, connections)
     root = served_root(connections.repository)
     controls = {model: fleet.control(file, origin=person()) for model, file in files.items()}
-    adopter = _adopter(args, fleet=fleet, config=fleet_of(connections.target), controls=controls, root=root)
-    planned = adopter.plan() if args.dry_run else adopter.adopt()
+    storage = connections.repository.extra_dejson.get("storage_conn_id") or None
+    with SavedModels(repository=root, storage_conn_id=storage) as saved_models:
+        adopter = _adopter(
+            args,
+            fleet=fleet,
+            config=fleet_of(connections.target),
+            controls=controls,
+            root=root,
+            saved_models=saved_models,
+        )
+        planned = adopter.plan() if args.dry_run else adopter.adopt()
     rows = [_row(model, dry=args.dry_run) for model in planned]
     failed = None if args.dry_run else _apply(planned, controls, files)
     return Outcome(rows=rows or [{"model": "none", "what": "the file lists no model"}], failed=failed)
 
 
 def _adopter(
-    args: Namespace, *, fleet: Fleet, config: FleetConfig, controls: Mapping[str, ModelControl], root: str
+    args: Namespace,
+    *,
+    fleet: Fleet,
+    config: FleetConfig,
+    controls: Mapping[str, ModelControl],
+    root: str,
+    saved_models: SavedModels,
 ) -> FleetAdopter:
     from airflow_model_ops.adapters.serving.tf_serving_adopt import TfServingAdoption
 
     store = fleet.repository.fleet(fleet.name)
     models_root = config.models_root or root
+    seen_here = path_map({models_root: root, **_pairs(args.path_map, option="--path-map", example="/models=/mnt/m")})
     served = TfServingAdoption(
         store=store,
         servers=servers_of(config, repository=fleet.repository, root=root),
         models_root=models_root,
         config_text=_read(args.model_config_file),
-        local_path=path_map(
-            {models_root: root, **_pairs(args.path_map, option="--path-map", example="/models=/mnt/m")}
-        ),
+        directories_at=lambda base_path: _directories_at(seen_here(base_path), saved_models),
     )
     return FleetAdopter(
         store=store,
@@ -66,25 +82,34 @@ def _adopter(
         clock=SystemClock(),
         golden=_pairs(args.golden, option="--golden", example="digits=digits-v1.2.3"),
         only_loaded=args.only_loaded,
+        directory_of=saved_models.directory_of,
     )
 
 
-def path_map(pairs: Mapping[str, str]) -> Callable[[str], Path]:
-    """Return what turns a path of the servers into one of this machine: the longest prefix that fits is replaced."""
-    prefixes = sorted(((PurePosixPath(theirs), Path(ours)) for theirs, ours in pairs.items()), key=_depth, reverse=True)
+def _directories_at(place: str, saved_models: SavedModels) -> Mapping[int, str]:
+    from airflow_model_ops.adapters.serving import tf_serving_inventory as inventory
 
-    def local(path: str) -> Path:
-        given = PurePosixPath(path)
+    if is_remote(place):
+        return inventory.numbered_remote_directories(saved_models.remote(place))
+    return inventory.numbered_directories(Path(place))
+
+
+def path_map(pairs: Mapping[str, str]) -> Callable[[str], str]:
+    """Return what turns a path or URL of the servers into one of this machine: the longest prefix that fits is replaced."""
+    prefixes = sorted(
+        ((theirs.rstrip("/"), ours.rstrip("/")) for theirs, ours in pairs.items()),
+        key=lambda pair: len(pair[0]),
+        reverse=True,
+    )
+
+    def seen_here(path: str) -> str:
+        given = path.rstrip("/")
         for theirs, ours in prefixes:
-            if given.is_relative_to(theirs):
-                return ours / given.relative_to(theirs)
-        return Path(path)
+            if f"{given}/".startswith(f"{theirs}/"):
+                return ours + given.removeprefix(theirs) or "/"
+        return given
 
-    return local
-
-
-def _depth(pair: tuple[PurePosixPath, Path]) -> int:
-    return len(pair[0].parts)
+    return seen_here
 
 
 def _chosen(args: Namespace) -> dict[str, ModelFile]:

@@ -8,7 +8,7 @@ step may be repeated, so adopting twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -43,12 +43,13 @@ class Treatment(StrEnum):
 class VersionImport:
     """A version directory that becomes a version of the repository.
 
+    :param directory: Its path on this machine, or its URL in object storage.
     :param in_place: Whether it already is where the repository keeps it; else it is copied.
     :param needed: Whether a server has it loaded or a label names it; the others are skipped if they are no SavedModels.
     """
 
     version: Version
-    directory: Path
+    directory: str
     in_place: bool
     needed: bool
 
@@ -76,6 +77,7 @@ class FleetAdopter:
     :param controls: The models to take over, by name; every other model of the fleet is foreign.
     :param golden: Model to the name or number of its known-good version.
     :param only_loaded: Whether to import only what is loaded or named, and leave the other version directories.
+    :param directory_of: Returns a directory of this machine with the files of a path or URL, until the next is asked for.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class FleetAdopter:
         clock: Clock,
         golden: Mapping[str, str] | None = None,
         only_loaded: bool = False,
+        directory_of: Callable[[str], Path] = Path,
     ) -> None:
         self._store = store
         self._served = served
+        self._directory_of = directory_of
         self._controls = controls
         self._clock = clock
         self._golden = dict(golden or {})
@@ -141,12 +145,12 @@ class FleetAdopter:
             return ()
         done = []
         for item in model.imports:
-            request = PushRequest(
-                directory=item.directory,
-                created=iso_time(self._clock.now()),
-                source={"adopted_from": str(item.directory)},
-            )
             try:
+                request = PushRequest(
+                    directory=self._directory_of(item.directory),
+                    created=iso_time(self._clock.now()),
+                    source={"adopted_from": item.directory},
+                )
                 control.push(request, name=item.version.name)
             except NotASavedModel:
                 if item.needed:
@@ -245,9 +249,14 @@ class _ModelPlanner:
         version, directory = self._version(number), self._found.directories[number]
         if version is None:  # nobody serves it, and it has no name here: it stays where it is
             return
-        in_place = self._repository.is_place(self._control.model, version, directory)
+        in_place = self._is_place(version, directory)
         if not (in_place and number in self._present):
             yield VersionImport(version=version, directory=directory, in_place=in_place, needed=needed)
+
+    def _is_place(self, version: Version, directory: str) -> bool:
+        if directory.rstrip("/") == self._repository.version_uri(self._control.model, version):
+            return True
+        return self._repository.is_place(self._control.model, version, Path(directory))
 
     def _version(self, number: int) -> Version | None:
         try:

@@ -350,7 +350,8 @@ class FoundModel:
     :param available: Numbers that are available on at least one server.
     :param everywhere: Numbers that are available on every server.
     :param labels: Label to number, as every server resolves it.
-    :param directories: Number to its directory on this machine, for all that are there, loaded or not.
+    :param directories: Number to its directory, as a path on this machine or as a URL of object storage, for all that are
+        there, loaded or not.
     :param faults: Why its entry cannot be taken over as it is; it can stay foreign.
     :param notes: What taking it over changes, for people.
     :param managed: Whether the list last sent by us names it as ours.
@@ -361,7 +362,7 @@ class FoundModel:
     available: frozenset[int]
     everywhere: frozenset[int]
     labels: Mapping[str, int] = field(default_factory=dict)
-    directories: Mapping[int, Path] = field(default_factory=dict)
+    directories: Mapping[int, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     managed: bool = False
@@ -399,6 +400,10 @@ class Ledger(Protocol):
 
 class MetricSource(Protocol):
     """Where checks are measured. It answers and never judges; that it cannot answer is an answer too."""
+
+    def delay_seconds(self, check: Check) -> float:
+        """Return how long after an event it may come to be counted: a window that is to be full ends that long ago."""
+        ...
 
     def gather(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
         """Count, or measure, all arms over one interval. Touches the network; trouble comes back inside the evidence.

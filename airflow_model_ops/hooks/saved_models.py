@@ -22,9 +22,10 @@ from airflow_model_ops.core.exports import CompleteExport
 _log = logging.getLogger(__name__)
 
 
-def remote_directory(url: str) -> RemoteDirectory:
+def remote_directory(url: str, *, conn_id: str | None = None) -> RemoteDirectory:
     """Open a place in a bucket; asks the bucket nothing yet.
 
+    :param conn_id: The connection with the credentials, unless the URL names one; ``None``: the scheme's default.
     :raises InvalidConfig: if the URL names no bucket, or what reads such buckets is not installed.
     :raises ConnectionUnavailable: if it names a connection that is not defined.
     """
@@ -34,7 +35,7 @@ def remote_directory(url: str) -> RemoteDirectory:
     connection, _, bucket = rest.partition("/")[0].rpartition("@")
     if not bucket:
         raise InvalidConfig(f"{url!r} names no bucket; write it as {scheme}://bucket/path")
-    return RemoteDirectory(fs=open_fs(scheme, connection or None), url=bare_url(url))
+    return RemoteDirectory(fs=open_fs(scheme, connection or conn_id), url=bare_url(url))
 
 
 class SavedModels:
@@ -42,9 +43,13 @@ class SavedModels:
 
     It keeps one copy, the last: who looks through many large models needs the room of one, and what was chosen is not
     fetched again to be pushed.
+
+    :param repository: The root of a repository in a bucket, whose places are read with ``storage_conn_id``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, repository: str | None = None, storage_conn_id: str | None = None) -> None:
+        self._repository = repository
+        self._storage_conn_id = storage_conn_id
         self._place = ""
         self._copy: Path | None = None
 
@@ -70,7 +75,7 @@ class SavedModels:
         if self._copy is None or self._place != place:
             self._drop()
             self._copy = Path(tempfile.mkdtemp(prefix="model-ops-"))
-            self._fetch(remote_directory(place), self._copy)
+            self._fetch(self.remote(place), self._copy)
             self._place = place
         return self._copy
 
@@ -79,7 +84,12 @@ class SavedModels:
 
         :raises RepositoryUnavailable: if the bucket does not answer or refuses the credentials.
         """
-        return not set(GRAPHS).isdisjoint(remote_directory(place).names())
+        return not set(GRAPHS).isdisjoint(self.remote(place).names())
+
+    def remote(self, url: str) -> RemoteDirectory:
+        """Open a place in a bucket; see :func:`remote_directory`."""
+        inside = self._repository is not None and f"{bare_url(url)}/".startswith(f"{self._repository}/")
+        return remote_directory(url, conn_id=self._storage_conn_id if inside else None)
 
     def _fetch(self, remote: RemoteDirectory, to: Path) -> None:
         if set(GRAPHS).isdisjoint(remote.names()):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from airflow_model_ops.adapters.serving import tf_serving_inventory as inventory
@@ -30,7 +29,7 @@ class TfServingAdoption:
 
     :param models_root: The repository's root as the servers see it.
     :param config_text: The content of the servers' ``--model_config_file``.
-    :param local_path: Where this machine sees a path of the servers.
+    :param directories_at: Returns number to directory, here or in a bucket, of a base path of the servers.
     """
 
     def __init__(
@@ -40,13 +39,13 @@ class TfServingAdoption:
         servers: Servers,
         models_root: str,
         config_text: str,
-        local_path: Callable[[str], Path],
+        directories_at: Callable[[str], Mapping[int, str]],
     ) -> None:
         self._store = store
         self._servers = servers
         self._models_root = models_root
         self._configured = inventory.configured_models(config_text)
-        self._local_path = local_path
+        self._directories_at = directories_at
 
     def find(self) -> tuple[FoundModel, ...]:
         """Return every model of the configuration file, sorted by name.
@@ -66,7 +65,7 @@ class TfServingAdoption:
                 model,
                 statuses=statuses[model.name],
                 resolved=self._servers.resolved_labels(model.name, inventory.labels_of(model, former)),
-                directories=inventory.numbered_directories(self._local_path(model.base_path)),
+                directories=self._directories_at(model.base_path),
                 former=former,
             )
             for model in self._configured

@@ -13,6 +13,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
+from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory
 from airflow_model_ops.adapters.serving import tf_serving_protos as protos
 from airflow_model_ops.adapters.serving.tf_serving_client import LoadState
 from airflow_model_ops.adapters.serving.tf_serving_config import MODEL_PLATFORM, parse_model_server_config
@@ -64,7 +65,7 @@ def found_model(
     *,
     statuses: Statuses,
     resolved: Resolved,
-    directories: Mapping[int, Path],
+    directories: Mapping[int, str],
     former: ServingDocument,
 ) -> FoundModel:
     """Return what a fleet serves of a configured model.
@@ -113,12 +114,21 @@ def adopted_document(
     return replace(former, models=models, foreign=text_format.MessageToString(foreign))
 
 
-def numbered_directories(base_path: Path) -> dict[int, Path]:
+def numbered_directories(base_path: Path) -> dict[int, str]:
     """Return the version directories below a base path: every SavedModel whose name is a whole number."""
     if not base_path.is_dir():
         return {}
     found = (item for item in sorted(base_path.iterdir()) if _is_number(item.name))
-    return {int(item.name): item for item in found if any((item / graph).is_file() for graph in _GRAPHS)}
+    return {int(item.name): str(item) for item in found if any((item / graph).is_file() for graph in _GRAPHS)}
+
+
+def numbered_remote_directories(base_path: RemoteDirectory) -> dict[int, str]:
+    """Return the same of a place in a bucket, as URLs; one listing of all it holds.
+
+    :raises RepositoryUnavailable: if the bucket does not answer or refuses the credentials.
+    """
+    holders = {name for name, _, file in (found.name.partition("/") for found in base_path.files()) if file in _GRAPHS}
+    return {int(name): f"{base_path}/{name}" for name in sorted(holders) if _is_number(name)}
 
 
 def _is_number(name: str) -> bool:
