@@ -142,7 +142,7 @@ def open_fs(scheme: str, storage_conn_id: str | None) -> Any:
             f"connection {storage_conn_id!r}, named by `storage_conn_id`, is not defined; add it, or name another"
         ) from error
     except ValueError as error:
-        if "No filesystem registered" not in str(error):
+        if not str(error).startswith(("No filesystem registered", "Unsupported filesystem")):
             raise
         raise InvalidConfig(f"Airflow knows no file system for {scheme}://; {_install(scheme)}") from error
     return fs
