@@ -127,6 +127,6 @@ def measure_once(source: MetricSource, model: ModelIdentity, version: dict[str, 
 
     question = CheckPart.model_validate(check).to_check()
     arms = Arms(canary=arms_at(model).arm(model.model, Version.from_json(version)))
-    begin = time.time() - question.window_seconds
+    begin = time.time() - source.delay_seconds(question) - question.window_seconds
     evidence = source.gather(question, model=model.model, arms=arms, begin=begin, after=None)
     return combine([assess_window(question, evidence, subject=version["name"])])

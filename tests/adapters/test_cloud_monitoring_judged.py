@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
 
+from airflow_model_ops.adapters.serving.vertex_names import deployed_model_id
+from airflow_model_ops.config.model_file import parse_model_file
 from airflow_model_ops.core.checks import Verdict
 from airflow_model_ops.core.judge.record import Opening
 from airflow_model_ops.core.judge.settings import JudgeSettings
+from airflow_model_ops.triggers.version import measure_once
 from tests.adapters.monitoring_rig import CANARY, STABLE, DeltaMonitoring, Release
 from tests.adapters.prometheus_rig import check
 
@@ -80,3 +84,23 @@ def test_a_good_canary_is_shown_safe_and_the_judge_is_never_blind_once_it_sees(m
     seen = [each.verdict for each in told if each.after >= FIRST_SEEN + INTERVAL]
     assert set(seen) <= {Verdict.UNDECIDED, Verdict.SAFE}, told
     assert Verdict.SAFE in seen
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("bad", "verdict"), [(0, Verdict.SAFE), (30, Verdict.BREACH)])
+def test_a_sensors_window_ends_where_everything_is_visible_and_so_is_full(
+    monitoring: DeltaMonitoring, bad: int, verdict: Verdict
+) -> None:
+    model = parse_model_file(
+        "model: digits\ntarget: {vertex_ai: {location: europe-west4}}\nchecks: [{name: e, kind: error_rate}]\n"
+    )
+    version = model.naming().parse("v-20230601-120000")
+    monitoring.now = time.time()
+    this_minute = monitoring.now // 60 * 60
+    for minute in range(20):
+        at = this_minute - minute * 60
+        monitoring.add(deployed_model_id(version), at=at, shows_at=at + 350, c2xx=270, c5xx=bad)
+    asked = {"name": "errors", "kind": "error_rate", "max": 0.05, "window": "2m"}
+    told = measure_once(monitoring.source(), model, version.to_json(), asked)
+    assert told.verdict is verdict, told.reason
+    assert f"({2 * bad} of {2 * (270 + bad)})" in told.reason

@@ -104,6 +104,12 @@ class CloudMonitoringSource:
         )
         self._prompt = PrometheusSource.of_service(service, timeout_seconds=timeout_seconds, clock=clock)
 
+    def delay_seconds(self, check: Check) -> float:
+        """Return the delay, and the sampling period that an instant may lie in: the newest complete one may be as much older."""
+        if (source := self._asked_as_it_is(check)) is not None:
+            return source.delay_seconds(check)
+        return (self._delay + self._period) / 1000
+
     def gather(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
         """Count a share since ``after``, or measure a query, for all arms at once. Touches the network and never raises.
 

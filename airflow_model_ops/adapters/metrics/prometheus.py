@@ -99,6 +99,11 @@ class PrometheusSource:
         self._delay_seconds = 0.0
         self._clock = clock
 
+    def delay_seconds(self, check: Check) -> float:
+        """Return how long after its time a sample may become visible: what is asked is asked of that long ago."""
+        del check
+        return self._delay_seconds
+
     def gather(self, check: Check, *, model: str, arms: Arms, begin: float, after: str | None) -> Evidence:
         """Count a share since ``after``, or measure a query, for all arms at once. Touches the network and never raises.
 
