@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -284,9 +284,22 @@ def load_model_files(directory: Path | str) -> dict[str, ModelFile]:
                 f"{path}:1: model {model.model!r} is described by {models[model.model][1]} too; keep one file"
             )
         models[model.model] = model, path
+    mistakes += _shared_endpoints(models)
     if mistakes:
         raise InvalidConfig("\n".join(mistakes))
     return {name: model for name, (model, _) in models.items()}
+
+
+def _shared_endpoints(models: Mapping[str, tuple[ModelFile, Path]]) -> Iterator[str]:
+    """Yield each second model on an endpoint of Vertex AI, which serves one."""
+    taken: dict[str, str] = {}
+    for name, (model, path) in models.items():
+        fleet = model.place.vertex_fleet
+        if fleet is not None and (first := taken.setdefault(fleet, name)) != name:
+            yield (
+                f"{path}:1: model {name!r} is on the endpoint of fleet {fleet!r}, which serves model {first!r}; an endpoint "
+                "serves one model: give one of them another target.vertex_ai.endpoint"
+            )
 
 
 def load_for_way_back(path: Path | str) -> ModelIdentity:

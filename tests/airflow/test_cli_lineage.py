@@ -309,7 +309,7 @@ class TestReconcile:
     def reconciled(self, descent: TypedDescent, monkeypatch: pytest.MonkeyPatch) -> TypedDescent:
         from airflow_model_ops.cli_commands import change
 
-        monkeypatch.setattr(change, "fleet_of", lambda **_: descent.fleet)
+        monkeypatch.setattr(change, "fleet_at", lambda _: descent.fleet)
         return descent
 
     def test_it_catches_the_ledgers_up_too(self, reconciled: TypedDescent) -> None:

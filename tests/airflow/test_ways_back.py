@@ -34,7 +34,7 @@ def cli(
 ) -> CommandLine:
     """A command line for the story's fleet, whose YAML files are in ``tmp_path``."""
     monkeypatch.setenv("AIRFLOW__MODEL_OPS__MODELS_DIR", str(tmp_path))
-    monkeypatch.setattr(session, "fleet_of", lambda **_: story.fleet)
+    monkeypatch.setattr(session, "fleet_at", lambda _: story.fleet)
     (tmp_path / "digits.yaml").write_text(YAML)
     return CommandLine(fleet=None, models_dir=tmp_path, monkeypatch=monkeypatch, capsys=capsys)  # type: ignore[arg-type]
 
