@@ -30,12 +30,12 @@ def open_gcs(url: str) -> Any:
     return GCSFileSystem(project="test", token="anon", endpoint_url=url, skip_instance_cache=True)  # noqa: S106
 
 
-def open_s3(url: str) -> Any:
+def open_s3(url: str, **options: Any) -> Any:
     """Make a file system as Airflow's ``get_fs`` would for a connection with an endpoint."""
     from s3fs import S3FileSystem
 
     return S3FileSystem(
-        endpoint_url=url, **S3_KEYS, client_kwargs={"region_name": "us-east-1"}, skip_instance_cache=True
+        endpoint_url=url, **S3_KEYS, client_kwargs={"region_name": "us-east-1"}, skip_instance_cache=True, **options
     )
 
 

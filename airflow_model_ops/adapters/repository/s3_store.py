@@ -22,6 +22,7 @@ from airflow_model_ops.adapters.repository.store_requests import SECONDS, ask, s
 from airflow_model_ops.adapters.repository.store_uploads import StoredPart, part_bytes_of
 
 PARTS = "_parts/"
+_PAGE = 1000
 _MOST_DELETED = 1000
 """Objects in one request. Source: S3 API reference, DeleteObjects."""
 _CONFLICTS = 5
@@ -46,13 +47,17 @@ class S3Store(FsspecStore):
 
     def remove_orphans(self, *, before: float) -> None:
         """End uploads that nobody went on with since a moment, seconds since the epoch on the store's clock."""
+        records = {record.key: record.modified for record in self.list(PARTS)}
+        begun = {
+            str(json.loads(content)["upload_id"]): records[key] for key, content in self.get_many(list(records)).items()
+        }
         with in_words("end old uploads", self.uri):
             for page in self.pages("list_multipart_uploads", Prefix=self._prefix):
                 for one in page.get("Uploads", ()):
-                    if one["Initiated"].timestamp() < before:
+                    if begun.get(one["UploadId"], one["Initiated"].timestamp()) < before:
                         with suppress(FileNotFoundError):
                             self.call("abort_multipart_upload", Key=one["Key"], UploadId=one["UploadId"])
-        self.delete([record.key for record in self.list(PARTS) if record.modified < before])
+        self.delete([key for key, modified in records.items() if modified < before])
 
     def call(self, method: str, *, seconds: float = SECONDS, **options: Any) -> Any:
         """Send a request of the S3 API about the bucket.
@@ -142,7 +147,7 @@ class S3Store(FsspecStore):
         return StoredObject(key=key, size=len(content), token=_token(answer["ETag"]), modified=time.time())
 
     def _list(self, prefix: str) -> Iterable[StoredObject]:
-        for page in self.pages("list_objects_v2", Prefix=self.name_of(prefix)):
+        for page in self.pages("list_objects_v2", Prefix=self.name_of(prefix), MaxKeys=_PAGE):
             for one in page.get("Contents", ()):
                 yield StoredObject(
                     key=one["Key"].removeprefix(self._prefix),
@@ -153,7 +158,7 @@ class S3Store(FsspecStore):
 
     def _names(self, prefix: str) -> Iterable[str]:
         whole = self.name_of(prefix)
-        for page in self.pages("list_objects_v2", Prefix=whole, Delimiter="/"):
+        for page in self.pages("list_objects_v2", Prefix=whole, Delimiter="/", MaxKeys=_PAGE):
             yield from (one["Prefix"].removeprefix(whole).rstrip("/") for one in page.get("CommonPrefixes", ()))
             yield from (one["Key"].removeprefix(whole) for one in page.get("Contents", ()))
 
