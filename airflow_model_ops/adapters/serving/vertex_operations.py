@@ -103,6 +103,12 @@ class Operations:
         _log.info("model=%s version=%s %s runs as %s", self._settings.model, key[1], kind.value, operation)
         return self._kept(book.named(key, operation))
 
+    def done(self, book: Book, keys: Iterable[Key]) -> Book:
+        """Take out what can be seen to be done."""
+        for key in keys:
+            book = self._kept(book.ended(key))
+        return book
+
     def poll(self, book: Book, *, generation: int) -> Book:
         """Ask once for each operation that was not asked for lately; take the ended ones out.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_model_ops.adapters.serving.vertex_book import Book, Trouble
+from airflow_model_ops.adapters.serving.vertex_book import Book, Key, Trouble
 from airflow_model_ops.adapters.serving.vertex_names import version_alias
 from airflow_model_ops.adapters.serving.vertex_seen import EndpointSeen, Kind, RegistrySeen
 from airflow_model_ops.core.errors import InvalidConfig
@@ -148,6 +148,18 @@ def loads(
             calls.append(Upload(version=version, reason=reason))
             uploading = True
     return tuple(calls)
+
+
+def visible(endpoint: EndpointSeen, book: Book) -> tuple[Key, ...]:
+    """Return what the endpoint shows to be done: itself, and what an unanswered call asked for."""
+    done = [(Kind.CREATE, "")]
+    lost = book.unanswered
+    if lost is not None and (
+        (lost.kind is Kind.DEPLOY and lost.version in endpoint.ours)
+        or (lost.kind is Kind.UNDEPLOY and lost.version not in endpoint.ours)
+    ):
+        done.append(lost.key)
+    return tuple(key for key in done if key in book.running)
 
 
 def needless(plan: ModelPlan, book: Book) -> tuple[Cancel, ...]:

@@ -117,10 +117,10 @@ class VertexAITarget:
         wanted = plan.models.get(self.settings.model)
         if wanted is None:
             return {}
-        book = self._operations.poll(self._operations.book(), generation=wanted.generation)
         endpoint = self._look()
         if endpoint is None:
             return {wanted.model: frozenset()}
+        book, endpoint = self._polled(wanted, self._operations.book(), endpoint)
         book = self._numbered(book, endpoint)
         for call in planning.surplus(wanted, endpoint, book, drain_seconds=self.settings.drain_seconds):
             if book.unanswered is None and self._may_begin(book, Kind.UNDEPLOY, call.version, wanted):
@@ -201,12 +201,14 @@ class VertexAITarget:
         """Make the endpoint."""
         if not self.settings.declared_empty:
             raise self._missing()
-        book = self._operations.poll(self._operations.book(), generation=plan.generation)
+        before = self._operations.book()
+        book = self._operations.poll(before, generation=plan.generation)
         trouble = book.hindrance((Kind.CREATE, ""), generation=plan.generation, now=self._operations.now())
         if trouble is not None and trouble.fault.permanent:
             why = f"endpoint {self.settings.endpoint!r} cannot be made ({trouble.fault}); correct the model's target"
             return Progress(applied={}, failed={plan.model: LoadFailed(why)})
-        if trouble is None and not book.runs(Kind.CREATE, "") and book.unanswered is None:
+        # What was being made when we looked may be there by now: only a look after that may find it missing.
+        if trouble is None and not before.running and not book.running:
             self._operations.begin(
                 book, Kind.CREATE, None, generation=plan.generation, call=self._deployments.create_endpoint
             )
@@ -257,6 +259,7 @@ class VertexAITarget:
 
     def _polled(self, plan: ModelPlan, book: Book, endpoint: EndpointSeen) -> tuple[Book, EndpointSeen]:
         """Ask for what is under way; look again if something has ended, which the look before may not have seen."""
+        book = self._operations.done(book, planning.visible(endpoint, book))
         polled = self._operations.poll(book, generation=plan.generation)
         ended = book.running.keys() - polled.running.keys()
         return polled, (self._look() or endpoint) if ended else endpoint
