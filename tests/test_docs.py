@@ -21,6 +21,7 @@ from airflow_model_ops.config.fleet import FleetConfig, parse_fleet
 from airflow_model_ops.config.model_file import parse_model_file
 from airflow_model_ops.config.release_parts import CheckPart
 from airflow_model_ops.config.source_part import PipelinePart, SourcePart
+from airflow_model_ops.config.target_part import VertexPart
 from airflow_model_ops.core import errors
 from airflow_model_ops.get_provider_info import get_provider_info
 from airflow_model_ops.hooks.mlmd import MlmdHook, ledger_settings_of
@@ -181,6 +182,7 @@ def test_an_operator_is_where_the_page_says_with_the_templated_fields_it_says(ro
 
 SECTIONS = {
     "Keys": model_file.ModelFile,
+    "target.vertex_ai": VertexPart,
     "versions": model_file.VersionsPart,
     "source": SourcePart,
     "source.pipeline": PipelinePart,
@@ -215,6 +217,8 @@ def _agrees(model: type[BaseModel], key: str, said: str) -> bool:
     if said.startswith("see ") or " % and " in said:
         return not field.is_required()
     value: Any = yaml.safe_load(said.strip("`"))
+    if isinstance(field.default, BaseModel):
+        return bool(value == field.default.model_dump())
     if isinstance(field.default, float):
         from airflow_model_ops.config.durations import seconds
 

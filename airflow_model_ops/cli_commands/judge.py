@@ -79,6 +79,11 @@ def _replay_days(args: Namespace) -> Outcome:
     from airflow_model_ops.control.past_days import replay_history
 
     file, control, stable = _serving(args)
+    if file.target.vertex_ai is not None:
+        raise InvalidConfig(
+            f"model {file.model!r} is on Vertex AI, where stable has no second group to compare it with; replay a release instead, or "
+            "ask for a forecast"
+        )
     arms = arms_at(file).compared(file.model, stable, stable)
     days = tuple(
         replay_history(file.policy(), source=_source(file), arms=arms, now=control.clock.now(), days=args.days)

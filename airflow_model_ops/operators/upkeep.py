@@ -160,7 +160,7 @@ def _moved_stable(head: Head) -> bool:
 
 def place_of(value: FleetPlace | ConnectionsPart | Mapping[str, Any] | None) -> FleetPlace:
     """Return where a fleet is, however that was given; ``None``: behind the default connections."""
-    if isinstance(value, FleetPlace):
-        return value
+    if isinstance(value, FleetPlace) or (isinstance(value, Mapping) and "vertex_ai" in value):
+        return FleetPlace.of(value)
     ids = value if isinstance(value, ConnectionsPart) else ConnectionsPart.model_validate(value or {})
     return FleetPlace(repository=ids.repository, target=ids.target)
