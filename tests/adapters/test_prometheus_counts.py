@@ -101,9 +101,9 @@ def test_what_happened_before_the_present_split_is_not_counted(
 def test_a_clock_that_is_off_changes_nothing(router: Serving, source: PrometheusSource, model: Model) -> None:
     """``begin`` is a time of the worker, and the scrapes are dated by Prometheus."""
     hour = 3600.0
-    late = PrometheusSource(source._url, clock=lambda: time.time() - hour)
+    late = PrometheusSource(source._service.url, clock=lambda: time.time() - hour)
     follower = Follower(source=late, model=model, check=ERRORS, begin=time.time() - hour)
-    early = PrometheusSource(source._url, clock=lambda: time.time() + hour)
+    early = PrometheusSource(source._service.url, clock=lambda: time.time() + hour)
     other = Follower(source=early, model=model, check=ERRORS, begin=time.time() + hour)
     wait_for(follower.ask, until=lambda found: found.instant.timestamp() > follower.begin + hour + 1)
     wait_for(other.ask, until=lambda found: found.instant.timestamp() > other.begin - hour + 1)
