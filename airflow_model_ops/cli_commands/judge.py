@@ -81,8 +81,8 @@ def _replay_days(args: Namespace) -> Outcome:
     file, control, stable = _serving(args)
     if file.target.vertex_ai is not None:
         raise InvalidConfig(
-            f"model {file.model!r} is on Vertex AI, where stable has no second group to compare it with; replay a release instead, or "
-            "ask for a forecast"
+            f"model {file.model!r} is on Vertex AI, where stable has no second group to compare it with; replay a "
+            "release instead, or ask for a forecast"
         )
     arms = arms_at(file).compared(file.model, stable, stable)
     days = tuple(
