@@ -31,6 +31,7 @@ from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.transitions import adopt
 from airflow_model_ops.core.versioning import Version, VersionNaming
 from airflow_model_ops.testing import InMemoryRepository
+from tests.adapters.bucket_rig import BucketServer
 from tests.adapters.memory_store import MemoryStore
 from tests.waits import all_ended
 
@@ -86,8 +87,11 @@ KEPT: dict[str, Callable[[Path], Kept]] = {
 """By name: makes an empty repository; given a directory of the test's own."""
 
 
-@pytest.fixture(params=KEPT)
+@pytest.fixture(params=[*KEPT, *(pytest.param(name, marks=pytest.mark.integration) for name in ("gcs", "s3"))])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+    if request.param in {"gcs", "s3"}:
+        server: BucketServer = request.getfixturevalue(f"{request.param}_server")
+        return kept_in_store(server.new_store())
     return KEPT[request.param](tmp_path)
 
 

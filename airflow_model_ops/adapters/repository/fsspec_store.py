@@ -22,6 +22,9 @@ from airflow_model_ops.adapters.repository.store_faults import in_words
 from airflow_model_ops.adapters.repository.store_suitability import check_suitable
 from airflow_model_ops.core.errors import InvalidConfig, RepositoryUnavailable, VersionNotFound
 
+_NAMES = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
+"""Other names of a scheme that Airflow knows and model servers do not."""
+
 
 class FsspecStore:
     """A bucket, or a prefix of one, behind an fsspec file system.
@@ -34,7 +37,7 @@ class FsspecStore:
 
     def __init__(self, open_fs: Callable[[], Any], root: str) -> None:
         scheme, _, place = root.partition("://")
-        bucket, _, prefix = place.strip("/").partition("/")
+        bucket, _, prefix = place.rstrip("/").partition("/")
         if not bucket or not scheme:
             raise InvalidConfig(
                 f"repository root {root!r} names no bucket; write it as {scheme or 'gs'}://bucket/prefix"
@@ -43,7 +46,7 @@ class FsspecStore:
             raise InvalidConfig(
                 f"repository root {root!r} has an empty or relative part; write it as {scheme}://bucket/prefix"
             )
-        self.scheme, self.bucket = scheme, bucket
+        self.scheme, self.bucket = _NAMES.get(scheme, scheme), bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._open_fs = open_fs
         self._opened: tuple[int, Any] | None = None

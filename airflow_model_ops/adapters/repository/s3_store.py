@@ -198,12 +198,13 @@ class S3Parts:
         return part_bytes_of(self._upload.size)
 
     def stored(self) -> Mapping[int, StoredPart]:
-        """Return the parts that an earlier try has stored, by number from 1."""
-        with in_words(f"list parts of {self._upload.key!r}", self._store.uri):
+        """Return the parts that an earlier try has stored, by number from 1; none if a rival has just ended the upload."""
+        with in_words(f"list parts of {self._upload.key!r}", self._store.uri), suppress(FileNotFoundError):
             return {
                 number: StoredPart(size=part["Size"], md5=_token(part["ETag"]))
                 for number, part in self._parts().items()
             }
+        return {}
 
     def send(self, number: int, content: bytes, md5: bytes) -> None:
         """Store a part; the store checks its digest."""
@@ -266,7 +267,7 @@ class S3Parts:
             self._id = str(answer["UploadId"])
         if self._store.put_if_absent(self._record, json.dumps({"key": name, "upload_id": self._id}).encode()):
             return self._id
-        with in_words(f"begin {self._upload.key!r}", self._store.uri):
+        with in_words(f"begin {self._upload.key!r}", self._store.uri), suppress(FileNotFoundError):
             self._call("abort_multipart_upload")
         return self._find() or self._begin()
 
