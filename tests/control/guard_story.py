@@ -49,6 +49,10 @@ class CountingSource:
     ) -> tuple[Evidence, ...]:
         return ()
 
+    def delay_seconds(self, check: Check) -> float:
+        del check
+        return 0.0
+
     def ping(self) -> str:
         return "here"
 
