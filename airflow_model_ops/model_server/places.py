@@ -11,13 +11,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory, is_remote
+from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory, is_remote, open_remote
 from airflow_model_ops.model_server.status import Code, StatusError
 
 Place = Path | RemoteDirectory
 _GCS = frozenset({"gs", "gcs"})
 
 
+@functools.cache
 def place_of(base_path: str) -> Place:
     """Return the place that a base path names; touches no network.
 
@@ -27,7 +28,8 @@ def place_of(base_path: str) -> Place:
         return Path(base_path.removeprefix("file://"))
     scheme = base_path.partition("://")[0].lower()
     try:
-        return RemoteDirectory(fs=_file_system(scheme), url=base_path.rstrip("/"))
+        files = _file_system(scheme)
+        return open_remote(base_path, lambda: files)
     except (ImportError, ValueError) as error:
         raise StatusError(
             Code.UNIMPLEMENTED, f"File system scheme '{scheme}' not implemented (file: '{base_path}'): {error}"
@@ -49,7 +51,10 @@ def children(place: Place) -> list[str] | None:
 def _file_system(scheme: str) -> Any:
     import fsspec  # type: ignore[import-untyped]
 
-    options: dict[str, Any] = {}
     if scheme in _GCS and os.environ.get("STORAGE_EMULATOR_HOST"):
-        options["token"] = "anon"  # an emulator asks for none, and looking for some takes seconds  # noqa: S105
-    return fsspec.filesystem(scheme, **options)
+        from gcsfs.core import GCSFileSystem  # type: ignore[import-untyped]
+
+        # An emulator asks for no token, and looking for one takes seconds. gcsfs' other class asks over gRPC first what kind of
+        # bucket it is, for a minute, as emulators do not speak it.
+        return GCSFileSystem(token="anon")  # noqa: S106
+    return fsspec.filesystem(scheme)
