@@ -252,3 +252,13 @@ def test_a_book_reads_back_what_it_wrote_and_says_what_to_do_with_one_that_canno
     assert Book.from_bytes(None) == Book()
     with pytest.raises(InvalidState, match=r"vertex_operations.*delete it"):
         Book.from_bytes(b'{"running": 3}')
+
+
+def test_when_stable_vanished_the_nearest_rollback_target_answers_until_it_is_back_and_the_canary_never() -> None:
+    there = endpoint_of(V2, V3, split={V2: 10, V1: 90})  # V1 is gone and keeps its share
+    state = state_of(V1, canary=(V2, 10), earlier=(V3,))
+    decided = planning.traffic(model_plan(1, state), there, Book())
+    assert decided.shift is not None
+    assert decided.shift.split == {id_of(V3): 100}
+    assert decided.shift.generation is None
+    assert planning.traffic(model_plan(1, state_of(V1, canary=(V2, 10))), there, Book()).shift is None

@@ -259,20 +259,30 @@ def shown(split: Mapping[str, int]) -> str:
 
 
 def _interim(plan: ModelPlan, endpoint: EndpointSeen, ready: frozenset[str], wanted: Mapping[str, int]) -> Shift | None:
-    """Return what stops the harm of a way back that cannot be applied in full yet; the generation stays the old one.
+    """Return what stops harm before the head can be applied in full; the generation stays the old one.
 
-    Its version is not deployed yet: of those that serve, one that served everybody before gets all. Others have traffic
-    on the endpoint, which is not ours to take: what is ours goes to where the way back leads.
+    A way back leads to a version that is not deployed yet, or a deployment vanished and its share is answered by nobody: of
+    those that serve, one that served everybody before gets all. Where others have traffic, which is not ours to take, a
+    way back moves what is ours.
     """
-    if not plan.urgent or endpoint.generation is None or not endpoint.traffic:
+    if endpoint.generation is None or not (plan.urgent or endpoint.lost_traffic):
         return None
-    proven = {version.name for version in plan.state.promoted} - {version.name for version in plan.state.quarantined}
-    goal = [name for name in wanted if name in ready] or [name for name in endpoint.traffic if name in proven & ready]
-    ours = WHOLE - sum(endpoint.foreign_traffic.values())
-    if len(goal) != 1 or endpoint.traffic == {goal[0]: ours}:
+    goal = [name for name in wanted if plan.urgent and name in ready] or _proven(plan, endpoint, ready)
+    if len(goal) != 1:
         return None
-    split = {**endpoint.foreign_traffic, endpoint.ours[goal[0]].id: ours}
-    return Shift(split=split, generation=None, reason=f"a way back begins: {goal[0]} gets all that is ours meanwhile")
+    split = {**endpoint.foreign_traffic, endpoint.ours[goal[0]].id: WHOLE - sum(endpoint.foreign_traffic.values())}
+    if split == dict(endpoint.split):
+        return None
+    why = "a way back begins" if plan.urgent else f"{endpoint.lost_traffic} % go to what vanished"
+    return Shift(split=split, generation=None, reason=f"{why}: {goal[0]} gets all that is ours meanwhile")
+
+
+def _proven(plan: ModelPlan, endpoint: EndpointSeen, ready: frozenset[str]) -> list[str]:
+    """Return the ready versions that served everybody before: those with traffic, else the nearest rollback target."""
+    state = plan.state
+    usable = {version.name for version in state.promoted if version not in state.quarantined} & ready
+    nearest = [version.name for version in state.earlier if version.name in usable][-1:]
+    return [name for name in endpoint.traffic if name in usable] or nearest
 
 
 def _by_need(plan: ModelPlan) -> tuple[Version, ...]:

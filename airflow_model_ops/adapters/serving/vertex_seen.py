@@ -102,9 +102,15 @@ class EndpointSeen:
 
     @property
     def foreign_traffic(self) -> dict[str, int]:
-        """Deployment id to percent, of what is not ours."""
-        ours = {deployment.id for deployment in self.ours.values()}
-        return {id_: percent for id_, percent in self.split.items() if id_ not in ours}
+        """Deployment id to percent, of what others deployed."""
+        theirs = {deployment.id for deployment in self.foreign}
+        return {id_: percent for id_, percent in self.split.items() if id_ in theirs}
+
+    @property
+    def lost_traffic(self) -> int:
+        """The percentage that goes to what is deployed no longer: nobody answers it."""
+        there = {deployment.id for deployment in self.deployments}
+        return sum(percent for id_, percent in self.split.items() if id_ not in there)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

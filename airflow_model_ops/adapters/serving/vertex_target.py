@@ -15,6 +15,7 @@ from airflow_model_ops.adapters.serving import vertex_plan as planning
 from airflow_model_ops.adapters.serving.vertex_book import Book
 from airflow_model_ops.adapters.serving.vertex_clients import VertexClients
 from airflow_model_ops.adapters.serving.vertex_deployments import Deployments
+from airflow_model_ops.adapters.serving.vertex_names import deployment_id
 from airflow_model_ops.adapters.serving.vertex_operations import Operations, Patience
 from airflow_model_ops.adapters.serving.vertex_registry import ModelVersions, readable_uri
 from airflow_model_ops.adapters.serving.vertex_seen import EndpointSeen, Kind, RegistrySeen
@@ -146,8 +147,8 @@ class VertexAITarget:
             return Observed(generation=None, split={}, loaded={SERVER: frozenset()})
         registry = self._registry.look()
         numbers = self._numbers(self._operations.book(), endpoint, registry)
-        split = {numbers[name]: float(percent) for name, percent in endpoint.traffic.items() if name in numbers}
-        split |= {-int(id_): float(percent) for id_, percent in endpoint.foreign_traffic.items()}
+        known = {deployment_id(name): number for name, number in numbers.items()}
+        split = {known.get(id_, -int(id_)): float(percent) for id_, percent in endpoint.split.items()}
         serving = (name for name, deployment in endpoint.ours.items() if not deployment.without_replicas)
         return Observed(
             generation=endpoint.generation,
