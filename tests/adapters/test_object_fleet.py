@@ -188,6 +188,32 @@ def test_a_slow_process_that_takes_a_number_of_long_ago_has_not_won(store: Memor
     assert leases(store) == [6, 7, 8, 9, 10]
 
 
+def test_two_threads_of_one_process_never_take_one_number(store: MemoryStore) -> None:
+    """A store that takes equal bytes for an earlier try of the same write would let both win."""
+    one, other = chain(store), chain(store)
+
+    def overtaken(call: str, _: str) -> None:
+        if call == "put_if_absent":
+            one.place.store.before = lambda *_: None
+            thread = threading.Thread(target=hold, daemon=True)
+            thread.start()
+            assert held.wait(30)
+
+    held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with other.held(wait_seconds=0):
+            held.set()
+            assert may_end.wait(30)
+
+    one.place.store.before = overtaken
+    try:
+        with pytest.raises(FleetBusy), one.held(wait_seconds=0.05):
+            raise AssertionError
+    finally:
+        may_end.set()
+
+
 def test_a_release_that_fails_leaves_a_lease_that_ages(store: MemoryStore) -> None:
     own = chain(store, ttl=0.2)
     with own.held(wait_seconds=0):

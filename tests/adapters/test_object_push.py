@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from airflow_model_ops.adapters.repository.manifests import STAGING_SECONDS
 from airflow_model_ops.adapters.repository.object_repository import ObjectRepository
-from airflow_model_ops.core.errors import VersionAltered, VersionExists, VersionNotFound
+from airflow_model_ops.core.errors import RepositoryUnavailable, VersionAltered, VersionExists, VersionNotFound
 from airflow_model_ops.core.ports import PushRequest
 from airflow_model_ops.core.versioning import VersionNaming
 from tests.adapters.memory_store import CHANGES, MemoryStore
@@ -250,6 +252,61 @@ def test_a_take_over_that_was_believed_dead_too_wakes_up_and_mixes_nothing(
     repository_at(store).verify("digits", VERSION)
 
 
+def test_what_a_dead_push_writes_late_is_gone_before_the_graph_is_stored_and_after_it(
+    store: MemoryStore, model: Path
+) -> None:
+    """Its last request arrives at the worst moments, and nobody is left to withdraw it."""
+    view, whole = store.view(), files_in(model)
+    worst = {f"{PLACE}variables/variables.index", f"digits/manifests/{VERSION.name}.json", GRAPH}
+
+    def write_late(call: str, key: str) -> None:
+        if key in worst:
+            worst.remove(key)
+            store.overwrite(f"{PLACE}assets/late-{len(worst)}.txt", b"late")
+
+    def look(call: str, key: str) -> None:
+        if (call, key) == ("upload", GRAPH):
+            assert files_of(store) == {name: content for name, content in whole.items() if name != "saved_model.pb"}
+
+    view.after, view.before = write_late, look
+    assert push(view, model) == digest_of(model)
+    assert not worst
+    assert files_of(store) == whole
+
+
+def test_who_finishes_a_dead_push_removes_what_does_not_belong_to_it(
+    store: MemoryStore, model: Path, other_model: Path
+) -> None:
+    with pytest.raises(Killed):
+        push(kill_at(store, 6, with_effect=True), model)
+    store.overwrite(f"{PLACE}assets/other.txt", b"late")
+    with pytest.raises(VersionExists, match="exists with other content"):
+        push(store, other_model)
+    assert files_of(store) == files_in(model)
+
+
+@pytest.mark.parametrize("harm", ["wrong", "missing", "no copy"])
+def test_a_committed_push_that_cannot_be_finished_stays_invisible_until_its_content_comes_again(
+    store: MemoryStore, clock: Clock, model: Path, other_model: Path, harm: str
+) -> None:
+    with pytest.raises(Killed):
+        push(kill_at(store, 6, with_effect=True), model)
+    if harm == "wrong":
+        store.overwrite(f"{PLACE}assets/words.txt", b"sdrow")
+    elif harm == "missing":
+        store.remove(f"{PLACE}assets/words.txt")
+    else:
+        store.remove(store.stored_keys("digits/staged/")[0])
+    with pytest.raises(VersionExists, match="exists with other content"):
+        push(store, other_model)
+    clock.now += STAGING_SECONDS + 1
+    repository_at(store).push("digits", LATER, request_for(model))
+    assert repository_at(store).versions("digits") == (LATER,)
+    assert push(store, model) == digest_of(model)
+    assert files_of(store) == files_in(model)
+    assert left(store) == []
+
+
 def test_concurrent_pushes_of_one_content_share_the_work(store: MemoryStore, model: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert {*pool.map(lambda _: push(store.view(), model), range(8))} == {digest_of(model)}
@@ -267,6 +324,38 @@ def test_of_concurrent_pushes_of_two_contents_one_wins_whole(
     assert sorted(outcomes) == sorted([digest_of(winner)] * 3 + ["refused"] * 3)
     assert files_of(store) == files_in(winner)
     assert [key for key in left(store) if "/claims/" in key] == []
+    repository_at(store).verify("digits", VERSION)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_the_order_of_all_requests_one_content_wins_and_none_is_mixed_in(
+    store: MemoryStore, model: Path, other_model: Path, tmp_path: Path, seed: int
+) -> None:
+    """Claims are worth nothing here: each request takes longer than a claim lasts, so all believe one another dead."""
+    third = write_model(tmp_path / "third", graph=b"Graph", weights=b"Weights", asset="third.txt")
+    chance = random.Random(seed)
+
+    def outcome_among_slow_requests(directory: Path) -> str:
+        view = store.view()
+        view.before = view.after = lambda *_: time.sleep(chance.choice((0, 0, 0.001, 0.004)))
+        try:
+            return ObjectRepository(view, claim_seconds=0.002).push("digits", VERSION, request_for(directory)).digest
+        except VersionExists:
+            return "refused"
+        except RepositoryUnavailable:
+            return "disturbed"
+
+    with ThreadPoolExecutor(5) as pool:
+        models = [model, other_model, third, model, other_model]
+        outcomes = list(pool.map(outcome_among_slow_requests, models))
+    winner = {digest_of(directory): directory for directory in models}.get(
+        repository_at(store).manifest("digits", VERSION).digest
+    )
+    assert winner is not None
+    assert {*outcomes} <= {digest_of(winner), "refused", "disturbed"}
+    assert files_of(store).items() <= files_in(winner).items()
+    assert push(store, winner) == digest_of(winner)
+    assert files_of(store) == files_in(winner)
     repository_at(store).verify("digits", VERSION)
 
 

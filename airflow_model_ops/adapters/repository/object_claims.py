@@ -47,7 +47,6 @@ class Claim:
 
     :param content: Names version and content; empty for one who clears the place.
     :param owner: Who renewed it last, for people.
-    :param cleared: Whether what other contents' pushes left in the place is gone.
     :param nonce: Another one with each renewal.
     """
 
@@ -55,13 +54,12 @@ class Claim:
     version: Version
     content: str
     owner: str
-    cleared: bool
     nonce: str
 
     def to_bytes(self) -> bytes:
         """Return the bytes to store."""
-        data = {"version": self.version.to_json(), "content": self.content, "owner": self.owner}
-        return json.dumps(data | {"cleared": self.cleared, "nonce": self.nonce}, sort_keys=True).encode()
+        data = {"version": self.version.to_json(), "content": self.content, "owner": self.owner, "nonce": self.nonce}
+        return json.dumps(data, sort_keys=True).encode()
 
     @classmethod
     def from_bytes(cls, number: int, content: bytes) -> Claim:
@@ -75,7 +73,6 @@ class Claim:
             version=Version.from_json(data["version"]),
             content=str(data["content"]),
             owner=str(data["owner"]),
-            cleared=bool(data["cleared"]),
             nonce=str(data["nonce"]),
         )
 
@@ -115,9 +112,9 @@ class Claims:
                 return self._read(numbers[-1], content)
         return None
 
-    def take(self, number: int, content: str, *, cleared: bool) -> Claim | None:
+    def take(self, number: int, content: str) -> Claim | None:
         """Take a number; ``None`` if it is taken or no longer the newest."""
-        claim = self._new(number, content, cleared=cleared)
+        claim = self._new(number, content)
         if not self._store.put_if_absent(self.key(number), claim.to_bytes()):
             return None
         if self.numbers()[-1:] != [number]:
@@ -127,7 +124,7 @@ class Claims:
 
     def renew(self, claim: Claim) -> Claim:
         """Show that a claim's content is still being pushed; returns it as it is stored now."""
-        renewed = self._new(claim.number, claim.content, cleared=claim.cleared)
+        renewed = self._new(claim.number, claim.content)
         self._store.put(self.key(claim.number), renewed.to_bytes())
         return renewed
 
@@ -162,9 +159,9 @@ class Claims:
 
     def _try(self, newest: Claim | None, content: str, watch: Watch) -> Claim | None:
         if newest is None:
-            return self.take(1, content, cleared=True)
+            return self.take(1, content)
         if watch.unchanged_seconds((newest.number, newest.nonce)) > self.seconds:
-            return self.take(newest.number + 1, content, cleared=False)
+            return self.take(newest.number + 1, content)
         return None
 
     def _check_silent(self, newest: Claim, before: Claim | None) -> None:
@@ -186,15 +183,14 @@ class Claims:
         try:
             return Claim.from_bytes(number, content)
         except (KeyError, TypeError, ValueError):  # somebody edited it: it can only run out
-            return replace(self._new(number, "", cleared=False), nonce=hashlib.sha256(content).hexdigest())
+            return replace(self._new(number, ""), nonce=hashlib.sha256(content).hexdigest())
 
-    def _new(self, number: int, content: str, *, cleared: bool) -> Claim:
+    def _new(self, number: int, content: str) -> Claim:
         return Claim(
             number=number,
             version=self._version,
             content=content,
             owner=str(Owner.this_process()),
-            cleared=cleared,
             nonce=secrets.token_hex(8),
         )
 
@@ -209,15 +205,6 @@ class HeldClaim:
         self._ended = threading.Event()
         self._is_lost = False
         self._pid = os.getpid()
-
-    @property
-    def cleared(self) -> bool:
-        """Whether the place holds nothing of other contents' pushes, but for late ones."""
-        return self._claim.cleared
-
-    def mark_cleared(self) -> None:
-        """Note that the place is cleared."""
-        self._claim = self._claims.renew(replace(self._claim, cleared=True))
 
     def check_quickly(self) -> None:
         """Check what the last renewal found, without a request.

@@ -59,7 +59,7 @@ def _clear(versions: ObjectVersions, newest: Claim) -> str | None:
     """Remove what a push stored that never got its name; return the version's name if another push took over."""
     version = newest.version
     claims = versions.claims(version)
-    ours = claims.take(newest.number + 1, _CLEARING, cleared=False)
+    ours = claims.take(newest.number + 1, _CLEARING)
     if ours is None:
         return version.name
     held = HeldClaim(claims, ours)

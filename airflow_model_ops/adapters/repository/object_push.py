@@ -149,9 +149,6 @@ class _Push:
         """
         claim.check()
         self._has_written = True
-        if not claim.cleared:
-            self._versions.remove_wrong(self._version, [*self._files, *self._graph], check=claim.check)
-            claim.mark_cleared()
         told = _Told(f"push of {self._version}", [*self._files, *self._copy_of_graph], check=claim.check_quickly)
         self._upload(self._copy_of_graph, told)
         found = self._bring(claim.check, told)

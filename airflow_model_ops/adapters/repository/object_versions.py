@@ -198,7 +198,7 @@ class ObjectVersions:
         expected = {upload.key: upload for upload in files}
         for name, found in self.there(version).items():
             upload = expected.get(found.key)
-            if upload is None or found.size != upload.size or self._hashes(version, [name])[name] != upload.sha256:
+            if upload is None or found.size != upload.size or self._hashes(version, [name]) != {name: upload.sha256}:
                 check()
                 _log.warning("removing %s from the place of %s: it is not of the content that is pushed", name, version)
                 self.store.delete([found.key])
@@ -269,13 +269,16 @@ class ObjectVersions:
     def _store_copy(self, stored: StoredManifest) -> bool:
         """Store the graph from its copy; return whether there was one."""
         version = stored.manifest.version
+        if not stored.staged:
+            return False
         with tempfile.TemporaryDirectory(prefix=f"{self._model}-{version.name}-") as place:
             uploads = []
             for name in sorted(graphs_of(stored)):
                 path, digest = Path(place) / name, stored.manifest.files[name]
-                if not stored.staged or self.store.find(stored.staged + name) is None:
+                try:
+                    self.store.download(stored.staged + name, path)
+                except VersionNotFound:
                     return False
-                self.store.download(stored.staged + name, path)
                 if hash_file(path) != digest:
                     return False
                 size = path.stat().st_size
@@ -299,22 +302,30 @@ class ObjectVersions:
         expected = stored.manifest.files
         same = {name for name, found in there.items() if name in expected and stored.stored.get(name) == found.token}
         unsure = [name for name in there if name in expected and name not in same]
-        digests = {name: expected[name] for name in same} | self._hashes(stored.manifest.version, unsure)
-        return {name: digests.get(name, _ADDED) for name in there}
+        added = {name: _ADDED for name in there if name not in expected}
+        return added | {name: expected[name] for name in same} | self._hashes(stored.manifest.version, unsure)
 
     def _hashes(self, version: Version, names: Iterable[str]) -> dict[str, str]:
+        """Return the digests of files; one that went away since it was listed is missing."""
         with tempfile.TemporaryDirectory(prefix=f"{self._model}-{version.name}-") as place:
-            paths = self._download(version, names, Path(place))
+            paths = self._download(version, names, Path(place), skip_missing=True)
             return {name: hash_file(path) for name, path in paths.items()}
 
-    def _download(self, version: Version, names: Iterable[str], place: Path) -> dict[str, Path]:
+    def _download(
+        self, version: Version, names: Iterable[str], place: Path, *, skip_missing: bool = False
+    ) -> dict[str, Path]:
         paths = {name: place / name for name in names}
         for path in paths.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download") as pool:
-            fetching = [pool.submit(self.store.download, self.key(version, name), path) for name, path in paths.items()]
-            for fetched in fetching:
-                fetched.result()
+            fetching = {name: pool.submit(self.store.download, self.key(version, name), paths[name]) for name in paths}
+            for name, fetched in fetching.items():
+                try:
+                    fetched.result()
+                except VersionNotFound:
+                    if not skip_missing:
+                        raise
+                    del paths[name]
         return paths
 
     def _gone(self, stored: StoredManifest) -> VersionNotFound:
