@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from airflow_model_ops.adapters.repository.contents import GRAPHS
-from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory, bare_url, is_remote
+from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory, bare_url, is_remote, open_remote
 from airflow_model_ops.core.errors import InvalidConfig, NotASavedModel
 from airflow_model_ops.core.exports import CompleteExport
 
@@ -35,7 +36,7 @@ def remote_directory(url: str, *, conn_id: str | None = None) -> RemoteDirectory
     connection, _, bucket = rest.partition("/")[0].rpartition("@")
     if not bucket:
         raise InvalidConfig(f"{url!r} names no bucket; write it as {scheme}://bucket/path")
-    return RemoteDirectory(fs=open_fs(scheme, connection or conn_id), url=bare_url(url))
+    return open_remote(url, partial(open_fs, scheme, connection or conn_id))
 
 
 class SavedModels:

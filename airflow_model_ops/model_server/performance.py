@@ -93,8 +93,9 @@ class Performance:
 def _manifests_in(directory: RemoteDirectory) -> Iterator[_Manifest]:
     """Yield the manifests of a bucket, the last by name first: those of the versions that are asked for are mostly new."""
     for name in reversed(directory.names()):
-        if name.endswith(".json"):
-            yield _manifest(directory.read(name), name=name.removesuffix(".json"), place=f"{directory}/{name}")
+        content = directory.read(name) if name.endswith(".json") else None
+        if content is not None:
+            yield _manifest(content, name=name.removesuffix(".json"), place=f"{directory}/{name}")
 
 
 def _manifest(content: bytes, *, name: str, place: str, mtime_ns: int = 0) -> _Manifest:

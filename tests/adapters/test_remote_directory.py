@@ -10,22 +10,23 @@ from typing import Any
 import fsspec
 import pytest
 
-from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory, bare_url, is_remote
+from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory, bare_url, is_remote, open_remote
 from airflow_model_ops.core.errors import NotASavedModel, RepositoryUnavailable
+
+FILES = fsspec.filesystem("memory")
 
 
 @pytest.fixture
 def remote() -> Iterator[RemoteDirectory]:
-    fs = fsspec.filesystem("memory")
-    url = f"memory://{uuid.uuid4().hex}"
-    yield RemoteDirectory(fs=fs, url=url)
-    if fs.exists(url):
-        fs.rm(url, recursive=True)
+    url = f"memory://{uuid.uuid4().hex}/models"
+    FILES.pipe_file(f"{url.removesuffix('/models')}/beside", b"")
+    yield open_remote(url, lambda: FILES)
+    FILES.rm(url.removesuffix("/models"), recursive=True)
 
 
 def put(remote: RemoteDirectory, **files: bytes) -> None:
     for name, content in files.items():
-        remote.fs.pipe_file(f"{remote.url}/{name.replace('__', '/')}", content)
+        FILES.pipe_file(f"{remote.url}/{name.replace('__', '/')}", content)
 
 
 @pytest.mark.parametrize(
@@ -82,14 +83,11 @@ def test_a_name_that_leads_out_of_the_copy_is_refused(remote: RemoteDirectory, t
     class Odd:
         def invalidate_cache(self) -> None: ...
 
-        def _strip_protocol(self, url: str) -> str:
-            return url.removeprefix("memory://")
-
         def find(self, path: str, **_: Any) -> dict[str, Any]:
-            return {f"{path}/{name}": {"size": 1}}
+            return {"odd": {"name": f"{path}/{name}", "size": 1, "type": "file"}}
 
     with pytest.raises(NotASavedModel, match="no file name"):
-        RemoteDirectory(fs=Odd(), url=remote.url).fetch(tmp_path / "copy")
+        open_remote(remote.url, Odd).fetch(tmp_path / "copy")
     assert not (tmp_path / "out").exists()
 
 
@@ -98,14 +96,13 @@ def test_what_changes_while_it_is_fetched_is_no_copy(
 ) -> None:
     """Half of one model and half of another would be pushed as one that nobody trained."""
     put(remote, saved_model=b"graph", weights=b"old")
-    get = remote.fs.get
+    get = FILES.get_file
 
-    def overwritten(*args: Any, **kwargs: Any) -> Any:
-        done = get(*args, **kwargs)
+    def overwritten(_: Any, *args: Any, **kwargs: Any) -> None:
+        get(*args, **kwargs)
         put(remote, weights=b"new")
-        return done
 
-    monkeypatch.setattr(type(remote.fs), "get", lambda _, *args, **kwargs: overwritten(*args, **kwargs))
+    monkeypatch.setattr(type(FILES), "get_file", overwritten)
     with pytest.raises(RepositoryUnavailable, match="changed while it was fetched"):
         remote.fetch(tmp_path / "copy")
 
@@ -116,7 +113,7 @@ def test_trouble_of_the_store_names_the_place_and_what_to_look_at(
     def refused(*_: Any, **__: Any) -> None:
         raise PermissionError("Access Denied")
 
-    monkeypatch.setattr(type(remote.fs), "ls", refused)
-    with pytest.raises(RepositoryUnavailable, match=r"cannot list 'memory://.*Access Denied.*credentials") as caught:
+    monkeypatch.setattr(type(FILES), "ls", refused)
+    with pytest.raises(RepositoryUnavailable, match=r"cannot list 'models/'.*may not do that.*Access Denied") as caught:
         remote.names()
     assert caught.value.retryable

@@ -37,9 +37,9 @@ class OneBucket:
             listed: list[str] = []  # noqa: RUF012
             cachable = False
 
-            def get(self, rpath: Any, lpath: Any, **kwargs: Any) -> None:
-                self.fetched.extend(rpath)
-                super().get(rpath, lpath, **kwargs)
+            def get_file(self, rpath: str, lpath: Any, **kwargs: Any) -> None:
+                self.fetched.append(rpath)
+                super().get_file(rpath, lpath, **kwargs)
 
             def find(self, path: str, **kwargs: Any) -> Any:
                 self.listed.append(path)
@@ -103,8 +103,8 @@ class TestASavedModelAtAUrl:
         def breaks(*_: Any, **__: Any) -> None:
             raise ConnectionError("reset by peer")
 
-        monkeypatch.setattr(type(bucket.fs), "get", breaks)
-        with pytest.raises(AirflowException, match=r"cannot fetch 'memory://models/run/7'.*reset by peer") as caught:
+        monkeypatch.setattr(type(bucket.fs), "get_file", breaks)
+        with pytest.raises(AirflowException, match=r"cannot fetch 'run/7/.*reset by peer") as caught:
             push(story, saved_model=URL, version="digits-v1.0.0")
         assert not isinstance(caught.value, AirflowFailException)
 
@@ -223,7 +223,7 @@ class TestCopies:
         monkeypatch.setattr(store, "_STORE_CACHE", {})
         monkeypatch.setitem(sys.modules, "gcsfs", None)
         with pytest.raises(InvalidConfig, match=r"gs:// needs a package that is not installed.*pip install"):
-            remote_directory("gs://bucket/m")
+            remote_directory("gs://bucket/m").names()
 
     def test_a_manifest_and_a_log_name_no_connection(self) -> None:
         assert shown_place("gs://conn@bucket/m/") == "gs://bucket/m"
