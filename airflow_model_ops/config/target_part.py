@@ -37,7 +37,7 @@ class VertexPart(Part):
     """
 
     connection: str = Field(default="google_cloud_default", min_length=1)
-    project: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.:-]{0,61}[a-z0-9]$")
+    project: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9.:-]{0,61}[a-z0-9])?$")
     location: str = Field(pattern=r"^[a-z]+-[a-z]+[0-9]+$")
     endpoint: str | None = None
     registry_model: str | None = None
