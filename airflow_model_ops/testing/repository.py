@@ -6,14 +6,20 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from airflow_model_ops.adapters.repository.contents import digest_of_files, saved_model_contents
-from airflow_model_ops.adapters.repository.manifests import StoredManifest, check_request
-from airflow_model_ops.core.errors import InvalidConfig, NotASavedModel, VersionAltered, VersionExists, VersionNotFound
+from airflow_model_ops.adapters.repository.manifests import (
+    StoredManifest,
+    check_not_retired,
+    check_request,
+    check_same,
+    new_manifest,
+)
+from airflow_model_ops.core.errors import InvalidConfig, NotASavedModel, VersionAltered, VersionNotFound
 from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
 from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.versioning import MODEL_NAME, Version, check_model_name
@@ -85,8 +91,10 @@ class InMemoryRepository:
         with self._lock:
             stored = self._find(model, version)
             if stored is None:
-                stored = StoredManifest(manifest=_manifest(version, request, files), staged="")
-            _check_adoptable(stored, digest_of_files(files))
+                size = saved_model_contents(request.directory).size
+                stored = StoredManifest(manifest=new_manifest(version, request, files=files, size=size), staged="")
+            check_not_retired(stored)
+            check_same(stored, digest_of_files(files))
             self._keep(model, stored)
             self._copy(request.directory, files, self._place(model, version))
             return self.manifest(model, version)
@@ -236,27 +244,3 @@ class InMemoryRepository:
 def _digests(directory: Path) -> dict[str, str]:
     contents = saved_model_contents(directory)
     return {file.name: hashlib.sha256(file.path.read_bytes()).hexdigest() for file in contents.files}
-
-
-def _manifest(version: Version, request: PushRequest, files: Mapping[str, str]) -> Manifest:
-    return Manifest(
-        version=version,
-        digest=digest_of_files(files),
-        files=files,
-        size=saved_model_contents(request.directory).size,
-        created=request.created,
-        source=request.source,
-        dataset_version=request.dataset_version,
-        hyperparameters=request.hyperparameters,
-        metrics=request.metrics,
-    )
-
-
-def _check_adoptable(stored: StoredManifest, digest: str) -> None:
-    name = stored.manifest.version.name
-    if stored.retired:
-        raise VersionExists(
-            f"version {name!r} was retired and its files deleted; a name is used once: choose a new one"
-        )
-    if stored.manifest.digest != digest:
-        raise VersionExists(f"version {name!r} exists with other content; choose a new name")

@@ -388,6 +388,25 @@ def test_objects_that_nobody_pushed_are_never_touched(
     assert repository_at(store).versions("digits") == (LATER,)
 
 
+def test_what_a_server_could_load_is_never_cleared_away_though_its_place_is_claimed(
+    store: MemoryStore, clock: Clock, model: Path, other_model: Path
+) -> None:
+    """Somebody copied a model by hand to where a push had died, or spoilt a claim."""
+    with pytest.raises(Killed):
+        push(kill_at(store, 1, with_effect=True), model)
+    for name, content in files_in(other_model).items():
+        store.overwrite(PLACE + name, content)
+    with pytest.raises(VersionExists, match="holds objects without a manifest"):
+        push(store, model)
+    store.overwrite(store.stored_keys("digits/claims/")[0], b"spoilt")
+    clock.now += 2 * STAGING_SECONDS
+    repository_at(store).push("digits", LATER, request_for(model))
+    assert files_of(store) == files_in(other_model)
+    assert push(store, other_model) == digest_of(other_model)
+    assert files_of(store) == files_in(other_model)
+    assert left(store) == []
+
+
 def test_objects_that_nobody_pushed_are_taken_over_by_a_push_of_the_very_same_files(
     store: MemoryStore, model: Path
 ) -> None:

@@ -9,7 +9,7 @@ import logging
 
 from airflow_model_ops.adapters.repository.manifests import STAGING_SECONDS
 from airflow_model_ops.adapters.repository.object_claims import Claim, ClaimEnded, HeldClaim
-from airflow_model_ops.adapters.repository.object_versions import ObjectVersions
+from airflow_model_ops.adapters.repository.object_versions import ObjectVersions, is_visible
 from airflow_model_ops.core.errors import ModelOpsError
 
 _log = logging.getLogger(__name__)
@@ -65,7 +65,11 @@ def _clear(versions: ObjectVersions, newest: Claim) -> str | None:
     held = HeldClaim(claims, ours)
     try:
         with held.renewed():
-            keys = [found.key for found in versions.there(version).values()]
+            there = versions.there(version)
+            if is_visible(there):  # no push stores a graph before its manifest, so this is not what a killed one left
+                _log.warning("a claim is left alone: %s", versions.taken(version))
+                return version.name
+            keys = [found.key for found in there.values()]
             for start in range(0, len(keys), _BATCH):
                 held.check()
                 versions.store.delete(keys[start : start + _BATCH])

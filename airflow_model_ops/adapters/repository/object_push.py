@@ -18,7 +18,7 @@ from airflow_model_ops.adapters.repository.manifests import (
 from airflow_model_ops.adapters.repository.object_claims import ClaimEnded, HeldClaim, content_name
 from airflow_model_ops.adapters.repository.object_cleaning import clean
 from airflow_model_ops.adapters.repository.object_store import StoredObject, Upload
-from airflow_model_ops.adapters.repository.object_versions import ObjectVersions
+from airflow_model_ops.adapters.repository.object_versions import ObjectVersions, is_visible
 from airflow_model_ops.core.errors import RepositoryUnavailable, VersionExists
 from airflow_model_ops.core.ports import Manifest, PushRequest
 from airflow_model_ops.core.versioning import Version
@@ -87,7 +87,8 @@ class _Push:
         claims = self._versions.claims(self._version)
         # In this order: whoever stores something has claimed the place before, and removes the claim after the manifest.
         there = self._versions.there(self._version)
-        if there and claims.newest() is None and not claims.is_decided():
+        is_claimed = claims.newest() is not None and not is_visible(there)  # no push stores a graph before the manifest
+        if there and not is_claimed and not claims.is_decided():
             self._take_over(there)
         for _ in range(_TRIES):
             try:

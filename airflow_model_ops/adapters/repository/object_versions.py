@@ -338,3 +338,8 @@ class ObjectVersions:
 def graphs_of(stored: StoredManifest) -> set[str]:
     """Return the files that make a version visible."""
     return {name for name in GRAPHS if name in stored.manifest.files}
+
+
+def is_visible(names: Iterable[str]) -> bool:
+    """Return whether a server would load what has these names in its place."""
+    return not set(GRAPHS).isdisjoint(names)
