@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from airflow_model_ops.core.errors import InvalidConfig
+from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory
+from airflow_model_ops.core.errors import InvalidConfig, RepositoryUnavailable
 from airflow_model_ops.model_server.model_list import (
     TENSORFLOW_PLATFORM,
     All,
@@ -17,6 +20,8 @@ from airflow_model_ops.model_server.model_list import (
     Specific,
     VersionPolicy,
 )
+from airflow_model_ops.model_server.places import place_of
+from airflow_model_ops.model_server.status import StatusError
 
 DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 
@@ -47,16 +52,27 @@ def entries_of(config: Any) -> tuple[ModelEntry, ...]:
     )
 
 
-def _parse(path: Path, *, message: Any, kind: str) -> None:
+def _parse(path: Path | str, *, message: Any, kind: str) -> None:
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except OSError as error:
-        raise InvalidConfig(f"{str(path)!r} cannot be read ({error.strerror}); give the path of a {kind}") from error
+        text_format.Parse(_content(str(path)).decode(), message)
+    except (OSError, RepositoryUnavailable, StatusError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidConfig(f"{str(path)!r} cannot be read ({why}); give the path of a {kind}") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise InvalidConfig(f"Error parsing text-format {kind}: {path}: {error}") from error
 
 
-def read_model_config(path: Path) -> tuple[ModelEntry, ...]:
+def _content(path: str) -> bytes:
+    place = place_of(path)
+    if not isinstance(place, RemoteDirectory):
+        return place.read_bytes()
+    content = place.parent.read(place.name)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return content
+
+
+def read_model_config(path: Path | str) -> tuple[ModelEntry, ...]:
     """Read a ModelServerConfig in text format. An empty file or list is allowed: a reload may bring models later.
 
     :raises InvalidConfig: with TF Serving's words for a text that does not parse.

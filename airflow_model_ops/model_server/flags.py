@@ -16,7 +16,7 @@ class Flags:
     rest_api_port: int | None
     bind_address: str
     port_file: Path | None
-    model_config_file: Path | None
+    model_config_file: str | None
     monitoring_config_file: Path | None
     model_name: str
     model_base_path: str | None
@@ -60,7 +60,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model_config_file", type=Path, help="ModelServerConfig in text format")
+    add("--model_config_file", help="ModelServerConfig in text format: a file, or a URL such as gs://bucket/file")
     add("--model_name", default="default", help="name of the model of --model_base_path")
     add("--model_base_path", help="serve one model from here; ignored with --model_config_file")
     add("--monitoring_config_file", type=Path, help="MonitoringConfig in text format; the page is on the REST port")

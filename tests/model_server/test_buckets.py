@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from airflow_model_ops.adapters.repository.remote_directory import RemoteDirectory
+from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.model_server.bucket_loads import load_from_bucket
+from airflow_model_ops.model_server.config_files import read_model_config
 from airflow_model_ops.model_server.lifecycle import Lifecycle
 from airflow_model_ops.model_server.model_list import All, Latest, ModelEntry, Specific, VersionPolicy
 from airflow_model_ops.model_server.path_source import AspiredVersion, PathSource, scan
@@ -119,6 +121,15 @@ class TestAspiring:
         with pytest.raises(StatusError, match="File system scheme 'nowhere' not implemented") as caught:
             place_of("nowhere://bucket/m")
         assert caught.value.code is Code.UNIMPLEMENTED
+
+
+def test_the_list_of_models_may_be_in_the_bucket_too(bucket: str) -> None:
+    """Servers start on the list that apply writes beside the logs."""
+    url = f"{bucket}/_fleets/default/models.config"
+    with pytest.raises(InvalidConfig, match=r"models\.config' cannot be read \(No such file"):
+        read_model_config(url)
+    put(url, b'model_config_list { config { name: "a" base_path: "gs://b/a" model_platform: "tensorflow" } }')
+    assert read_model_config(url) == (ModelEntry(name="a", base_path="gs://b/a"),)
 
 
 class TestLoading:
