@@ -130,7 +130,7 @@ def test_a_time_out_of_prometheus_that_is_no_duration_is_a_mistake_in_the_connec
     ],
 )
 def test_the_port_of_the_form_goes_behind_the_host_and_before_the_path(host: str, port: int | None, url: str) -> None:
-    with closing(prometheus(host, port=port)._conversation()) as conversation:
+    with closing(prometheus(host, port=port).conversation()) as conversation:
         assert conversation.name == f"Prometheus at {url}"
 
 
