@@ -51,9 +51,7 @@ class Descent:
     def __post_init__(self) -> None:
         form = {"servers": "a:1/2", "router_config_dir": "live", "router_admin": "http://b:1", "initially": "empty"}
         config = parse_fleet({**form, "fleet": "main"}, source="story")
-        self.fleet = Fleet(
-            name="main", repository=self.repository, target=self.target, config=config, clock=self.clock
-        )
+        self.fleet = Fleet(name="main", repository=self.repository, target=self.target, config=config, clock=self.clock)
 
     def connect(self, monkeypatch: pytest.MonkeyPatch, *, path: Path | None = None) -> None:
         """Define the ledger's connection."""
