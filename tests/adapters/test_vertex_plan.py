@@ -228,6 +228,7 @@ def test_a_shortage_is_tried_again_later_and_later_and_a_permanent_failure_for_a
     assert planning.loads(plan, endpoint_of(), registry_of(V1), book, now=1599.0) == ()
     assert len(planning.loads(plan, endpoint_of(), registry_of(V1), book, now=1600.0)) == 1
     assert planning.failure(plan, endpoint_of(), book, now=1001.0) is None
+    assert len(planning.loads(model_plan(4, state_of(V1)), endpoint_of(), registry_of(V1), book, now=1001.0)) == 1
     wrong = Book().failed(key, WRONG, generation=3, at=0.0)
     assert planning.failure(plan, endpoint_of(), wrong, now=9e9) == (V1, wrong.troubles[key])
     again = model_plan(4, state_of(V1))

@@ -493,6 +493,15 @@ def test_an_aborted_canary_that_is_still_being_deployed_is_cancelled_and_never_s
     assert target.unload(plan_of(3, state_of(V1), spare=(V2,), settled_seconds=9.0)) == {MODEL: frozenset({V1.number})}
 
 
+def test_a_version_that_is_being_uploaded_counts_as_held_so_that_nobody_deletes_its_files(story: Story) -> None:
+    target = story.worker()
+    brought(target, plan_of(1, state_of(V1)))
+    story.fake.control.duration("UploadModel", None)
+    target.apply(plan_of(2, state_of(V1, canary=(V2, 0))), focus=FOCUS)
+    held = target.unload(plan_of(2, state_of(V1), settled_seconds=99.0))
+    assert held == {MODEL: frozenset({V1.number, V2.number})}
+
+
 def test_a_lost_document_of_operations_is_made_anew_from_what_the_platform_says(story: Story) -> None:
     story.release()
     story.store.documents.clear()

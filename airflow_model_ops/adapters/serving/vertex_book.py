@@ -48,7 +48,7 @@ class Running:
 class Trouble:
     """What went wrong the last time.
 
-    :param generation: Of the plan it was tried for: what is permanent then is tried again for a later one only.
+    :param generation: Of the plan it was tried for: a later one tries at once, and what is permanent waits for one.
     :param tries: How often it went wrong in a row.
     :param until: When it may be tried again, seconds since the epoch.
     """
@@ -99,7 +99,7 @@ class Book:
     def begun(self, kind: Kind, version: Version | None, *, at: float) -> Book:
         """Return the book with an intent."""
         name = version.name if version else ""
-        numbers = {**self.numbers, version.name: version.number} if version else self.numbers
+        numbers = {**self.numbers, version.name: version.number} if version and version.number else self.numbers
         running = {**self.running, (kind, name): Running(kind=kind, version=name, begun=at)}
         return replace(self, running=running, numbers=numbers)
 
@@ -129,12 +129,11 @@ class Book:
         return replace(self._without(key), troubles={**self.troubles, key: trouble}, uploaded=uploaded)
 
     def hindrance(self, key: Key, *, generation: int, now: float) -> Trouble | None:
-        """Return the trouble that forbids a try now; ``None`` if it may be made."""
+        """Return the trouble that forbids a try now; ``None`` if it may be made, as it always may for a later generation."""
         trouble = self.troubles.get(key)
-        if trouble is None:
+        if trouble is None or trouble.generation < generation:
             return None
-        waits = trouble.generation >= generation if trouble.fault.permanent else now < trouble.until
-        return trouble if waits else None
+        return trouble if trouble.fault.permanent or now < trouble.until else None
 
     def to_bytes(self) -> bytes:
         """Return the stored form."""

@@ -133,8 +133,7 @@ class VertexAITarget:
                     generation=wanted.generation,
                     call=lambda version=call.version: self._deployments.undeploy(version),  # type: ignore[misc]
                 )
-        coming = {name for kind, name in book.running if kind in (Kind.DEPLOY, Kind.UNDEPLOY)}
-        held = endpoint.ours.keys() | coming
+        held = endpoint.ours.keys() | {name for _, name in book.running}  # an upload reads the files as well
         return {wanted.model: frozenset(book.numbers[name] for name in held if name in book.numbers)}
 
     def observe(self, model: str) -> Observed:
