@@ -83,6 +83,11 @@ class AirflowRest:
             otherwise=lambda: f"DAG {dag_id!r} is not known after {timeout} s; import errors: {self.import_errors()}",
         )
 
+    def parse_again(self, dag_id: str) -> None:
+        """Have the DAG processor parse the file of a known DAG now."""
+        token = self.request("GET", f"dags/{_q(dag_id)}")["file_token"]
+        self.request("PUT", f"parseDagFile/{_q(token)}")
+
     def unpause(self, dag_id: str, *, paused: bool = False) -> None:
         """Let the scheduler run a DAG, or pause it again."""
         self.request("PATCH", f"dags/{_q(dag_id)}", json={"is_paused": paused})

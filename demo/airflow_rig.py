@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from demo.process_group import ProcessGroup, Watchdog
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _HEALTH_NAMES = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+_COMPONENT = Path(__file__).resolve().parent / "airflow_component.py"
 USERS = {"admin": "admin", "viewer": "viewer"}
 """Names of the users and their roles; the passwords are drawn anew for each home."""
 
@@ -43,6 +44,7 @@ class AirflowRig:
     :param dags_folder: the DAG files to run.
     :param connections: connection id -> its fields, as Airflow's JSON form has them; set through the environment.
     :param env: further variables for all processes, for example ``AIRFLOW__MODEL_OPS__...``; they win over the rig's.
+    :param preload: modules that scheduler and DAG processor import once, before they fork their children.
     :param start_timeout: seconds until all four must be healthy.
     """
 
@@ -53,12 +55,14 @@ class AirflowRig:
         dags_folder: Path,
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         env: Mapping[str, str] | None = None,
+        preload: Sequence[str] = ("airflow_model_ops.dag_builders",),
         start_timeout: float = 120.0,
     ) -> None:
         self.home = home.resolve()
         self.port = _free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.start_seconds = 0.0
+        self._preload = ",".join(preload)
         self._start_timeout = start_timeout
         self._passwords: dict[str, str] = {}
         self._groups: dict[str, ProcessGroup] = {}
@@ -133,9 +137,9 @@ class AirflowRig:
             raise AirflowRestError(f"component {component!r} cannot be started before the rig; enter the rig first")
         if old := self._groups.pop(component, None):
             ProcessGroup.stop_all([old])
-        group = ProcessGroup.start(
-            [sys.executable, "-m", "airflow", component], env=self._env, cwd=self.home, log=self.log_path(component)
-        )
+        # -P: what lies beside the script is no top-level module.
+        command = [sys.executable, "-P", str(_COMPONENT), self._preload, component]
+        group = ProcessGroup.start(command, env=self._env, cwd=self.home, log=self.log_path(component))
         self._groups[component] = group
         self._watchdog.watch(group.pid)
         return group.pid

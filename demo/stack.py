@@ -29,6 +29,7 @@ class StackSettings:
     :param images: ``.npz`` with the images and labels that the traffic sends.
     :param rate: Requests per second.
     :param dags_folder: The DAG files that Airflow runs.
+    :param preload: What Airflow imports once for all its tasks; see :mod:`demo.airflow_component`.
     """
 
     work: Path
@@ -39,6 +40,7 @@ class StackSettings:
     replicas: int = 2
     dags_folder: Path = ROOT / "dags"
     airflow_env: dict[str, str] = field(default_factory=dict)
+    preload: tuple[str, ...] = ("airflow_model_ops.dag_builders",)
 
 
 class Stack:
@@ -120,6 +122,7 @@ class Stack:
                 dags_folder=self.settings.dags_folder,
                 connections=self.connections,
                 env={"AIRFLOW__MODEL_OPS__MODELS_DIR": str(self.settings.models_dir), **self.settings.airflow_env},
+                preload=self.settings.preload,
             )
         )
         self._tell("Airflow is up: API server, scheduler, DAG processor and triggerer")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import string
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
 from demo.stack import ROOT, Stack, StackSettings
 from tests.e2e.story import (
     ASKING,
@@ -19,6 +19,7 @@ from tests.e2e.story import (
     GUARD,
     HOUSEKEEPING,
     HURRIED,
+    MODEL,
     PATIENT,
     PIPELINE,
     PIPELINE_STORE,
@@ -30,6 +31,7 @@ from tests.e2e.story import (
     WATCHED,
     Run,
     Story,
+    write_model_file,
 )
 
 _HERE = Path(__file__).parent
@@ -60,7 +62,7 @@ def first_release(whole_story: Story) -> Run:
 def story(whole_story: Story, first_release: Run) -> Iterator[Story]:
     """A stack with a stable version and without a live release; no request may fail while a test uses it."""
     yield whole_story
-    account = whole_story.stack.traffic()
+    account = whole_story.traffic()
     assert account["failed"] == 0, f"{account['failures']}\n{whole_story.retold()}"
 
 
@@ -68,9 +70,8 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
     """Lay out what the stack reads: the model's YAML file, and the bundled DAG files beside the tests' own one."""
     models, dags = work / "yaml", work / "dags"
     models.mkdir()
-    template = string.Template((_HERE / "digits.yaml.template").read_text(encoding="utf-8"))
-    text = template.substitute(examples=trained / "examples.npz")
-    (models / "digits.yaml").write_text(text, encoding="utf-8")
+    kept = "{repository: model_repository_kept, target: tf_serving_kept, metrics: prometheus_kept, ledger: mlmd_kept}"
+    write_model_file(models, model=MODEL, connections=kept, target="tf_serving", trained=trained)
     shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
     for more in ("guarded_releases.py", "watched_releases.py", "unwatched_releases.py", "pipeline_releases.py"):
         shutil.copy(_HERE / more, dags)
@@ -79,11 +80,15 @@ def stack_settings(work: Path, *, trained: Path) -> StackSettings:
         models_dir=models,
         images=trained / "live.npz",
         dags_folder=dags,
+        preload=("airflow_model_ops.dag_builders", "gcsfs", "google.cloud.aiplatform_v1"),
         airflow_env={
             # Airflow's own value: the provider must not need a scheduler that notices a killed worker within seconds.
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300",
             # No DAG file changes here; parsing them all again and again takes a tenth of a core from the tests.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+            # Nothing leaves this machine: what is not on loopback goes to a proxy that nobody is.
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HTTP_PROXY": "http://127.0.0.1:9",
             "AIRFLOW_CONN_TFX_MLMD": json.dumps({"conn_type": "mlmd", "extra": {"path": str(work / PIPELINE_STORE)}}),
         },
     )
@@ -103,4 +108,5 @@ def begin(stack: Stack, *, trained: Path) -> Story:
         rest.wait_for_dag(own, timeout=120)
         rest.unpause(own, paused=True)
     assert rest.import_errors() == []
-    return Story(stack=stack, trained=trained, rest=rest)
+    repository = PosixRepository(stack.repository)
+    return Story(stack=stack, trained=trained, rest=rest, repository=repository, traffic=stack.traffic)

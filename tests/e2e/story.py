@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import string
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,9 @@ from urllib.parse import quote
 
 import psutil
 
-from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
 from airflow_model_ops.control.heads import Head, read_head
 from airflow_model_ops.core.log import Entry
+from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import ServingState
 from demo.airflow_rest import AirflowRest, wait_until
 from demo.stack import Stack
@@ -36,6 +37,16 @@ PATIENCE = 180.0
 """How long to wait for what a busy machine may be slow at."""
 _STEADY_SECONDS = 3
 T = TypeVar("T")
+
+
+def write_model_file(directory: Path, *, model: str, connections: str, target: str, trained: Path) -> Path:
+    """Write the YAML file of a model: the template, with its target."""
+    template = string.Template((Path(__file__).parent / "digits.yaml.template").read_text(encoding="utf-8"))
+    path = directory / f"{model}.yaml"
+    examples = trained / "examples.npz"
+    text = template.substitute(model=model, connections=connections, target=target, examples=examples)
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +104,16 @@ class Story:
     """What a test asks for and looks at.
 
     :param trained: Directory of the trained models, as ``demo.train`` writes it.
+    :param traffic: The clients' own account of their requests; see :mod:`demo.tally`.
+    :param model: The one that is told of; its release DAG is the bundled one unless a test names another.
     """
 
     stack: Stack
     trained: Path
     rest: AirflowRest
-
-    @property
-    def repository(self) -> PosixRepository:
-        """The model repository of the stack."""
-        return PosixRepository(self.stack.repository)
+    repository: Repository
+    traffic: Callable[[], dict[str, Any]]
+    model: str = MODEL
 
     @property
     def pipeline_store(self) -> Path:
@@ -112,7 +123,7 @@ class Story:
     @property
     def head(self) -> Head:
         """The newest transition, and whether it is applied."""
-        head = read_head(self.repository.log(MODEL))
+        head = read_head(self.repository.log(self.model))
         assert head is not None, "nothing was released yet"
         return head
 
@@ -123,12 +134,13 @@ class Story:
 
     def entries(self, *, after: int = 0) -> list[Entry]:
         """Return the log's entries with a higher number, the chain of digests checked."""
-        return list(self.repository.log(MODEL).entries(after=after))
+        return list(self.repository.log(self.model).entries(after=after))
 
     @property
     def newest(self) -> int:
         """The number of the newest log entry."""
-        return self.repository.log(MODEL).newest()
+        last = self.repository.log(self.model).last()
+        return last.sequence if last else 0
 
     def retold(self, *, after: int = 0) -> str:
         """Return the log in lines, for the message of a failure."""
@@ -137,15 +149,26 @@ class Story:
             for entry in self.entries(after=after)
         )
 
-    def release(self, model: str, *, dag: str = RELEASE, **conf: Any) -> Run:
+    def applied_after(self, transition: Entry) -> float:
+        """Return when every router had confirmed a transition, seconds since the epoch."""
+
+        def found() -> Entry | None:
+            facts = (entry for entry in self.entries(after=transition.sequence) if entry.name == "applied")
+            return next((fact for fact in facts if fact.detail["generation"] == transition.sequence), None)
+
+        fact = self.until(found, what=f"{transition.name} is applied")
+        return datetime.fromisoformat(fact.at).timestamp()
+
+    def release(self, model: str, *, dag: str | None = None, **conf: Any) -> Run:
         """Trigger the release of a trained model, or of what ``saved_model`` names."""
         record = self.trained / f"{model}.json"
         known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-        return self.trigger(dag, {"saved_model": str(self.trained / model), **known, **conf})
+        conf = {"saved_model": str(self.trained / model), **known, **conf}
+        return self.trigger(dag or f"model_release_{self.model}", conf)
 
     def rollback(self, *, target: str, reason: str) -> Run:
         """Trigger a rollback as the user ``admin`` does."""
-        return self.trigger(ROLLBACK, {"model": MODEL, "target": target, "reason": reason})
+        return self.trigger(ROLLBACK, {"model": self.model, "target": target, "reason": reason})
 
     def trigger(self, dag: str, conf: dict[str, Any] | None = None) -> Run:
         """Start a DAG run over REST."""
@@ -155,9 +178,13 @@ class Story:
         """Release a good model, its validation marked successful as a person may: loading TensorFlow takes its time."""
         self.no_release_is_live()
         run = self.release("good-2", dag=dag)
+        self.skips_validation(run)
+        return run
+
+    def skips_validation(self, run: Run) -> None:
+        """Mark the validation of a run successful."""
         self.until(lambda: "validate" in run.tasks, what="the scheduler has begun the run")
         self.rest.mark_task(run.dag_id, run.run_id, "validate", state="success")
-        return run
 
     def live_canary(self) -> Run:
         """Return the run of a canary that gets its share while its check waits in the triggerer: a new one if need be."""
@@ -184,7 +211,7 @@ class Story:
         live = self.state.release
         if live is None or live.id != run.release_id:
             return False
-        return self.repository.read_evidence(MODEL, live.id, f"attempt-{live.attempt}-judge") is not None
+        return self.repository.read_evidence(self.model, live.id, f"attempt-{live.attempt}-judge") is not None
 
     def until(
         self, found: Callable[[], T | None], *, what: str, within: float = PATIENCE, about: Run | None = None
@@ -221,14 +248,14 @@ class Story:
         """Wait until every answer of the last seconds came from one version."""
 
         def steady() -> bool:
-            newest = self.stack.traffic()["timeline"][-_STEADY_SECONDS:]
+            newest = self.traffic()["timeline"][-_STEADY_SECONDS:]
             return len(newest) == _STEADY_SECONDS and all(set(second["versions"]) == {number} for second in newest)
 
         self.until(steady, what=f"the clients see version {number} only")
 
     def clients_saw(self, number: str) -> bool:
         """Whether a version has answered any request."""
-        return number in self.stack.traffic()["by_version"]
+        return number in self.traffic()["by_version"]
 
     @contextmanager
     def busy_fleet(self) -> Iterator[None]:
@@ -251,16 +278,24 @@ class Story:
 
         As the kernel does when memory runs out: nobody is left who could tell Airflow.
         """
+        runner = self._runner_of(run, task)
+        above = runner.parent()
+        _kill([above, runner] if above else [runner])
+        return time.time()
+
+    def kill_task_of(self, run: Run, task: str) -> float:
+        """Kill the process of a running task alone; return when. The worker above it tells Airflow, which tries again."""
+        _kill([self._runner_of(run, task)])
+        return time.time()
+
+    def _runner_of(self, run: Run, task: str) -> psutil.Process:
         title = f"airflow worker -- {run.row(task)['id']}"
 
         def running() -> psutil.Process | None:
             scheduler = psutil.Process(self.stack.airflow.pids["scheduler"])
             return next((child for child in scheduler.children(recursive=True) if _title(child) == title), None)
 
-        runner = self.until(running, what=f"a process {title!r} below the scheduler")
-        above = runner.parent()
-        _kill([above, runner] if above else [runner])
-        return time.time()
+        return self.until(running, what=f"a process {title!r} below the scheduler")
 
 
 def _title(process: psutil.Process) -> str:

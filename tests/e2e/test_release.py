@@ -6,12 +6,17 @@ import pytest
 
 from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
-from airflow_model_ops.core.state import Actor, ActorKind
+from tests.e2e.scenario import (
+    ROLLBACK_SECONDS,
+    a_person_takes_it_back,
+    entries_of,
+    it_served_everybody_once_its_absolute_checks_passed,
+    it_was_taken_back_and_quarantined,
+    it_went_through_its_canary_to_stable,
+)
 from tests.e2e.story import GOLDEN, HOUSEKEEPING, MODEL, Run, Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-ADMIN = Actor(kind=ActorKind.PERSON, name="admin")
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +32,8 @@ def harmed(whole_story: Story, promoted: Run) -> Run:
 
 
 def test_the_first_release_serves_everybody_once_its_absolute_checks_pass(story: Story, first_release: Run) -> None:
-    pushed = first_release.returned("push")
-    actions = [entry.name for entry in story.entries() if _belongs(entry.origin.run, first_release)]
-    assert actions[:4] == ["pushed", "validated", "start_canary", "applied"]
-    assert actions[-2:] == ["promote", "applied"]
-    assert story.clients_saw(pushed["number"])
-    assert {first_release.tasks[task] for task in ("abort", "release_guard")} == {"skipped", "success"}
+    it_served_everybody_once_its_absolute_checks_passed(story, first_release)
+    assert "validated" in [entry.name for entry in entries_of(story, first_release)]
 
 
 def test_versions_travel_by_xcom_as_strings(story: Story, first_release: Run) -> None:
@@ -44,37 +45,11 @@ def test_versions_travel_by_xcom_as_strings(story: Story, first_release: Run) ->
 
 
 def test_a_good_candidate_goes_through_its_canary_to_stable_and_tells_other_dags(story: Story, promoted: Run) -> None:
-    number, name = (promoted.returned("push")[key] for key in ("number", "version"))
-    mine = [entry for entry in story.entries() if _belongs(entry.origin.run, promoted)]
-    shares = [
-        entry.state.canary.percent for entry in mine if entry.name == "shift" and entry.state and entry.state.canary
-    ]
-    assert shares == [30.0, 60.0]
-    assert [entry.detail["verdict"] for entry in mine if entry.name == "verdict"] == ["SAFE", "SAFE"]
-    promotion = next(entry for entry in mine if entry.name == "promote")
-    assert promotion.state is not None
-    assert promotion.state.stable is not None
-    assert promotion.state.stable.name == name
-    assert story.clients_saw(number)
-    event = _asset_event(story, promoted)
-    assert event["version"] == name
-    assert event["split"] == {number: 100.0}
-    assert event["run"] == promoted.release_id
+    it_went_through_its_canary_to_stable(story, promoted)
 
 
 def test_a_bad_candidate_is_taken_back_and_quarantined(story: Story, promoted: Run, harmed: Run) -> None:
-    bad, good = harmed.returned("push")["version"], promoted.returned("push")["version"]
-    abort = next(entry for entry in story.entries() if entry.name == "abort" and _belongs(entry.origin.run, harmed))
-    assert "HARM" in abort.reason
-    assert abort.evidence is not None
-    assert abort.state is not None
-    assert [version.name for version in abort.state.quarantined] == [bad]
-    assert abort.state.stable is not None
-    assert abort.state.stable.name == good
-    tasks = harmed.tasks
-    assert tasks["promote"] == "upstream_failed"
-    assert tasks["record"] == "success"
-    assert "HARM" in harmed.log("step_1_30_percent.check")
+    it_was_taken_back_and_quarantined(story, harmed, good=promoted)
 
 
 def test_what_may_not_or_cannot_serve_is_refused_with_a_clear_error_and_nothing_changes(
@@ -101,18 +76,10 @@ def test_what_may_not_or_cannot_serve_is_refused_with_a_clear_error_and_nothing_
 def test_a_person_rolls_back_to_the_previous_and_then_to_the_golden_version_over_rest(
     story: Story, promoted: Run, harmed: Run
 ) -> None:
-    mark, before = story.newest, story.state
+    before = story.state
     assert before.stable is not None
     for target, expected in (("previous", before.earlier[-1]), ("golden", before.stable)):
-        reason = f"customers complain, back to {target}"
-        run = story.rollback(target=target, reason=reason).ends("success")
-        entry = next(entry for entry in story.entries(after=mark) if _belongs(entry.origin.run, run))
-        assert entry.name == "rollback"
-        assert reason in entry.reason
-        assert entry.origin.actor == ADMIN
-        assert run.returned("rollback")["version"] == expected.name
-        story.clients_see_only(str(expected.number))
-        assert _asset_event(story, run)["version"] == expected.name
+        assert a_person_takes_it_back(story, target=target, expected=expected.name) < ROLLBACK_SECONDS
         story.trigger(GOLDEN, {"model": MODEL, "version": before.stable.name}).ends("success")
 
 
@@ -140,16 +107,3 @@ def test_old_versions_are_retired_and_the_ledger_holds_each_log_entry_once(
 
 def _kept(story: Story) -> set[str]:
     return {version.name for version in story.repository.versions(MODEL)}
-
-
-def _belongs(origin: object, run: Run) -> bool:
-    return isinstance(origin, dict) and (origin.get("dag_id"), origin.get("run_id")) == (run.dag_id, run.run_id)
-
-
-def _asset_event(story: Story, run: Run) -> dict[str, object]:
-    """Return what the one event carries that a run has emitted on the model's stable asset."""
-    params = {"source_dag_id": run.dag_id, "source_run_id": run.run_id}
-    events = story.rest.request("GET", "assets/events", params=params)["asset_events"]
-    assert len(events) == 1
-    extra: dict[str, object] = events[0]["extra"]
-    return extra

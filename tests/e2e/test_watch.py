@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import pytest
 
 from airflow_model_ops.core.log import Entry
@@ -22,17 +20,6 @@ def of_run(story: Story, run: Run) -> list[Entry]:
     return [entry for entry in story.entries() if entry.release is not None and entry.release.release == run.release_id]
 
 
-def applied_after(story: Story, transition: Entry) -> float:
-    """Return when every router had confirmed a transition, seconds since the epoch."""
-
-    def found() -> Entry | None:
-        facts = (entry for entry in story.entries(after=transition.sequence) if entry.name == "applied")
-        return next((fact for fact in facts if fact.detail["generation"] == transition.sequence), None)
-
-    fact = story.until(found, what=f"{transition.name} is applied")
-    return datetime.fromisoformat(fact.at).timestamp()
-
-
 def test_a_promoted_version_that_is_bad_goes_back_to_the_one_that_was_held_back(story: Story) -> None:
     story.no_release_is_live()
     good = story.state.stable
@@ -44,7 +31,7 @@ def test_a_promoted_version_that_is_bad_goes_back_to_the_one_that_was_held_back(
     assert promotion.state is not None
     assert promotion.state.holdback is not None
     assert (promotion.state.holdback.version, promotion.state.holdback.percent) == (good, HELD_BACK)
-    assert applied_after(story, rollback) - applied_after(story, promotion) < BOUND_SECONDS, story.retold()
+    assert story.applied_after(rollback) - story.applied_after(promotion) < BOUND_SECONDS, story.retold()
     assert story.state.stable == good
     assert "HARM after the promotion: wrong_predictions of" in rollback.reason
     assert verdict.detail["result"] == "rolled_back"
