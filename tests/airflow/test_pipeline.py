@@ -12,9 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsspec
 import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.sdk.io import store as io_store
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_model_ops.adapters.lineage.queries import LedgerQueries
@@ -398,6 +400,25 @@ class TestPush:
         created = datetime.fromtimestamp(row.create_time_since_epoch / 1000, tz=UTC)
         assert stored.version == story.model.naming().from_time(created)
         assert story.entries[0].detail["upstream"] == f"{model}/{row.create_time_since_epoch}"
+
+    def test_a_model_in_a_bucket_is_fetched_when_it_is_its_turn_whoever_chose_it(
+        self, pipeline: Pipeline, story: Story, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bucket, uri = fsspec.filesystem("memory", skip_instance_cache=True), "memory://tfx-models/trainer/7"
+        monkeypatch.setattr(io_store, "_STORE_CACHE", {})
+        io_store.attach("memory", fs=bucket)
+        bucket.pipe_file(f"{uri}/saved_model.pb", b"graph of the bucket")
+        model = pipeline.pushed(pipeline.trained("/m"), uri)
+
+        named = push(story, upstream=f"{CONNECTION}/{model}")
+        found = push(story, run_id="manual__2")
+
+        assert named == found
+        assert named.source["path"] == uri
+        assert list(named.files) == ["saved_model.pb"]
+        bucket.rm("memory://tfx-models", recursive=True)
+        with pytest.raises(AirflowFailException, match=f"'{uri}': no SavedModel is there"):
+            push(story, upstream=f"{CONNECTION}/{model}", run_id="manual__3", version="other")
 
     def test_what_the_run_says_goes_before_what_the_lineage_tells(
         self, pipeline: Pipeline, story: Story, tmp_path: Path
