@@ -30,6 +30,7 @@ _BENCHMARKS = {
     "parse": lambda: _run("benchmarks.parse"),
     "repository": lambda: _run("benchmarks.repository"),
     "push": lambda: _run("benchmarks.push"),
+    "upload": lambda: _run("benchmarks.upload"),
     "rollback": _rollback,
 }
 

@@ -24,6 +24,7 @@ from google.cloud import storage
 from google.cloud.storage import transfer_manager
 
 from airflow_model_ops.adapters.repository.contents import hash_files, saved_model_contents
+from airflow_model_ops.adapters.repository.fsspec_store import FsspecStore
 from airflow_model_ops.adapters.repository.object_repository import ObjectRepository
 from airflow_model_ops.adapters.repository.object_store import Upload
 from airflow_model_ops.core.ports import PushRequest
@@ -81,7 +82,7 @@ def own_client(server: BucketServer, model: Path) -> Callable[[], None]:
 
 def our_upload(server: BucketServer, model: Path) -> Callable[[], None]:
     """Return what copies a model of which the digests are known into a fresh bucket with our store."""
-    store, digests = server.new_store(), hash_files(saved_model_contents(model))
+    store, digests = opened(server), hash_files(saved_model_contents(model))
     uploads = [
         Upload(key=f"digits/{name}", path=model / name, size=(model / name).stat().st_size, sha256=digests[name])
         for name in files_of(model)
@@ -89,9 +90,16 @@ def our_upload(server: BucketServer, model: Path) -> Callable[[], None]:
     return lambda: check(len(store.upload(uploads, progress=lambda _: None)) == len(uploads))
 
 
+def opened(server: BucketServer) -> FsspecStore:
+    """Return a store whose client is made, as the others' are: each process makes it once."""
+    store = server.new_store()
+    store.names("")
+    return store
+
+
 def our_push(server: BucketServer, model: Path) -> Callable[[], None]:
     """Return what pushes a model as a version: hashed, claimed, uploaded, checked, committed."""
-    repository = ObjectRepository(server.new_store())
+    repository = ObjectRepository(opened(server))
     request = PushRequest(directory=model, created="2023-06-01T12:00:00+00:00")
     return lambda: check(bool(repository.push("digits", _VERSION, request).digest))
 

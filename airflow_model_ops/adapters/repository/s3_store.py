@@ -208,15 +208,26 @@ class S3Parts:
 
     def send(self, number: int, content: bytes, md5: bytes) -> None:
         """Store a part; the store checks its digest."""
-        with in_words(f"write part {number} of {self._upload.key!r}", self._store.uri), suppress(FileNotFoundError):
-            # an upload that a rival has just ended is noticed by `finish`
-            self._call(
-                "upload_part",
-                PartNumber=number,
-                Body=content,
-                ContentMD5=base64.b64encode(md5).decode(),
-                seconds=seconds_for(len(content)),
-            )
+        with in_words(f"write part {number} of {self._upload.key!r}", self._store.uri):
+            try:
+                self._call(
+                    "upload_part",
+                    PartNumber=number,
+                    Body=content,
+                    ContentMD5=base64.b64encode(md5).decode(),
+                    seconds=seconds_for(len(content)),
+                )
+            except OSError:
+                # an upload that a rival has just ended is noticed by `finish`; servers have several words for it
+                if self._is_there():
+                    raise
+
+    def _is_there(self) -> bool:
+        try:
+            self._parts()
+        except FileNotFoundError:
+            return False
+        return True
 
     def finish(self, count: int) -> StoredObject | None:
         """Complete the upload; ``None`` if it is gone. :raises FileExistsError: if there is an object under its key."""
