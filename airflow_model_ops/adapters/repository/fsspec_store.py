@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_model_ops.adapters.repository import store_uploads
 from airflow_model_ops.adapters.repository.object_store import StoredObject, Upload
@@ -22,6 +22,7 @@ from airflow_model_ops.adapters.repository.store_faults import in_words
 from airflow_model_ops.adapters.repository.store_suitability import check_suitable
 from airflow_model_ops.core.errors import InvalidConfig, RepositoryUnavailable, VersionNotFound
 
+_Answer = TypeVar("_Answer")
 _NAMES = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
 """Other names of a scheme that Airflow knows and model servers do not."""
 
@@ -281,7 +282,7 @@ class FsspecStore:
             modified=seconds,
         )
 
-    def _sure_of(self, answer: Any) -> Any:
+    def _sure_of(self, answer: _Answer) -> _Answer:
         """Return an answer; before the first "there is none" counts, see that the bucket itself is there."""
         if answer is None and not self._place_is_there:
             self._look_at_place()
@@ -293,7 +294,7 @@ class FsspecStore:
         self.fs.invalidate_cache()
         self.fs.ls(self.bucket)
 
-    def _at_once(self, ask: Callable[[str], Any], keys: Sequence[str]) -> list[Any]:
+    def _at_once(self, ask: Callable[[str], _Answer], keys: Sequence[str]) -> Sequence[_Answer]:
         """Ask for several keys in parallel; answers in the order of the keys."""
         if len(keys) < 2 or threading.current_thread().name.startswith("store"):
             return [ask(key) for key in keys]

@@ -23,7 +23,7 @@ def ask(fs: Any, request: Callable[[], Coroutine[Any, Any, Any]], *, seconds: fl
 
     :raises TimeoutError: after ``seconds``.
     """
-    from fsspec.asyn import sync
+    from fsspec.asyn import sync  # type: ignore[import-untyped]
 
     async def bounded() -> Any:
         return await asyncio.wait_for(request(), seconds)
