@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,20 @@ class BucketServer:
             body = json.dumps({"name": name}).encode()
             asked = urllib.request.Request(f"{self.url}/storage/v1/b?project=test", data=body)  # noqa: S310 - loopback
             asked.add_header("Content-Type", "application/json")
-            with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
-                assert answer.status == 200
         else:
-            open_s3(self.url).call_s3("create_bucket", Bucket=name)
+            asked = urllib.request.Request(f"{self.url}/{name}", method="PUT")  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+            assert answer.status == 200
         return name
 
     def store(self, root: str) -> FsspecStore:
-        """Return a store with a client of its own, e.g. of ``gs://bucket/prefix``."""
-        if self.scheme == "gs":
-            return GcsStore(partial(open_gcs, self.url), root)
-        return S3Store(partial(open_s3, self.url), root)
+        """Return a store, e.g. of ``gs://bucket/prefix``. All of a process share one client: boto3's takes a second to make."""
+        kind, open_fs = (
+            (GcsStore, partial(open_gcs, self.url)) if self.scheme == "gs" else (S3Store, partial(open_s3, self.url))
+        )
+        store = kind(open_fs, root)
+        store._opened = os.getpid(), _shared_client(self.scheme, self.url, os.getpid())  # after a fork it opens its own
+        return store
 
     def new_store(self, prefix: str = "models") -> FsspecStore:
         """Return a store in a fresh bucket."""
@@ -109,6 +113,12 @@ def run_s3(directory: Path) -> Iterator[BucketServer]:
             yield BucketServer(scheme="s3", url=f"http://127.0.0.1:{port}", log=log)
         finally:
             process.kill()
+
+
+@cache
+def _shared_client(scheme: str, url: str, pid: int) -> Any:
+    del pid  # a client does not survive a fork
+    return (open_gcs if scheme == "gs" else open_s3)(url)
 
 
 def _answers(url: str) -> bool:

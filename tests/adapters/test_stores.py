@@ -36,7 +36,7 @@ from airflow_model_ops.core.errors import (
 from tests.adapters.bucket_rig import ROOT, BucketServer, open_gcs, open_s3
 from tests.waits import until
 
-RACES = 100
+RACES = 40
 LONG_RACES = 1000
 PART_BYTES = 5 << 20
 """The least that S3 takes, so that these tests are quick."""
