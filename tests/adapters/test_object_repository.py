@@ -131,6 +131,22 @@ def test_models_are_those_with_a_log_or_a_version(
     assert repository.models() == ("digits", "signs")
 
 
+def test_a_watcher_that_looks_again_lists_no_model_it_knows(repository: ObjectRepository, store: MemoryStore) -> None:
+    """It looks every two seconds, and a listing is the dearest request of all."""
+    for model in ("digits", "letters"):
+        store.overwrite(f"{model}/log/00000000000000000001.json", b"{}")
+    store.overwrite("signs/evidence/r1/step.json", b"{}")
+    assert repository.models() == ("digits", "letters")
+    asked(store)
+    assert repository.models() == ("digits", "letters")
+    assert asked(store) == ["names", "names"]
+    store.overwrite("signs/log/00000000000000000001.json", b"{}")
+    assert repository.models() == ("digits", "letters", "signs")
+    asked(store)
+    assert repository.models() == ("digits", "letters", "signs")
+    assert asked(store) == ["names"]
+
+
 def test_a_lease_whose_holders_clock_was_ahead_counts_from_when_it_was_stored(
     repository: ObjectRepository, store: MemoryStore
 ) -> None:

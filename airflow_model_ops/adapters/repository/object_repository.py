@@ -46,6 +46,7 @@ class ObjectRepository:
         self._lock_seconds = lock_seconds
         self._claim_seconds = claim_seconds
         self._guard = threading.Lock()
+        self._seen_models: set[str] = set()
         self._logs: dict[str, ObjectLog] = {}
         self._versions_of: dict[str, ObjectVersions] = {}
         self._fleets: dict[str, ObjectFleetStore] = {}
@@ -63,11 +64,19 @@ class ObjectRepository:
         self._store.check_suitable()
 
     def models(self) -> tuple[str, ...]:
-        """Return the names of all models that have a log or a version, sorted; one listing each."""
+        """Return the names of all models that have a log or a version, sorted.
+
+        One listing, and one more for each name not seen to be a model before: a log and a manifest stay for ever.
+        """
         names = [name for name in self._store.names("") if MODEL_NAME.match(name)]
-        with ThreadPoolExecutor(_LISTINGS, thread_name_prefix="list") as pool:
-            parts = pool.map(lambda name: self._store.names(f"{name}/"), names)
-            return tuple(name for name, found in zip(names, parts, strict=True) if {"log", "manifests"} & set(found))
+        unsure = [name for name in names if name not in self._seen_models]
+        if unsure:
+            with ThreadPoolExecutor(_LISTINGS, thread_name_prefix="list") as pool:
+                parts = pool.map(lambda name: self._store.names(f"{name}/"), unsure)
+                self._seen_models.update(
+                    name for name, found in zip(unsure, parts, strict=True) if {"log", "manifests"} & set(found)
+                )
+        return tuple(name for name in names if name in self._seen_models)
 
     def log(self, model: str) -> ObjectLog:
         """Return the log of a model; it may be empty."""
