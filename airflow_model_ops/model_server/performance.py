@@ -1,7 +1,7 @@
 """The gauge ``model_version_performance``: what training measured, from the manifests beside the versions.
 
 A repository keeps ``<model>/versions`` (the base path) and ``<model>/manifests/<version name>.json``. A manifest's
-``number`` is the serving number, as a string, and its ``metrics`` maps names to numbers.
+``version`` has the serving ``number``, as a string, and its ``metrics`` maps names to numbers.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ def _manifest(content: bytes, *, name: str, place: str, mtime_ns: int = 0) -> _M
         return _Manifest(
             mtime_ns=mtime_ns,
             version=name,
-            number=str(document["number"]),
+            number=str(document["version"]["number"]),
             metrics={
                 str(name): float(value)
                 for name, value in metrics.items()
                 if isinstance(value, (int, float)) and not isinstance(value, bool)
             },
         )
-    except (ValueError, AttributeError, KeyError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         log.warning("manifest=%s is not as expected and is left out: %r", place, error)
         return _Manifest(mtime_ns=mtime_ns, version=name, number="")

@@ -212,7 +212,8 @@ class TestPerformance:
         self, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         base = versions(bucket, "1")
-        put(f"{bucket}/digits/manifests/v-1.json", json.dumps({"number": "1", "metrics": {"accuracy": 0.9}}).encode())
+        manifest = {"version": {"number": "1"}, "metrics": {"accuracy": 0.9}}
+        put(f"{bucket}/digits/manifests/v-1.json", json.dumps(manifest).encode())
         performance, counted = Performance(), Counted(monkeypatch)
         pages = [performance.page([("digits", 1, base)]) for _ in range(3)]
         assert pages[0][1] == 'model_version_performance{model="digits",version="v-1",metric="accuracy"} 0.9'
@@ -228,5 +229,5 @@ class TestPerformance:
         assert counted.asked == ["ls"]
         eager = Performance(pause_seconds=0)
         assert eager.page([("digits", 1, base)]) == []
-        put(f"{bucket}/digits/manifests/v-1.json", b'{"number": "1", "metrics": {"accuracy": 0.5}}')
+        put(f"{bucket}/digits/manifests/v-1.json", b'{"version": {"number": "1"}, "metrics": {"accuracy": 0.5}}')
         assert len(eager.page([("digits", 1, base)])) == 2

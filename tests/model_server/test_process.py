@@ -103,7 +103,7 @@ def server(saved_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     put(saved_models, factor=1, at=base / str(DAY))
     manifests = base.parent / "manifests"
     manifests.mkdir()
-    manifest = {"number": str(DAY), "metrics": {"accuracy": 0.97}}
+    manifest = {"version": {"number": str(DAY)}, "metrics": {"accuracy": 0.97}}
     (manifests / "v-20230601-120000.json").write_text(json.dumps(manifest))
     config = directory / "models.config"
     config.write_text(

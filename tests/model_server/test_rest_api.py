@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from airflow_model_ops.adapters.repository.manifests import StoredManifest
+from airflow_model_ops.core.ports import Manifest
+from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.model_server.model_list import All
 from airflow_model_ops.model_server.performance import Performance
 from airflow_model_ops.model_server.request_metrics import RequestMetrics
@@ -160,26 +163,35 @@ def performance_lines(api: RestApi) -> list[str]:
 
 
 def test_metrics_of_a_loaded_version_come_from_its_manifest(api: RestApi, rig: Any) -> None:
-    write_manifest(rig, "v-1", '{"number": "1", "metrics": {"accuracy": 0.97, "loss": 2, "note": "good"}}')
-    write_manifest(rig, "v-7", '{"number": "7", "metrics": {"accuracy": 0.5}}')
+    write_manifest(rig, "v-1", '{"version": {"number": "1"}, "metrics": {"accuracy": 0.97, "loss": 2, "note": "good"}}')
+    write_manifest(rig, "v-7", '{"version": {"number": "7"}, "metrics": {"accuracy": 0.5}}')
     assert performance_lines(api) == [
         'model_version_performance{model="digits",version="v-1",metric="accuracy"} 0.97',
         'model_version_performance{model="digits",version="v-1",metric="loss"} 2.0',
     ]
 
 
+def test_a_manifest_is_read_as_a_repository_writes_it(api: RestApi, rig: Any) -> None:
+    version = Version(name="v-1", number=1)
+    manifest = Manifest(
+        version=version, digest="", files={}, size=0, created="2023-06-01T12:00:00+00:00", metrics={"accuracy": 0.97}
+    )
+    write_manifest(rig, "v-1", StoredManifest(manifest=manifest, staged="").to_bytes().decode())
+    assert performance_lines(api) == ['model_version_performance{model="digits",version="v-1",metric="accuracy"} 0.97']
+
+
 def test_a_manifest_that_is_missing_broken_or_without_metrics_exports_nothing(api: RestApi, rig: Any) -> None:
     assert performance_lines(api) == []
     write_manifest(rig, "v-1", "{")
-    write_manifest(rig, "v-2", '{"number": "2"}')
+    write_manifest(rig, "v-2", '{"version": {"number": "2"}}')
     write_manifest(rig, "list", "[]")
-    write_manifest(rig, "odd", '{"number": "1", "metrics": [1]}')
+    write_manifest(rig, "odd", '{"version": {"number": "1"}, "metrics": [1]}')
     assert performance_lines(api) == []
 
 
 def test_a_manifest_that_comes_later_is_seen_at_the_next_scrape(api: RestApi, rig: Any) -> None:
     assert performance_lines(api) == []
-    write_manifest(rig, "v-1", '{"number": "1", "metrics": {"a": 1}}')
+    write_manifest(rig, "v-1", '{"version": {"number": "1"}, "metrics": {"a": 1}}')
     assert len(performance_lines(api)) == 1
 
 
