@@ -107,10 +107,6 @@ class Vertex:
         found: list[dict[str, Any]] = self.control.log(after=after, mutating=True, method=method)
         return found
 
-    def last_call(self) -> int:
-        """Return the number of the newest call."""
-        return max((call["number"] for call in self.control.log()), default=0)
-
     def aliases_of_first_version(self, model: str) -> list[str]:
         """Return the aliases of the version that was uploaded first."""
         name = f"projects/{PROJECT}/locations/{LOCATION}/models/{model}@1"
