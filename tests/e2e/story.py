@@ -175,14 +175,14 @@ class Story:
         return Run(rest=self.rest, dag_id=dag, run_id=self.rest.trigger(dag, conf=conf))
 
     def hasty_release(self, *, dag: str = PATIENT) -> Run:
-        """Release a good model, its validation marked successful as a person may: loading TensorFlow takes its time."""
+        """Release a good model without its validation."""
         self.no_release_is_live()
         run = self.release("good-2", dag=dag)
         self.skips_validation(run)
         return run
 
     def skips_validation(self, run: Run) -> None:
-        """Mark the validation of a run successful."""
+        """Mark the validation of a run successful, as a person may: loading TensorFlow takes its time."""
         self.until(lambda: "validate" in run.tasks, what="the scheduler has begun the run")
         self.rest.mark_task(run.dag_id, run.run_id, "validate", state="success")
 

@@ -86,7 +86,9 @@ def test_a_person_rolls_back_to_the_previous_and_then_to_the_golden_version_over
 def test_old_versions_are_retired_and_the_ledger_holds_each_log_entry_once(
     story: Story, first_release: Run, promoted: Run
 ) -> None:
-    latest = story.release("good-1").ends("success").returned("push")["version"]
+    run = story.release("good-1")
+    story.skips_validation(run)
+    latest = run.ends("success").returned("push")["version"]
     oldest = first_release.returned("push")["version"]
     story.rest.unpause(HOUSEKEEPING)
 

@@ -287,6 +287,25 @@ def test_the_ledger_holds_each_log_entry_once(targets: Targets, backs: dict[str,
     story.until(recorded, what="the ledger has caught up")
 
 
+@pytest.mark.slow
+def test_a_deployment_goes_on_when_the_triggerer_that_waits_for_it_is_killed(
+    targets: Targets, backs: dict[str, float]
+) -> None:
+    story, vertex = targets.stories[VERTEX], targets.vertex
+    vertex.control.duration("DeployModel", None)
+    run = story.hasty_release(dag=f"model_release_{VERTEX}")
+    story.until(lambda: any(ENDPOINT in name for name in vertex.control.running()), what="it is being deployed")
+    run.reaches(LOAD, "deferred")
+    story.kill_component("triggerer")
+    story.restart_component("triggerer")
+    vertex.control.release("DeployModel")
+    run.ends("success")
+    version = run.returned("push")["version"]
+    assert len([call for call in vertex.calls("UploadModel") if version in json.dumps(call["request"])]) == 1
+    deployments = [call["request"]["deployed_model"]["display_name"] for call in vertex.calls("DeployModel")]
+    assert deployments.count(version) == 1
+
+
 def _ended(runs: Runs, state: str) -> Runs:
     for run in runs.values():
         run.ends(state)
