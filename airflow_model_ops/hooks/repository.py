@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _EXTRAS = {"gs": "gcs", "gcs": "gcs", "s3": "s3", "s3a": "s3", "s3n": "s3"}
 """Scheme of a root to the extra of this distribution that brings what it needs."""
+_STORAGE_TYPES = {"gcs": "google_cloud_platform", "s3": "aws"}
+"""That extra to the type of the connection that holds the credentials."""
+_FIELDS = ("root", "storage_conn_id")
 
 
 class ModelRepositoryHook(BaseHook):
@@ -49,6 +52,8 @@ class ModelRepositoryHook(BaseHook):
         try:
             connection = self.get_connection(self.repository_conn_id)
             root = _root_of(connection)
+            if mistake := self._mistake_in(connection, root):
+                return False, f"connection {connection.conn_id!r}: {mistake}"
             if "://" in root:
                 store_of(connection).check_suitable()
                 return (
@@ -61,6 +66,24 @@ class ModelRepositoryHook(BaseHook):
         except ModelOpsError as error:
             return False, str(error)
         return True, "The repository is there, writable, and its file system keeps the log's promises."
+
+    def _mistake_in(self, connection: Connection, root: str) -> str | None:
+        """Return what a store would only answer with a riddle, or not at all. Told by the test alone: it stops no way back."""
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        if unknown := sorted(set(connection.extra_dejson) - set(_FIELDS)):
+            return f"its extra has {', '.join(map(repr, unknown))}, which means nothing here; it takes {' and '.join(_FIELDS)}"
+        wanted = _STORAGE_TYPES.get(_EXTRAS.get(root.partition("://")[0], ""))
+        storage = connection.extra_dejson.get("storage_conn_id")
+        if not wanted or not storage:
+            return None
+        try:
+            given = self.get_connection(storage).conn_type
+        except AirflowNotFoundException:
+            return None  # opening the store says so
+        if given == wanted:
+            return None
+        return f"`storage_conn_id` names {storage!r} of type {given!r}; {root!r} needs one of type {wanted!r}"
 
 
 def repository_of(connection: Connection) -> Repository:
@@ -102,19 +125,44 @@ def store_of(connection: Connection) -> FsspecStore:
     scheme = root.partition("://")[0]
     if reason := refusal_of(scheme):
         raise InvalidConfig(f"connection {connection.conn_id!r}: root {root!r} cannot hold a repository: {reason}")
-    storage = connection.extra_dejson.get("storage_conn_id") or None
+    storage = _text_in(connection, "storage_conn_id") or None
     kind = {"gcs": GcsStore, "s3": S3Store}.get(_EXTRAS.get(scheme, ""), FsspecStore)
     return kind(partial(open_fs, scheme, storage), root)
 
 
 def _root_of(connection: Connection) -> str:
-    root = str(connection.extra_dejson.get("root") or "").strip()
+    root = _text_in(connection, "root")
     if not root:
         raise InvalidConfig(
             f"connection {connection.conn_id!r} names no root; set `root` in its form (extra: "
             '{"root": "/srv/models"}, or {"root": "gs://bucket/models", "storage_conn_id": "google_cloud_default"})'
         )
-    return root.removeprefix("file://") if root.startswith("file:///") else root
+    scheme, separator, place = root.partition("://")
+    root = f"{scheme.lower()}{separator}{place}" if separator else root
+    root = root.removeprefix("file://") if root.startswith("file:///") else root
+    if "://" not in root and not root.startswith("/"):
+        raise InvalidConfig(
+            f"connection {connection.conn_id!r}: root {root!r} is neither an absolute path nor a URL; write such as "
+            "/srv/models, gs://bucket/models or s3://bucket/models"
+        )
+    return root
+
+
+def _text_in(connection: Connection, name: str) -> str:
+    """Return a text of a connection's extra, empty if there is none.
+
+    :raises InvalidConfig: if it is no text, or the extra no object of JSON.
+    """
+    extra = connection.extra_dejson
+    if not isinstance(extra, dict):
+        raise InvalidConfig(
+            f"connection {connection.conn_id!r}: its extra is {extra!r}; write an object of JSON, such as "
+            '{"root": "gs://bucket/models"}'
+        )
+    given = extra.get(name)
+    if given is not None and not isinstance(given, str):
+        raise InvalidConfig(f"connection {connection.conn_id!r}: {name} {given!r} in its extra is no text; correct it")
+    return (given or "").strip()
 
 
 def open_fs(scheme: str, storage_conn_id: str | None) -> Any:
@@ -130,6 +178,9 @@ def open_fs(scheme: str, storage_conn_id: str | None) -> Any:
     from airflow.sdk.io import get_fs
 
     try:
+        if storage_conn_id and _EXTRAS.get(scheme) == "s3":
+            # Airflow would go on with whatever credentials boto3 finds, perhaps another account's
+            BaseHook.get_connection(storage_conn_id)
         fs = ObjectStoragePath(f"{scheme}://", conn_id=storage_conn_id).fs
         if getattr(fs, "_pid", os.getpid()) != os.getpid():
             fs = get_fs(scheme, storage_conn_id)
@@ -150,5 +201,5 @@ def open_fs(scheme: str, storage_conn_id: str | None) -> Any:
 
 def _install(scheme: str) -> str:
     if extra := _EXTRAS.get(scheme):
-        return f"run `pip install 'airflow-model-ops[{extra}]'` on all workers"
-    return "install the Airflow provider that brings it on all workers, or write gs://, s3:// or a directory"
+        return f"install the extra `{extra}` of airflow-model-ops on every Airflow host"  # brackets would vanish in Airflow's CLI
+    return "install the Airflow provider that brings it on every Airflow host, or write gs://, s3:// or a directory"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from airflow_model_ops.adapters.repository.gcs_store import GcsStore
 from airflow_model_ops.adapters.repository.object_repository import ObjectRepository
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
 from airflow_model_ops.adapters.repository.s3_store import S3Store
-from airflow_model_ops.core.errors import ConnectionUnavailable, InvalidConfig
+from airflow_model_ops.core.errors import ConnectionUnavailable, InvalidConfig, RepositoryUnavailable
 from airflow_model_ops.hooks.repository import ModelRepositoryHook, repository_of, served_root, store_of
 from tests.adapters.bucket_rig import S3_KEYS, BucketServer, run_gcs, run_s3
 
@@ -65,6 +66,8 @@ def test_a_bucket_is_opened_without_asking_anybody(root: str, kind: type, served
         ("sftp://host/models", "looks first and writes then"),
         ("memory://models", "no other worker sees"),
         ("file://host/models", "a directory on a disk"),
+        ("gs:/bucket/models", "neither an absolute path nor a URL"),
+        ("srv/models", "neither an absolute path nor a URL"),
     ],
 )
 def test_a_root_that_cannot_hold_a_repository_is_refused(root: str | None, words: str) -> None:
@@ -88,7 +91,34 @@ def test_a_missing_package_is_named_with_what_brings_it(monkeypatch: pytest.Monk
     define(monkeypatch, "aws_lacking", conn_type="aws")
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
     store = store_of(connection("s3://bucket/models", storage_conn_id="aws_lacking"))
-    with pytest.raises(InvalidConfig, match=r"airflow-model-ops\[s3\]"):
+    with pytest.raises(InvalidConfig, match=r"extra `s3` of airflow-model-ops"):
+        store.get("a")
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"root": "gs://bucket", "storage_con_id": "keys_here"}, "'storage_con_id', which means nothing here"),
+        ({"root": "gs://bucket", "storage_conn_id": "keys_here"}, "'keys_here' of type 'aws'.*google_cloud_platform"),
+    ],
+)
+def test_the_test_of_a_connection_tells_a_slip_before_it_asks_a_store(
+    extra: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define(monkeypatch, "keys_here", conn_type="aws")
+    define(monkeypatch, "model_repository_default", conn_type="model_repository", extra=extra)
+    works, said = ModelRepositoryHook().test_connection()
+    assert not works
+    assert re.search(words, said)
+
+
+def test_a_key_file_that_is_not_on_this_host_is_no_missing_bucket(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "key.json"
+    define(monkeypatch, "gcs_keyless", conn_type="google_cloud_platform", extra={"key_path": str(gone), "project": "p"})
+    store = store_of(connection("gs://bucket/models", storage_conn_id="gcs_keyless"))
+    with pytest.raises(RepositoryUnavailable, match=rf"this host has no file '{gone}'"):
         store.get("a")
 
 

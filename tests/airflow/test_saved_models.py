@@ -222,7 +222,7 @@ class TestCopies:
 
         monkeypatch.setattr(store, "_STORE_CACHE", {})
         monkeypatch.setitem(sys.modules, "gcsfs", None)
-        with pytest.raises(InvalidConfig, match=r"gs:// needs a package that is not installed.*pip install"):
+        with pytest.raises(InvalidConfig, match=r"gs:// needs a package that is not installed.*extra `gcs`"):
             remote_directory("gs://bucket/m").names()
 
     def test_a_manifest_and_a_log_name_no_connection(self) -> None:

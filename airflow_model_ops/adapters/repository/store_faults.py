@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ _WRONG_CREDENTIALS = frozenset(
     {"401", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 )
 _NOT_ALLOWED = frozenset({"403", "AccessDenied", "AllAccessDisabled", "AccountProblem"})
+_OF_THIS_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.EMFILE, errno.ENFILE})
+"""Faults of a disk. Libraries of stores use other numbers of this kind for answers of theirs, but never with a file's name."""
 
 
 @contextmanager
@@ -58,6 +61,8 @@ def _is_the_stores(error: Exception) -> bool:
 
 def _fault_and_remedy(error: Exception, uri: str) -> str:
     code, said = code_of(error), f"{type(error).__name__}: {error}".strip().rstrip(".:")
+    if _is_of_this_machine(error):
+        return f"this machine says {said}; make room, or mend the directory for temporary files, and try again"
     lost_credentials = type(error).__module__.startswith("google.auth") or "Credential" in type(error).__name__
     if code in _WRONG_CREDENTIALS or lost_credentials:
         return f"it refuses the credentials ({said}); mend the connection that `storage_conn_id` names"
@@ -67,10 +72,25 @@ def _fault_and_remedy(error: Exception, uri: str) -> str:
             "there, as docs/object_storage.md says"
         )
     if isinstance(error, FileNotFoundError):
-        return f"there is no such bucket ({said}); create it, or correct `root` of the connection"
+        return _what_is_missing(error, said)
     if isinstance(error, TimeoutError):
         return "it did not answer in time; see whether this host reaches it, and try again"
     if code in {"429", "SlowDown"}:
         return f"it asks for fewer requests ({said}); try again later"
     bucket = uri.partition("://")[0]
     return f"{said}; see whether this host reaches the {bucket} endpoint of the connection, and try again"
+
+
+def _is_of_this_machine(error: Exception) -> bool:
+    if not isinstance(error, OSError) or isinstance(error, FileNotFoundError):
+        return False
+    return error.errno in _OF_THIS_MACHINE or isinstance(error.filename, (str, bytes))
+
+
+def _what_is_missing(error: FileNotFoundError, said: str) -> str:
+    if error.filename:  # stores name none: this is a file of this host, such as the key
+        return (
+            f"this host has no file {str(error.filename)!r}; if it is the key of the connection that `storage_conn_id` names, "
+            "put it there on every Airflow host, or correct that connection"
+        )
+    return f"there is no such bucket ({said}); create it, or correct `root` of the connection"

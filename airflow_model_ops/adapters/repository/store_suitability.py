@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.core.errors import ModelOpsError, RepositoryUnsuitable
@@ -52,8 +53,11 @@ def check_suitable(store: FsspecStore) -> None:
         listed = [one.key for one in store.list(f"{place}/")]
         if listed != sorted(keys):
             faults.append(f"a listing does not show what was just written ({listed!r} instead of {keys!r})")
-    finally:
-        store.delete(keys)
+    except BaseException:
+        with suppress(ModelOpsError):  # what failed first is what a person can mend
+            store.delete(keys)
+        raise
+    store.delete(keys)
     if not faults and (left := [one.key for one in store.list(f"{place}/")]):
         faults.append(f"deleted objects are still listed ({left!r})")
     if faults:
