@@ -36,7 +36,7 @@ def remote_directory(url: str, *, conn_id: str | None = None) -> RemoteDirectory
     connection, _, bucket = rest.partition("/")[0].rpartition("@")
     if not bucket:
         raise InvalidConfig(f"{url!r} names no bucket; write it as {scheme}://bucket/path")
-    return open_remote(url, partial(open_fs, scheme, connection or conn_id))
+    return open_remote(url, partial(open_fs, scheme.lower(), connection or conn_id))
 
 
 class SavedModels:

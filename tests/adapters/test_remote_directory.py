@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_what_is_in_object_storage_is_told_by_its_scheme(place: str, remotely: b
     assert is_remote(place) is remotely
 
 
-@pytest.mark.parametrize("url", ["gs://b/m/v", "gs://b/m/v/", "gs://conn@b/m/v", "gs://conn@b/m/v//"])
+@pytest.mark.parametrize("url", ["gs://b/m/v", "GS://b/m/v", "gs://b/m/v/", "gs://conn@b/m/v", "gs://conn@b/m/v//"])
 def test_a_bare_url_has_no_connection_and_no_slash_at_its_end(url: str) -> None:
     assert bare_url(url) == "gs://b/m/v"
 
@@ -89,6 +90,32 @@ def test_a_name_that_leads_out_of_the_copy_is_refused(remote: RemoteDirectory, t
     with pytest.raises(NotASavedModel, match="no file name"):
         open_remote(remote.url, Odd).fetch(tmp_path / "copy")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_no_disk_can_hold_is_refused_and_not_fetched_in_part(tmp_path: Path) -> None:
+    """s3fs leaves out a file without a word where a directory of its name is already."""
+
+    class Odd:
+        def invalidate_cache(self) -> None: ...
+
+        def find(self, path: str, **_: Any) -> dict[str, Any]:
+            return {name: {"name": f"{path}/{name}", "size": 1, "type": "file"} for name in ("assets", "assets/a/b")}
+
+    with pytest.raises(NotASavedModel, match="object 'assets' and another below it, 'assets/a/b'"):
+        open_remote("memory://bucket/models", Odd).fetch(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_disk_that_is_full_is_not_told_as_trouble_of_the_store(
+    remote: RemoteDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    put(remote, saved_model=b"graph")
+    monkeypatch.setattr(type(FILES), "get_file", full)
+    with pytest.raises(RepositoryUnavailable, match=r"this machine says.*No space left on device; make room"):
+        remote.fetch(tmp_path / "copy")
 
 
 def test_what_changes_while_it_is_fetched_is_no_copy(

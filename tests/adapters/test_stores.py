@@ -525,3 +525,21 @@ class TestSuitability:
             root = "gs:////"
         with pytest.raises(InvalidConfig, match="://bucket/prefix"):
             FsspecStore(SharedMemory, root)
+
+    @pytest.mark.parametrize(
+        ("root", "words"),
+        [
+            ("gs://bucket name/models", "'bucket name' is no bucket's name"),
+            ("gs://bucket?x=1", "is no bucket's name"),
+            ("s3://conn@bucket/models", "name the connection in `storage_conn_id`"),
+            ("gs://bucket/mod\nels", "cannot be printed"),
+        ],
+    )
+    def test_a_root_with_what_no_bucket_is_called_is_refused_before_a_store_is_asked(
+        self, root: str, words: str
+    ) -> None:
+        with pytest.raises(InvalidConfig, match=words):
+            FsspecStore(SharedMemory, root)
+
+    def test_a_scheme_may_have_capitals(self) -> None:
+        assert FsspecStore(SharedMemory, "GS://bucket/Models").uri == "gs://bucket/Models"

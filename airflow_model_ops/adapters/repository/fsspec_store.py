@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ from airflow_model_ops.core.errors import InvalidConfig, RepositoryUnavailable, 
 _Answer = TypeVar("_Answer")
 _NAMES = {"gcs": "gs", "s3a": "s3", "s3n": "s3"}
 """Other names of a scheme that Airflow knows and model servers do not."""
+_WITH_BUCKETS = frozenset({"gs", "s3"})
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+"""What both stores let a bucket be called, and a little more: they say themselves what is too short or too long."""
 
 
 class FsspecStore:
@@ -38,16 +42,24 @@ class FsspecStore:
 
     def __init__(self, open_fs: Callable[[], Any], root: str) -> None:
         scheme, _, place = root.partition("://")
+        scheme = scheme.lower()
         bucket, _, prefix = place.rstrip("/").partition("/")
         if not bucket or not scheme:
             raise InvalidConfig(
                 f"repository root {root!r} names no bucket; write it as {scheme or 'gs'}://bucket/prefix"
             )
+        self.scheme, self.bucket = _NAMES.get(scheme, scheme), bucket
+        if self.scheme in _WITH_BUCKETS and not _BUCKET.fullmatch(bucket):
+            remedy = (
+                "name the connection in `storage_conn_id`" if "@" in bucket else f"write it as {scheme}://bucket/prefix"
+            )
+            raise InvalidConfig(f"repository root {root!r}: {bucket!r} is no bucket's name; {remedy}")
         if any(part in {"", ".", ".."} for part in prefix.split("/")) and prefix:
             raise InvalidConfig(
                 f"repository root {root!r} has an empty or relative part; write it as {scheme}://bucket/prefix"
             )
-        self.scheme, self.bucket = _NAMES.get(scheme, scheme), bucket
+        if not prefix.isprintable():
+            raise InvalidConfig(f"repository root {root!r} has characters that cannot be printed; remove them")
         self._prefix = f"{prefix}/" if prefix else ""
         self._open_fs = open_fs
         self._opened: tuple[int, Any] | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -32,14 +32,14 @@ def is_remote(place: str) -> bool:
 
 
 def bare_url(url: str) -> str:
-    """Return a URL without the connection id in it and without slashes at its end.
+    """Return a URL without the connection id in it and without slashes at its end, its scheme in small letters.
 
-    >>> bare_url("gs://my_conn@bucket/models/")
+    >>> bare_url("GS://my_conn@bucket/models/")
     'gs://bucket/models'
     """
     scheme, separator, rest = url.partition("://")
     bucket, slash, key = rest.partition("/")
-    return f"{scheme}{separator}{bucket.rpartition('@')[2]}{slash}{key}".rstrip("/")
+    return f"{scheme.lower()}{separator}{bucket.rpartition('@')[2]}{slash}{key}".rstrip("/")
 
 
 def open_remote(url: str, open_fs: Callable[[], Any]) -> RemoteDirectory:
@@ -135,7 +135,7 @@ class RemoteDirectory:
     def fetch(self, to: Path) -> tuple[RemoteFile, ...]:
         """Copy all files to a directory that is not there yet, or is empty; return them.
 
-        :raises NotASavedModel: if there are none.
+        :raises NotASavedModel: if there are none, or a disk cannot hold them.
         :raises RepositoryUnavailable: also if they changed meanwhile: half of one model and half of another is none.
         """
         files = self.files()
@@ -143,6 +143,7 @@ class RemoteDirectory:
             raise NotASavedModel(
                 f"there is nothing at {self.url!r}; correct the URL, or see whether the bucket is another one"
             )
+        self._check_no_clash(files)
         for directory in {(to / file.name).parent for file in files}:
             directory.mkdir(parents=True, exist_ok=True)
         changed = RepositoryUnavailable(
@@ -156,6 +157,16 @@ class RemoteDirectory:
         if self.files() != files:
             raise changed
         return files
+
+    def _check_no_clash(self, files: Iterable[RemoteFile]) -> None:
+        """:raises NotASavedModel: if an object is where a directory has to be: no disk holds both."""
+        names = {file.name for file in files}
+        for name in sorted(names):
+            clashing = names.intersection(str(above) for above in PurePosixPath(name).parents)
+            if clashing:
+                raise NotASavedModel(
+                    f"{self.url!r} holds an object {min(clashing)!r} and another below it, {name!r}; rename or remove one"
+                )
 
     @property
     def _prefix(self) -> str:

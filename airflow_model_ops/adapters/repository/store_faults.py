@@ -36,7 +36,11 @@ def in_words(doing: str, uri: str) -> Iterator[None]:
     except Exception as error:
         if not _is_the_stores(error):
             raise
-        raise RepositoryUnavailable(f"repository {uri!r}: cannot {doing}: {_fault_and_remedy(error, uri)}") from error
+        if _is_of_this_machine(error):
+            told = f"this machine says {error}; make room, or mend the directory for temporary files, and try again"
+        else:
+            told = _fault_and_remedy(error, uri)
+        raise RepositoryUnavailable(f"repository {uri!r}: cannot {doing}: {told}") from error
 
 
 def code_of(error: BaseException | None) -> str:
@@ -61,8 +65,6 @@ def _is_the_stores(error: Exception) -> bool:
 
 def _fault_and_remedy(error: Exception, uri: str) -> str:
     code, said = code_of(error), f"{type(error).__name__}: {error}".strip().rstrip(".:")
-    if _is_of_this_machine(error):
-        return f"this machine says {said}; make room, or mend the directory for temporary files, and try again"
     lost_credentials = type(error).__module__.startswith("google.auth") or "Credential" in type(error).__name__
     if code in _WRONG_CREDENTIALS or lost_credentials:
         return f"it refuses the credentials ({said}); mend the connection that `storage_conn_id` names"
