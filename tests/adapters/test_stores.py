@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import fsspec.implementations.memory
 import pytest
@@ -304,6 +306,27 @@ class TestVendors:
             send_with_wrong_digest(store, "a", b"bytes that were torn on the way")
         assert store.get("a") is None
 
+    @pytest.mark.parametrize(("adds_crc", "sent"), [("when_supported", 2), ("when_required", 3)])
+    def test_a_part_is_sent_with_its_md5_if_nobody_checks_its_crc(
+        self, s3_server: BucketServer, tmp_path: Path, adds_crc: str, sent: int
+    ) -> None:
+        """Older servers do not know the CRC32 that boto adds, and for them clients are set up not to add one."""
+        root = s3_server.new_store().uri
+        options = {"config_kwargs": {"request_checksum_calculation": adds_crc}}
+        store = S3Store(lambda: open_s3(s3_server.url, **options), root)
+        upload = upload_of(a_file(tmp_path / "file", PART_BYTES + 1))
+        with mock.patch.object(store_uploads, "WORKERS", 1):
+            stored = store.upload([upload], progress=lambda _: None)[upload.key]
+        found = store.find(upload.key)
+        assert found is not None
+        assert (stored.token, stored.size) == (found.token, found.size)
+        requests = [json.loads(line) for line in s3_server.log.read_text().splitlines()]
+        parts = [
+            one for one in requests if one["path"].startswith(f"/{store.bucket}/") and "partNumber" in one["query"]
+        ]
+        assert len(parts) == sent
+        assert [one["bytes"] for one in parts[-2:]] == [PART_BYTES, 1]
+
     def test_a_file_of_many_parts_is_composed_level_by_level(
         self, gcs_server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -366,7 +389,7 @@ class TestVendors:
         parts = store.parted(upload)
         assert parts is not None
         content = upload.path.read_bytes()[:PART_BYTES]
-        parts.send(1, content, hashlib.md5(content, usedforsecurity=False).digest())
+        parts.send(1, content)
         begun = min(one.modified for one in store.list("_parts/"))
         store.remove_orphans(before=begun - 60)
         assert len(parts.stored()) == 1
@@ -471,15 +494,15 @@ def assert_each_race_has_one_winner(server: BucketServer, races: int) -> None:
 
 
 def send_with_wrong_digest(store: FsspecStore, key: str, content: bytes) -> None:
-    wrong = hashlib.md5(b"other", usedforsecurity=False).digest()
+    wrong = base64.b64encode(zlib.crc32(b"other").to_bytes(4, "big")).decode()
     if isinstance(store, GcsStore):
-        store.insert(key, content, md5=wrong, sha256="", absent=True)
+        store.insert(key, content, sha256="", absent=True, crc32c=wrong)
     else:
         assert isinstance(store, S3Store)
         from airflow_model_ops.adapters.repository.store_faults import in_words
 
         with in_words("write", store.uri):
-            store.call("put_object", Key=store.name_of(key), Body=content, ContentMD5=base64.b64encode(wrong).decode())
+            store.call("put_object", Key=store.name_of(key), Body=content, ChecksumCRC32=wrong)
 
 
 def counted(store: FsspecStore, sent: list[int]) -> None:
@@ -491,8 +514,8 @@ def counted(store: FsspecStore, sent: list[int]) -> None:
         assert parts is not None
         send = parts.send
 
-        def noted(number: int, content: bytes, md5: bytes) -> None:
-            send(number, content, md5)
+        def noted(number: int, content: bytes) -> None:
+            send(number, content)
             sent.append(len(content))
 
         parts.send = noted  # type: ignore[method-assign]

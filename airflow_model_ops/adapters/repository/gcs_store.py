@@ -1,6 +1,7 @@
 """Google Cloud Storage as an :class:`ObjectStore`, over gcsfs' session and credentials.
 
-A conditional write is ``ifGenerationMatch=0``. The store is told the MD5 of every content and refuses what arrives otherwise.
+A conditional write is ``ifGenerationMatch=0``. The store is told the CRC32C of every content and refuses what arrives
+otherwise; it is the digest that Google's own client takes.
 Large files are uploaded as objects of their own under ``_parts/`` and composed: parts go in parallel, and those of a killed
 upload are found again. Source: https://cloud.google.com/storage/docs/json_api/v1/objects (insert, compose, list).
 """
@@ -8,7 +9,6 @@ upload are found again. Source: https://cloud.google.com/storage/docs/json_api/v
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import secrets
@@ -57,13 +57,14 @@ class GcsStore(FsspecStore):
         fs = self.fs
         return ask(fs, lambda: fs._call(method, path, *names, **options), seconds=seconds)
 
-    def insert(self, key: str, content: bytes, *, md5: bytes, sha256: str, absent: bool) -> StoredObject:
-        """Store an object whose MD5 the store checks.
+    def insert(self, key: str, content: bytes, *, sha256: str, absent: bool, crc32c: str | None = None) -> StoredObject:
+        """Store an object whose digest the store checks.
 
+        :param crc32c: Of the content, in the API's words; computed if it is not given.
         :param absent: Whether to refuse a key that is taken.
         :raises FileExistsError: if it is taken.
         """
-        told = {"name": self.name_of(key), "md5Hash": base64.b64encode(md5).decode()}
+        told = {"name": self.name_of(key), "crc32c": crc32c or _crc32c(content)}
         boundary = secrets.token_hex(16)  # gcsfs' own is fixed, and a model may contain it
         head = json.dumps(told | ({"metadata": {"sha256": sha256}} if sha256 else {}))
         body = b"".join(
@@ -85,7 +86,7 @@ class GcsStore(FsspecStore):
             seconds=seconds_for(len(content)),
             **({"ifGenerationMatch": "0"} if absent else {}),
         )
-        if resource.get("md5Hash", told["md5Hash"]) != told["md5Hash"]:
+        if resource.get("crc32c", told["crc32c"]) != told["crc32c"]:
             self._delete([key])
             raise RepositoryUnavailable(
                 f"object {key!r} arrived at {self.uri!r} with other bytes than were sent; try again"
@@ -182,10 +183,10 @@ class GcsStore(FsspecStore):
             list(pool.map(fetch, range(0, int(resource["size"]), PART_BYTES)))
 
     def _write(self, key: str, content: bytes) -> None:
-        self.insert(key, content, md5=_md5(content), sha256="", absent=False)
+        self.insert(key, content, sha256="", absent=False)
 
     def _create(self, key: str, content: bytes, sha256: str) -> StoredObject:
-        return self.insert(key, content, md5=_md5(content), sha256=sha256, absent=True)
+        return self.insert(key, content, sha256=sha256, absent=True)
 
     def _list(self, prefix: str) -> Iterable[StoredObject]:
         return map(self._object, self.resources(prefix))
@@ -238,10 +239,10 @@ class GcsParts:
                 if (number := resource["name"].rpartition("/")[2]).isdecimal()
             }
 
-    def send(self, number: int, content: bytes, md5: bytes) -> None:
+    def send(self, number: int, content: bytes) -> None:
         """Store a part; the store checks its digest."""
         with in_words(f"write part {number} of {self._upload.key!r}", self._store.uri):
-            self._store.insert(f"{self._place}{number:05d}", content, md5=md5, sha256="", absent=False)
+            self._store.insert(f"{self._place}{number:05d}", content, sha256="", absent=False)
 
     def finish(self, count: int) -> StoredObject | None:
         """Compose the file; ``None`` if parts are gone. :raises FileExistsError: if there is an object under its key."""
@@ -274,5 +275,8 @@ class GcsParts:
         self._store.delete([one.key for one in self._store.list(self._place)])
 
 
-def _md5(content: bytes) -> bytes:
-    return hashlib.md5(content, usedforsecurity=False).digest()
+def _crc32c(content: bytes) -> str:
+    import google_crc32c  # a dependency of gcsfs' own
+
+    checksum: int = google_crc32c.value(content)
+    return base64.b64encode(checksum.to_bytes(4, "big")).decode()

@@ -1,6 +1,6 @@
 """Amazon S3, and servers of its API, as an :class:`ObjectStore`, over s3fs' client and credentials.
 
-A conditional write is ``If-None-Match: *``. The store is told the MD5 of every content and refuses what arrives otherwise.
+A conditional write is ``If-None-Match: *``. The store is told a digest of every content and refuses what arrives otherwise.
 Large files are multipart uploads; their ids are kept under ``_parts/``, so that a killed upload is found and gone on with.
 Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
@@ -11,8 +11,9 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from airflow_model_ops.adapters.repository.fsspec_store import FsspecStore
@@ -31,6 +32,11 @@ _CONFLICTS = 5
 
 class S3Store(FsspecStore):
     """A bucket of S3, or a prefix of one."""
+
+    def __init__(self, open_fs: Callable[[], Any], root: str) -> None:
+        super().__init__(open_fs, root)
+        self.checks_crc = True
+        """Whether a CRC32 is all that it has to be told of a part; false once it did not say that it checked one."""
 
     def parted(self, upload: Upload) -> S3Parts:
         """Begin a large file, or find its beginning."""
@@ -139,12 +145,17 @@ class S3Store(FsspecStore):
             "put_object",
             Key=self.name_of(key),
             Body=content,
-            ContentMD5=base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode(),
+            ContentMD5=_md5(content),
             seconds=seconds_for(len(content)),
             **options,
         )
-        # S3 tells no time here; what is kept of it is for cleaning up after a day
-        return StoredObject(key=key, size=len(content), token=_token(answer["ETag"]), modified=time.time())
+        return self.written(key, len(content), answer)
+
+    def written(self, key: str, size: int, answer: Mapping[str, Any]) -> StoredObject:
+        """Return an object from the answer to the request that made it, whose date is the store's clock."""
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        modified = parsedate_to_datetime(date).timestamp() if date else time.time()
+        return StoredObject(key=key, size=size, token=_token(answer["ETag"]), modified=modified)
 
     def _list(self, prefix: str) -> Iterable[StoredObject]:
         for page in self.pages("list_objects_v2", Prefix=self.name_of(prefix), MaxKeys=_PAGE):
@@ -190,6 +201,7 @@ class S3Parts:
         self._store, self._upload = store, upload
         place = hashlib.sha256(upload.key.encode()).hexdigest()[:32]
         self._record = f"{PARTS}{upload.sha256}-{place}.json"
+        self._is_new = False
         self._id = self._find() or self._begin()
 
     @property
@@ -199,6 +211,8 @@ class S3Parts:
 
     def stored(self) -> Mapping[int, StoredPart]:
         """Return the parts that an earlier try has stored, by number from 1; none if a rival has just ended the upload."""
+        if self._is_new:
+            return {}
         with in_words(f"list parts of {self._upload.key!r}", self._store.uri), suppress(FileNotFoundError):
             return {
                 number: StoredPart(size=part["Size"], md5=_token(part["ETag"]))
@@ -206,21 +220,29 @@ class S3Parts:
             }
         return {}
 
-    def send(self, number: int, content: bytes, md5: bytes) -> None:
-        """Store a part; the store checks its digest."""
+    def send(self, number: int, content: bytes) -> None:
+        """Store a part; the store checks its digest.
+
+        boto's client adds a CRC32, and S3 repeats the one that it checked. A server that does not know it, or a client that
+        is set up not to add it (``request_checksum_calculation``), shows by the answer: then the part is sent with its MD5.
+        """
+        self._is_new = False
         with in_words(f"write part {number} of {self._upload.key!r}", self._store.uri):
             try:
-                self._call(
-                    "upload_part",
-                    PartNumber=number,
-                    Body=content,
-                    ContentMD5=base64.b64encode(md5).decode(),
-                    seconds=seconds_for(len(content)),
-                )
+                if self._store.checks_crc:
+                    self._store.checks_crc = "ChecksumCRC32" in self._send(number, content)
+                if not self._store.checks_crc:
+                    self._send(number, content, ContentMD5=_md5(content))
             except OSError:
                 # an upload that a rival has just ended is noticed by `finish`; servers have several words for it
                 if self._is_there():
                     raise
+
+    def _send(self, number: int, content: bytes, **options: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = self._call(
+            "upload_part", PartNumber=number, Body=content, seconds=seconds_for(len(content)), **options
+        )
+        return answer
 
     def _is_there(self) -> bool:
         try:
@@ -239,7 +261,7 @@ class S3Parts:
                     store.delete([self._record])
                     return None
                 listed = [{"PartNumber": number, "ETag": part["ETag"]} for number, part in sorted(parts.items())]
-                self._call(
+                answer = self._call(
                     "complete_multipart_upload",
                     MultipartUpload={"Parts": listed},
                     IfNoneMatch="*",
@@ -249,7 +271,7 @@ class S3Parts:
                 store.delete([self._record])
                 return None
             store.delete([self._record])
-            return store._stored(upload.key)
+            return store.written(upload.key, upload.size, answer)
 
     def drop(self) -> None:
         """Abort the upload; its parts go with it."""
@@ -277,6 +299,7 @@ class S3Parts:
             answer = self._store.call("create_multipart_upload", Key=name, Metadata={"sha256": self._upload.sha256})
             self._id = str(answer["UploadId"])
         if self._store.put_if_absent(self._record, json.dumps({"key": name, "upload_id": self._id}).encode()):
+            self._is_new = True
             return self._id
         with in_words(f"begin {self._upload.key!r}", self._store.uri), suppress(FileNotFoundError):
             self._call("abort_multipart_upload")
@@ -288,6 +311,10 @@ class S3Parts:
 
     def _call(self, method: str, **options: Any) -> Any:
         return self._store.call(method, Key=self._store.name_of(self._upload.key), UploadId=self._id, **options)
+
+
+def _md5(content: bytes) -> str:
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
 def _token(etag: str) -> str:
