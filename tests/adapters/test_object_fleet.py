@@ -157,6 +157,27 @@ def test_a_holder_that_was_overtaken_or_whose_lease_was_removed_cannot_write(
     assert fleet.read("routes.json") == b"old"
 
 
+def test_a_holder_does_not_try_to_write_for_longer_than_the_lock_is_surely_its(
+    store: MemoryStore, fleet: ObjectFleetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that answers again after a while would get its old document over the next holder's."""
+    tried_for: list[float | None] = []
+    put = store.put
+
+    def noted(key: str, content: bytes, *, within: float | None = None) -> None:
+        if not key.startswith(LOCK):
+            tried_for.append(within)
+        put(key, content, within=within)
+
+    monkeypatch.setattr(store, "put", noted)
+    with fleet.lock(wait_seconds=5):
+        fleet.write("envoy.json", b"{}")
+    fleet.write("envoy.json", b"{}")
+    assert tried_for[0] is not None
+    assert 0 < tried_for[0] <= 10.0
+    assert tried_for[1] is None
+
+
 def test_a_holder_that_was_stopped_for_too_long_cannot_write(
     fleet: ObjectFleetStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -423,6 +424,18 @@ class TestVendors:
         dead = kind(lambda: open_fs("http://127.0.0.1:9"), f"{server.scheme}://bucket/models")
         with pytest.raises(RepositoryUnavailable, match="try again"):
             dead.put("a", b"")
+
+    def test_a_write_that_may_cover_what_is_newer_is_tried_no_longer_than_it_is_told(
+        self, server: BucketServer
+    ) -> None:
+        """Else the client's own repetitions bring it half a minute later, when the store answers again."""
+        kind, open_fs = (GcsStore, open_gcs) if server.scheme == "gs" else (S3Store, open_s3)
+        dead = kind(lambda: open_fs("http://127.0.0.1:9"), f"{server.scheme}://bucket/models")
+        assert dead.fs is not None  # a client takes a second to make
+        began = time.monotonic()
+        with pytest.raises(RepositoryUnavailable, match="did not answer in time"):
+            dead.put("a", b"", within=0.2)
+        assert time.monotonic() - began < 5
 
     def test_a_store_is_used_before_and_after_a_fork(self, server: BucketServer) -> None:
         """Airflow forks task processes; an event loop does not survive one."""

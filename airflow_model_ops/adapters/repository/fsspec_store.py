@@ -96,10 +96,13 @@ class FsspecStore:
             if content is not None
         }
 
-    def put(self, key: str, content: bytes) -> None:
-        """Write an object, whatever was there."""
+    def put(self, key: str, content: bytes, *, within: float | None = None) -> None:
+        """Write an object, whatever was there.
+
+        :param within: Seconds after which no further try is begun. Only GCS and S3 keep to it: fsspec has no words for it.
+        """
         with in_words(f"write {key!r}", self.uri):
-            self._write(key, content)
+            self._write(key, content, within)
 
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Write an object unless there is one; return whether this write, or an earlier try of the same bytes, won.
@@ -246,7 +249,7 @@ class FsspecStore:
             return None
         return content
 
-    def _write(self, key: str, content: bytes) -> None:
+    def _write(self, key: str, content: bytes, within: float | None) -> None:  # noqa: ARG002 - subclasses use it
         self.fs.pipe_file(self.path_of(key), content)
 
     def _create(self, key: str, content: bytes, sha256: str) -> StoredObject:  # noqa: ARG002 - subclasses keep the digest

@@ -57,11 +57,21 @@ class GcsStore(FsspecStore):
         fs = self.fs
         return ask(fs, lambda: fs._call(method, path, *names, **options), seconds=seconds)
 
-    def insert(self, key: str, content: bytes, *, sha256: str, absent: bool, crc32c: str | None = None) -> StoredObject:
+    def insert(
+        self,
+        key: str,
+        content: bytes,
+        *,
+        sha256: str,
+        absent: bool,
+        crc32c: str | None = None,
+        within: float | None = None,
+    ) -> StoredObject:
         """Store an object whose digest the store checks.
 
         :param crc32c: Of the content, in the API's words; computed if it is not given.
         :param absent: Whether to refuse a key that is taken.
+        :param within: Seconds after which the request is ended; ``None``: by the size.
         :raises FileExistsError: if it is taken.
         """
         told = {"name": self.name_of(key), "crc32c": crc32c or _crc32c(content)}
@@ -83,7 +93,7 @@ class GcsStore(FsspecStore):
             headers={"Content-Type": f'multipart/related; boundary="{boundary}"'},
             data=body,
             json_out=True,
-            seconds=seconds_for(len(content)),
+            seconds=seconds_for(len(content)) if within is None else within,
             **({"ifGenerationMatch": "0"} if absent else {}),
         )
         if resource.get("crc32c", told["crc32c"]) != told["crc32c"]:
@@ -182,8 +192,8 @@ class GcsStore(FsspecStore):
         with path.open("wb") as file, ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
             list(pool.map(fetch, range(0, int(resource["size"]), PART_BYTES)))
 
-    def _write(self, key: str, content: bytes) -> None:
-        self.insert(key, content, sha256="", absent=False)
+    def _write(self, key: str, content: bytes, within: float | None) -> None:
+        self.insert(key, content, sha256="", absent=False, within=within)
 
     def _create(self, key: str, content: bytes, sha256: str) -> StoredObject:
         return self.insert(key, content, sha256=sha256, absent=True)

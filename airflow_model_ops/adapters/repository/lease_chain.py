@@ -172,16 +172,21 @@ class Holding:
         return self._pid == os.getpid()
 
     def check(self) -> None:
-        """Check that the lock is still held.
+        """Check that the lock is still held; see :meth:`seconds_left` for how long it is at least.
 
         :raises FleetBusy: if another has it, or could have taken it.
         """
         newest = self._chain.place.newest()
-        if newest != self._number or time.monotonic() - self._renewed > self._chain.ttl:
+        if newest != self._number or self.seconds_left <= 0:
             raise FleetBusy(
                 f"{self._chain.what} was lost: this process was stopped for longer than {self._chain.ttl:g} s, or its lease "
                 f"was removed (lease {self._number}, newest {newest}); start again from the present heads"
             )
+
+    @property
+    def seconds_left(self) -> float:
+        """How long nobody else can take the lock if it is not renewed any more; negative: somebody could have."""
+        return self._chain.ttl - (time.monotonic() - self._renewed)
 
     @contextmanager
     def renewed(self) -> Iterator[None]:

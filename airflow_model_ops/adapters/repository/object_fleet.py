@@ -39,13 +39,18 @@ class ObjectFleetStore:
     def write(self, name: str, content: bytes) -> None:
         """Replace a document.
 
+        A holder of the lock stops trying before anybody could take it: a store that was in trouble, and answers again, would
+        get an old document over the next holder's.
+
         :raises FleetBusy: if the calling thread took the lock and has lost it since.
         """
         key = self._key(name)
         holding = self._chain.holding
-        if holding is not None:
-            holding.check()
-        self._store.put(key, content)
+        if holding is None:
+            self._store.put(key, content)
+            return
+        holding.check()
+        self._store.put(key, content, within=holding.seconds_left)
 
     def _key(self, name: str) -> str:
         return self._prefix + check_document_name(name)

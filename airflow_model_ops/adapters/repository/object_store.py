@@ -62,8 +62,11 @@ class ObjectStore(Protocol):
         """Return the contents of several objects, fetched at once; one that is not there is missing."""
         ...
 
-    def put(self, key: str, content: bytes) -> None:
-        """Write an object, whatever was there."""
+    def put(self, key: str, content: bytes, *, within: float | None = None) -> None:
+        """Write an object, whatever was there.
+
+        :param within: Seconds after which no further try is begun, as it might cover what is newer; ``None``: the store's own.
+        """
         ...
 
     def put_if_absent(self, key: str, content: bytes) -> bool:

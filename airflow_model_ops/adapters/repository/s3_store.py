@@ -133,20 +133,20 @@ class S3Store(FsspecStore):
             return None
         return content
 
-    def _write(self, key: str, content: bytes) -> None:
-        self._put(key, content)
+    def _write(self, key: str, content: bytes, within: float | None) -> None:
+        self._put(key, content, within=within)
 
     def _create(self, key: str, content: bytes, sha256: str) -> StoredObject:
-        metadata = {"Metadata": {"sha256": sha256}} if sha256 else {}
+        metadata: dict[str, Any] = {"Metadata": {"sha256": sha256}} if sha256 else {}
         return self._put(key, content, IfNoneMatch="*", **metadata)
 
-    def _put(self, key: str, content: bytes, **options: Any) -> StoredObject:
+    def _put(self, key: str, content: bytes, *, within: float | None = None, **options: Any) -> StoredObject:
         answer = self.call(
             "put_object",
             Key=self.name_of(key),
             Body=content,
             ContentMD5=_md5(content),
-            seconds=seconds_for(len(content)),
+            seconds=seconds_for(len(content)) if within is None else within,
             **options,
         )
         return self.written(key, len(content), answer)
