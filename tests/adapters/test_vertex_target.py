@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from airflow_model_ops.adapters.serving.vertex_clients import VertexAccess
+from airflow_model_ops.adapters.serving.vertex_clients import VertexAccess, VertexClients
 from airflow_model_ops.adapters.serving.vertex_operations import Patience
 from airflow_model_ops.adapters.serving.vertex_target import VertexAITarget
 from airflow_model_ops.core.errors import (
@@ -550,3 +551,12 @@ def test_an_operation_is_asked_about_no_more_often_than_told(story: Story) -> No
     for _ in range(5):
         target.apply(plan, focus=FOCUS)
     assert len(story.fake.control.log(method="GetOperation")) == 1
+
+
+def test_a_missing_library_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "google.cloud.aiplatform_v1", None)
+    monkeypatch.delattr("google.cloud.aiplatform_v1")
+    clients = VertexClients(VertexAccess(location="europe-west4"))
+    for asked in (lambda: clients.endpoints, lambda: clients.models):
+        with pytest.raises(InvalidConfig, match=r"google-cloud-aiplatform.*airflow-model-ops\[vertex\]"):
+            asked()

@@ -133,7 +133,9 @@ class Book:
         trouble = self.troubles.get(key)
         if trouble is None or trouble.generation < generation:
             return None
-        return trouble if trouble.fault.permanent or now < trouble.until else None
+        # What is later than the longest wait was written by a clock that was wrong.
+        waits = trouble.until - _LONGEST_WAIT_SECONDS <= now < trouble.until
+        return trouble if trouble.fault.permanent or waits else None
 
     def to_bytes(self) -> bytes:
         """Return the stored form."""
@@ -170,8 +172,7 @@ class Book:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidState(
-                f"the fleet's document {DOCUMENT!r} cannot be read ({error!r}); wait until no operation of the endpoint "
-                "runs, then delete it: it is made anew"
+                f"the fleet's document {DOCUMENT!r} cannot be read ({error!r}); it is made anew from what Vertex AI says"
             ) from error
 
     def _without(self, key: Key) -> Book:

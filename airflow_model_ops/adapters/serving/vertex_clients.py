@@ -75,16 +75,14 @@ class VertexClients:
     @functools.cached_property
     def endpoints(self) -> EndpointServiceClient:
         """The client of endpoints."""
-        from google.cloud.aiplatform_v1 import EndpointServiceClient
-
-        return EndpointServiceClient(**self._options())
+        client: EndpointServiceClient = _installed().EndpointServiceClient(**self._options())
+        return client
 
     @functools.cached_property
     def models(self) -> ModelServiceClient:
         """The client of the Model Registry."""
-        from google.cloud.aiplatform_v1 import ModelServiceClient
-
-        return ModelServiceClient(**self._options())
+        client: ModelServiceClient = _installed().ModelServiceClient(**self._options())
+        return client
 
     def ask(self, doing: str, call: Callable[..., _T], request: Any) -> _T:
         """Make one call.
@@ -129,3 +127,18 @@ class VertexClients:
             "transport": self._access.transport,
             "client_options": ClientOptions(api_endpoint=self._access.address),
         }
+
+
+def _installed() -> Any:
+    """Return the library of the generated clients.
+
+    :raises InvalidConfig: if it is not installed.
+    """
+    try:
+        from google.cloud import aiplatform_v1
+    except ImportError as error:
+        raise InvalidConfig(
+            f"a model with target.vertex_ai needs google-cloud-aiplatform, which cannot be imported ({error}); install "
+            "airflow-model-ops[vertex] where workers and the triggerer run"
+        ) from error
+    return aiplatform_v1

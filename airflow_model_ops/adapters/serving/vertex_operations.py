@@ -19,7 +19,7 @@ from airflow_model_ops.adapters.serving.vertex_clients import VertexClients
 from airflow_model_ops.adapters.serving.vertex_errors import code_name, fault_of
 from airflow_model_ops.adapters.serving.vertex_seen import Fault, Kind, OperationSeen
 from airflow_model_ops.adapters.serving.vertex_settings import VertexSettings
-from airflow_model_ops.core.errors import EndpointNotFound, ModelOpsError, ServerUnreachable
+from airflow_model_ops.core.errors import EndpointNotFound, InvalidState, ModelOpsError, ServerUnreachable
 from airflow_model_ops.core.ports import FleetStore
 from airflow_model_ops.core.versioning import Version
 
@@ -69,8 +69,31 @@ class Operations:
         self.now = now
 
     def book(self) -> Book:
-        """Return what is under way, from the fleet's document."""
-        return Book.from_bytes(self._store.read(DOCUMENT))
+        """Return what is under way, from the fleet's document.
+
+        One that cannot be read counts as lost: a way back must not wait for it, and what it knew is found again, as ids of
+        deployments are fixed and no upload begins beside one that it has not heard of.
+        """
+        try:
+            return Book.from_bytes(self._store.read(DOCUMENT))
+        except InvalidState as error:
+            _log.error("model=%s %s", self._settings.model, error)
+            return Book()
+
+    def unheard_upload(self, book: Book) -> str | None:
+        """Return the name of an upload that runs and that the book has not heard of: perhaps of a version that is missing.
+
+        Uploads have no id of our choice; so after a lost document, or by a worker that was stopped just before its call, one
+        may run that nobody knows.
+        """
+        return next(
+            (
+                seen.name
+                for seen in self._listed(Kind.UPLOAD)
+                if seen.kind is Kind.UPLOAD and not seen.done and seen.name not in book.known
+            ),
+            None,
+        )
 
     def begin(
         self, book: Book, kind: Kind, version: Version | None, *, generation: int, call: Callable[[], str]
@@ -96,7 +119,9 @@ class Operations:
             if fault.status in ("PERMISSION_DENIED", "UNAUTHENTICATED") or not isinstance(error.__cause__, Exception):
                 self._kept(book.ended(key))
                 raise
-            if fault.status == "FAILED_PRECONDITION":  # as things are now, e.g. another operation runs on the endpoint
+            # As things are now, e.g. another operation runs on the endpoint, or somebody deleted what it is about: the next
+            # look tells.
+            if fault.status in ("FAILED_PRECONDITION", "NOT_FOUND"):
                 fault = replace(fault, status="ABORTED")
             _log.warning("model=%s %s", self._settings.model, error)
             return self._kept(book.failed(key, fault, generation=generation, at=self.now()))
@@ -162,7 +187,7 @@ class Operations:
         candidates = [
             seen
             for seen in self._listed(lost.kind)
-            if seen.kind is lost.kind and seen.name not in book.known and seen.created >= since
+            if seen.kind is lost.kind and seen.name not in book.known and (seen.created >= since or not seen.done)
         ]
         if candidates:
             found = min(candidates, key=lambda seen: (seen.done, seen.created))

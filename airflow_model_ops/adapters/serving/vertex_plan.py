@@ -27,12 +27,14 @@ class Shift:
     """Write a full split.
 
     :param split: Deployment id to whole percents: 100 together, or nothing at all.
-    :param generation: The generation to write with it; ``None`` leaves the old one: it is not what the head asks for.
+    :param generation: The generation of the plan it was decided for.
+    :param whole: Whether it is what that asks for; if not, the endpoint's generation stays the old one.
     """
 
     split: Mapping[str, int]
-    generation: int | None
+    generation: int
     reason: str
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +145,7 @@ def loads(
         if found is not None:
             reason = f"generation {plan.generation} keeps {name} warm and the endpoint does not have it"
             calls.append(Deploy(version=version, registry_version=found, reason=reason))
-        elif registry.exists or not uploading:
+        elif registry.versions or not uploading:
             reason = f"generation {plan.generation} keeps {name} warm and the registry does not have it"
             calls.append(Upload(version=version, reason=reason))
             uploading = True
@@ -236,12 +238,17 @@ def deployed(endpoint: EndpointSeen, book: Book) -> frozenset[str]:
 
 
 def registry_version(version: Version, registry: RegistrySeen, book: Book) -> str | None:
-    """Return a version's id in the registry; ``None`` if it is not there."""
-    found = registry.by_alias(version_alias(version))
-    if found is not None:
-        return found.id
-    id_ = book.uploaded.get(version.name)
-    return id_ if any(other.id == id_ for other in registry.versions) else None
+    """Return a version's id in the registry; ``None`` if it is not there.
+
+    What is labelled with another number, or was uploaded by others without the alias, is other content: an alias may have been
+    moved by hand, and an upload of others may have been taken for the one whose answer was lost.
+    """
+    named = registry.by_alias(version_alias(version))
+    if named is not None and named.number in (None, version.number):
+        return named.id
+    labelled = [found.id for found in registry.versions if found.number == version.number]
+    known = book.uploaded.get(version.name)
+    return known if known in labelled else next(iter(labelled), None)
 
 
 def hindrance(plan: ModelPlan, book: Book, version: Version, *, now: float) -> Trouble | None:
@@ -274,7 +281,8 @@ def _interim(plan: ModelPlan, endpoint: EndpointSeen, ready: frozenset[str], wan
     if split == dict(endpoint.split):
         return None
     why = "a way back begins" if plan.urgent else f"{endpoint.lost_traffic} % go to what vanished"
-    return Shift(split=split, generation=None, reason=f"{why}: {goal[0]} gets all that is ours meanwhile")
+    reason = f"{why}: {goal[0]} gets all that is ours meanwhile"
+    return Shift(split=split, generation=plan.generation, reason=reason, whole=False)
 
 
 def _proven(plan: ModelPlan, endpoint: EndpointSeen, ready: frozenset[str]) -> list[str]:

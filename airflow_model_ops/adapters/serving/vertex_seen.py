@@ -14,6 +14,8 @@ from airflow_model_ops.adapters.serving.vertex_names import deployment_id
 
 GENERATION_LABEL = "model-ops-generation"
 """Label of the endpoint: the generation that its present traffic split was derived from."""
+MEANWHILE_LABEL = "model-ops-meanwhile"
+"""Label of the endpoint: a later generation that has written a split of its own until it can be followed in full."""
 NUMBER_LABEL = "model-ops-number"
 """Label of a model version in the registry: its serving number."""
 
@@ -75,14 +77,21 @@ class EndpointSeen:
 
     :param etag: What an update must show to be taken only if nobody changed the endpoint since.
     :param generation: The generation of its traffic split; ``None`` if we never wrote one.
+    :param meanwhile: The later one that is not followed in full yet and wrote the split meanwhile, if there is one.
     :param split: Deployment id to percent; without those that get nothing.
     """
 
     etag: str
     generation: int | None = None
+    meanwhile: int | None = None
     split: Mapping[str, int] = field(default_factory=dict)
     deployments: tuple[Deployment, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> int:
+        """The newest generation that has written to it; 0 if none has: older ones write no longer."""
+        return max(self.generation or 0, self.meanwhile or 0)
 
     @property
     def ours(self) -> dict[str, Deployment]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from airflow_model_ops.adapters.serving import vertex_plan as planning
@@ -18,7 +18,13 @@ from airflow_model_ops.adapters.serving.vertex_deployments import Deployments
 from airflow_model_ops.adapters.serving.vertex_names import deployment_id
 from airflow_model_ops.adapters.serving.vertex_operations import Operations, Patience
 from airflow_model_ops.adapters.serving.vertex_registry import ModelVersions, readable_uri
-from airflow_model_ops.adapters.serving.vertex_seen import EndpointSeen, Kind, RegistrySeen
+from airflow_model_ops.adapters.serving.vertex_seen import (
+    GENERATION_LABEL,
+    MEANWHILE_LABEL,
+    EndpointSeen,
+    Kind,
+    RegistrySeen,
+)
 from airflow_model_ops.adapters.serving.vertex_settings import VertexSettings
 from airflow_model_ops.adapters.serving.vertex_traffic import EndpointTraffic
 from airflow_model_ops.core.errors import (
@@ -120,7 +126,8 @@ class VertexAITarget:
             return {}
         endpoint = self._look()
         if endpoint is None:
-            return {wanted.model: frozenset()}
+            book = self._operations.poll(self._operations.book(), generation=wanted.generation)
+            return {wanted.model: self._held(book, ())}
         book, endpoint = self._polled(wanted, self._operations.book(), endpoint)
         book = self._numbered(book, endpoint)
         for call in planning.surplus(wanted, endpoint, book, drain_seconds=self.settings.drain_seconds):
@@ -133,8 +140,7 @@ class VertexAITarget:
                     generation=wanted.generation,
                     call=lambda version=call.version: self._deployments.undeploy(version),  # type: ignore[misc]
                 )
-        held = endpoint.ours.keys() | {name for _, name in book.running}  # an upload reads the files as well
-        return {wanted.model: frozenset(book.numbers[name] for name in held if name in book.numbers)}
+        return {wanted.model: self._held(book, endpoint.ours)}
 
     def observe(self, model: str) -> Observed:
         """Return what really serves of a model.
@@ -197,6 +203,11 @@ class VertexAITarget:
         self._generation = (time.monotonic(), endpoint.generation if endpoint else None)
         return endpoint
 
+    def _held(self, book: Book, deployed: Collection[str]) -> frozenset[int]:
+        """Return the numbers of what is deployed or under way: an upload reads the files as well."""
+        held = {*deployed} | {name for _, name in book.running}
+        return frozenset(book.numbers[name] for name in held if name in book.numbers)
+
     def _create(self, plan: ModelPlan) -> Progress:
         """Make the endpoint."""
         if not self.settings.declared_empty:
@@ -207,8 +218,12 @@ class VertexAITarget:
         if trouble is not None and trouble.fault.permanent:
             why = f"endpoint {self.settings.endpoint!r} cannot be made ({trouble.fault}); correct the model's target"
             return Progress(applied={}, failed={plan.model: LoadFailed(why)})
+        if trouble is not None:
+            again = max(0.0, trouble.until - self._operations.now())
+            why = f"making endpoint {self.settings.endpoint!r} failed ({trouble.fault}); try {trouble.tries + 1} in {again:.0f} s"
+            return Progress(applied={}, pending={plan.model: why})
         # What was being made when we looked may be there by now: only a look after that may find it missing.
-        if trouble is None and not before.running and not book.running:
+        if not before.running and not book.running:
             self._operations.begin(
                 book, Kind.CREATE, None, generation=plan.generation, call=self._deployments.create_endpoint
             )
@@ -217,7 +232,10 @@ class VertexAITarget:
     def _drive(self, plan: ModelPlan, endpoint: EndpointSeen) -> Progress:
         """Take an endpoint one pass towards the plan."""
         if _is_newer(endpoint, plan):
-            why = f"the endpoint follows generation {endpoint.generation}: the plan of {plan.generation} is late"
+            why = (
+                f"the endpoint follows generation {endpoint.newest}: the plan of {plan.generation} is late; if the model's log was "
+                f"begun anew or restored, remove the labels {GENERATION_LABEL} and {MEANWHILE_LABEL} from the endpoint"
+            )
             return Progress(applied={}, pending={plan.model: why})
         self._refuse_unknown(endpoint)
         book = self._operations.book()
@@ -274,8 +292,12 @@ class VertexAITarget:
         for call in planning.loads(plan, endpoint, registry, book, now=self._operations.now()):
             if book.unanswered is not None:
                 break
-            _log.info("model=%s %s: %s", plan.model, type(call).__name__.lower(), call.reason)
             kind = Kind.UPLOAD if isinstance(call, planning.Upload) else Kind.DEPLOY
+            unheard = self._operations.unheard_upload(book) if kind is Kind.UPLOAD else None
+            if unheard is not None:
+                _log.warning("model=%s %s is not uploaded before %s ends", plan.model, call.version, unheard)
+                continue
+            _log.info("model=%s %s: %s", plan.model, type(call).__name__.lower(), call.reason)
             book = self._operations.begin(
                 book,
                 kind,
@@ -366,4 +388,4 @@ class VertexAITarget:
 
 
 def _is_newer(endpoint: EndpointSeen, plan: ModelPlan) -> bool:
-    return endpoint.generation is not None and endpoint.generation > plan.generation
+    return endpoint.newest > plan.generation

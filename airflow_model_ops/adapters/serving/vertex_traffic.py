@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_model_ops.adapters.serving.vertex_clients import VertexClients
 from airflow_model_ops.adapters.serving.vertex_errors import fault_of
 from airflow_model_ops.adapters.serving.vertex_plan import Shift
-from airflow_model_ops.adapters.serving.vertex_seen import GENERATION_LABEL, Deployment, EndpointSeen
+from airflow_model_ops.adapters.serving.vertex_seen import GENERATION_LABEL, MEANWHILE_LABEL, Deployment, EndpointSeen
 from airflow_model_ops.adapters.serving.vertex_settings import VertexSettings
 from airflow_model_ops.core.errors import EndpointMoved, EndpointNotFound, ServerRefused
 
@@ -43,9 +43,8 @@ class EndpointTraffic:
 
         :raises EndpointMoved: if it is not: nothing was changed.
         """
-        labels = dict(seen.labels)
-        if shift.generation is not None:
-            labels[GENERATION_LABEL] = str(shift.generation)
+        labels = {key: value for key, value in seen.labels.items() if key != MEANWHILE_LABEL}
+        labels[GENERATION_LABEL if shift.whole else MEANWHILE_LABEL] = str(shift.generation)
         request = {
             "endpoint": {
                 "name": self._settings.endpoint_name,
@@ -66,14 +65,18 @@ class EndpointTraffic:
 
 def _seen(endpoint: types.Endpoint) -> EndpointSeen:
     labels = {str(key): str(value) for key, value in endpoint.labels.items()}
-    told = labels.get(GENERATION_LABEL, "")
     return EndpointSeen(
         etag=endpoint.etag,
-        generation=int(told) if told.isdecimal() else None,
+        generation=_number(labels.get(GENERATION_LABEL, "")),
+        meanwhile=_number(labels.get(MEANWHILE_LABEL, "")),
         split={str(id_): int(percent) for id_, percent in endpoint.traffic_split.items() if percent},
         deployments=tuple(_deployment(deployed) for deployed in endpoint.deployed_models),
         labels=labels,
     )
+
+
+def _number(label: str) -> int | None:
+    return int(label) if label.isdecimal() else None
 
 
 def _deployment(deployed: Any) -> Deployment:
