@@ -104,14 +104,14 @@ def catch_up(file: ModelIdentity, *, ledger: str, patience_seconds: float | None
     :param patience_seconds: Longest to wait for a ledger that is away; ``None``: as its connection says.
     """
     from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
+    from airflow_model_ops.control import recording
     from airflow_model_ops.hooks.mlmd import ledger_settings_of
 
     settings = ledger_settings_of(connection(ledger))
     if patience_seconds is not None:
         settings = replace(settings, retry_seconds=min(settings.retry_seconds, patience_seconds))
     repository = repository_of(connection(file.connections.repository))
-    log = repository.log(file.model)
-    return MlmdLedger(settings).catch_up(file.model, log, lambda version: repository.manifest(file.model, version))
+    return recording.record(MlmdLedger(settings), repository, file.model)
 
 
 def catch_up_aside(files: Mapping[str, ModelIdentity]) -> tuple[dict[str, int], dict[str, str]]:

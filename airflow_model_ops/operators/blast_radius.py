@@ -76,20 +76,13 @@ class FindBlastRadiusOperator(BaseOperator):
         return trouble
 
     def _record(self, identity: ModelIdentity) -> None:
+        from airflow_model_ops.control.recording import record
         from airflow_model_ops.hooks.wiring import open_repository_of
 
         if identity.connections.ledger is None:
             raise InvalidConfig("it has no ledger, so nobody knows what its versions come from; set connections.ledger")
-        repository = open_repository_of(identity.connections)
-        recorded = (
-            _hook(identity.connections.ledger)
-            .get_conn()
-            .catch_up(
-                identity.model,
-                repository.log(identity.model),
-                lambda version: repository.manifest(identity.model, version),
-            )
-        )
+        ledger = _hook(identity.connections.ledger).get_conn()
+        recorded = record(ledger, open_repository_of(identity.connections), identity.model)
         self.log.info("model=%s recorded=%d", identity.model, recorded)
 
     def _ask(self, ref: ArtifactRef) -> list[AffectedModel]:

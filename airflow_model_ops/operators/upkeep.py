@@ -113,14 +113,14 @@ class RecordLineageOperator(ModelOperator):
 
     ui_color = "#f3e8fd"
 
-    def act(self, context: Context) -> dict[str, int]:
+    def act(self, context: Context) -> dict[str, int]:  # noqa: ARG002 (the base's signature)
         """Catch up and return how many entries were recorded."""
         if self.choose is not None or not isinstance(self.model, Mapping):
-            return {"recorded": self._catch_up(self.identity, context)}
+            return {"recorded": self._record(self.identity)}
         recorded, failed = 0, {}
         for name, identity in sorted(self.model.items()):
             try:
-                recorded += self._catch_up(identity, context)
+                recorded += self._record(identity)
             except ModelOpsError as error:
                 failed[name] = error
         if failed:
@@ -128,24 +128,16 @@ class RecordLineageOperator(ModelOperator):
             raise AirflowException(f"not every model is recorded: {told}")
         return {"recorded": recorded}
 
-    def _catch_up(self, identity: ModelIdentity, context: Context) -> int:
+    def _record(self, identity: ModelIdentity) -> int:
+        from airflow_model_ops.control.recording import record
         from airflow_model_ops.hooks.mlmd import MlmdHook
-        from airflow_model_ops.hooks.wiring import open_fleet_of
+        from airflow_model_ops.hooks.wiring import open_repository_of
 
         ledger_id = identity.connections.ledger
         if ledger_id is None:
             return 0
-        control = open_fleet_of(identity.place).control(identity, origin=origin_of(context))
-        recorded = (
-            MlmdHook(ledger_id)
-            .get_conn()
-            .catch_up(
-                control.model,
-                control.committer.log,
-                lambda version: control.repository.manifest(control.model, version),
-            )
-        )
-        self.log.info("model=%s recorded=%d", control.model, recorded)
+        recorded = record(MlmdHook(ledger_id).get_conn(), open_repository_of(identity.connections), identity.model)
+        self.log.info("model=%s recorded=%d", identity.model, recorded)
         return recorded
 
 
