@@ -113,6 +113,7 @@ class LoadTrigger(BaseTrigger):
                     raise
                 _log.warning("model=%s looks again: %s", self.model["model"], error)
                 outcome, watch = None, None
+                await asyncio.sleep(self.look_seconds)  # a pass under way may take longer than the trouble lasts
             if outcome is not None:
                 return outcome
             if passing is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_model_ops.control.leases import WORKING_SECONDS
+from airflow_model_ops.control.loading import LoadWatch
 from airflow_model_ops.core.errors import RepositoryUnavailable
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.transitions import Action
@@ -19,6 +22,7 @@ from airflow_model_ops.operators.traffic import StartCanaryOperator
 from airflow_model_ops.testing import InMemoryTarget
 from airflow_model_ops.triggers.loading import LoadTrigger
 from tests.airflow.release_story import AUTOMATION, PERSON, Story, context_of, on_stage
+from tests.waits import until
 
 DIGITS = "digits"
 PASSES = 12
@@ -245,6 +249,39 @@ class TestAStart:
         monkeypatch.setattr(story.repository, "log", away_at_times)
 
         assert waiting.event()["result"] == "loaded"
+
+    def test_a_repository_that_is_away_during_a_long_pass_is_not_asked_without_a_pause(
+        self, story: Story, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        story.v(4)
+        trigger = deferred(load(story)).trigger()
+        trigger.look_seconds = 0.05
+        passing, looks = threading.Event(), list[float]()
+
+        def make_pass(_: LoadWatch) -> None:
+            passing.set()
+            released.wait(ANSWER_SECONDS)
+
+        def look_after(_: LoadWatch) -> None:
+            if passing.is_set():
+                looks.append(time.monotonic())
+                raise RepositoryUnavailable("the bucket does not answer")
+
+        monkeypatch.setattr(LoadWatch, "make_pass", make_pass)
+        monkeypatch.setattr(LoadWatch, "look_after", look_after)
+        released = threading.Event()
+
+        async def drive_until_it_has_looked_five_times() -> None:
+            driving = asyncio.ensure_future(first_event(trigger))
+            await asyncio.to_thread(until, lambda: len(looks) >= 5, what="the trigger has looked five times")
+            driving.cancel()
+            await asyncio.gather(driving, return_exceptions=True)
+
+        try:
+            asyncio.run(drive_until_it_has_looked_five_times())
+        finally:
+            released.set()
+        assert looks[4] - looks[0] >= 4 * trigger.look_seconds
 
     def test_servers_that_load_in_seconds_are_waited_for_as_before(self, story: Story) -> None:
         story.target.slow = False
