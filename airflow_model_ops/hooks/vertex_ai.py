@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError
+from airflow_model_ops.core.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -129,16 +129,6 @@ def credentials_of(connection: Connection) -> Any:
             f"connection {connection.conn_id!r} gives no credentials ({error}); correct its key, or leave all of "
             "Keyfile Path, Keyfile JSON and Credential Configuration File empty for application default credentials"
         ) from error
-
-
-def check_vertex(part: VertexPart, connection: Connection, repository: Repository, model: str) -> tuple[bool, str]:
-    """Say whether the endpoint answers and Vertex AI can read the repository, as Airflow's ``test_connection`` does."""
-    try:
-        target = vertex_target_of(part, connection, repository, model)
-        target.check()
-    except ModelOpsError as error:
-        return False, str(error)
-    return True, f"endpoint {target.settings.endpoint_name} answers, or will be made"
 
 
 def _field(extra: dict[str, Any], name: str) -> Any:

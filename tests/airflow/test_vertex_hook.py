@@ -14,7 +14,6 @@ from airflow.sdk import Connection
 from airflow_model_ops.config.target_part import VertexPart
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.hooks.vertex_ai import (
-    check_vertex,
     credentials_of,
     project_of,
     vertex_access_of,
@@ -56,15 +55,15 @@ def test_an_anonymous_connection_to_another_address_serves_and_is_never_fetched_
     with mock.patch("airflow.sdk.BaseHook.get_connection", side_effect=AssertionError("fetched again")):
         target = vertex_target_of(PART, given, BucketRepository(), "digits")
         assert brought(target, plan_of(1, state_of(V1))) == {str(V1.number): 100.0}
-    assert check_vertex(PART, given, BucketRepository(), "digits")[0]
+    target.check()
     upload = fake.control.log(method="UploadModel")[0]["request"]["model"]
     assert upload["artifact_uri"] == f"gs://models/digits/versions/{V1.number}"
 
 
 def test_a_repository_on_disk_is_refused_before_anything_is_asked() -> None:
-    well, why = check_vertex(PART, connection(project="p", is_anonymous=True), InMemoryRepository(), "digits")
-    assert not well
-    assert "gs://<bucket>" in why
+    target = vertex_target_of(PART, connection(project="p", is_anonymous=True), InMemoryRepository(), "digits")
+    with pytest.raises(InvalidConfig, match="gs://<bucket>"):
+        target.check()
 
 
 def test_settings_come_from_the_part_and_what_it_leaves_open_from_model_and_connection() -> None:
