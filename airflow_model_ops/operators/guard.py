@@ -10,14 +10,17 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS
 from airflow_model_ops.config.model_file import ModelIdentity
-from airflow_model_ops.core.errors import ModelOpsError, TransitionRefused
+from airflow_model_ops.core.errors import ModelOpsError, NoRollbackTarget, TransitionRefused
 from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, attempt_of, origin_of, release_id
+from airflow_model_ops.operators.loading import LoadingOperator
 from airflow_model_ops.operators.rollback import touch_stable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_model_ops.control.apply import Applied
     from airflow_model_ops.control.commit import Commit
+    from airflow_model_ops.control.loading import Load
     from airflow_model_ops.control.model_control import ModelControl
 
 SETTLE_SECONDS = 3_600.0
@@ -42,12 +45,13 @@ class _Alarm:
         )
 
 
-class GuardRollbackOperator(TrafficOperator):
+class GuardRollbackOperator(LoadingOperator, TrafficOperator):
     """Take back every model whose stable version the guard found above a ceiling, as the run's asset events tell.
 
     It goes to the automatic target; a live canary ends with it. It changes nothing once another version is stable. A model
     that a person holds, that has no target, or that the guard itself took back within the last hour is left as it is, and
-    the task fails with the reason. One model's trouble does not stop the others.
+    the task fails with the reason. One model's trouble does not stop the others. Where a version takes minutes to load, the task
+    waits in the triggerer, and then goes through all of them again: what was committed before is adopted.
     """
 
     ui_color = "#fce8e6"
@@ -70,12 +74,21 @@ class GuardRollbackOperator(TrafficOperator):
                 committed.append((control, identity, self._go_back(control, alarm)))
             except (ModelOpsError, AirflowException) as error:
                 failed[alarm.model] = error
-        done = {}
+        done, waiting = {}, []
         for control, identity, commit in committed:
             try:
-                done[control.model] = self._apply(context, control, identity, commit)
+                load = self._load_of(control, identity, commit)
+                applied = self.apply_now(control, load)
             except ModelOpsError as error:
                 failed[control.model] = error
+            else:
+                if applied is None:
+                    waiting.append((control, identity, load))
+                else:
+                    done[control.model] = self._told(context, control, commit, applied)
+        if waiting:
+            control, identity, load = waiting[0]
+            self.wait_for_load(context, control, load, identity=identity)
         if failed:
             _raise(failed)
         return done
@@ -97,12 +110,16 @@ class GuardRollbackOperator(TrafficOperator):
         self.log.info("model=%s %s", control.model, commit.reason)
         return commit
 
-    def _apply(
-        self, context: Context, control: ModelControl, identity: ModelIdentity, commit: Commit
-    ) -> dict[str, Any]:
-        # The versions it goes to are warm; for one that takes minutes to load, no worker waits: the watcher goes on.
-        seconds = APPLY_SECONDS if control.target.loads_slowly else max(APPLY_SECONDS, identity.load_seconds)
-        applied = control.apply(deadline_seconds=seconds)
+    def _load_of(self, control: ModelControl, identity: ModelIdentity, commit: Commit) -> Load:
+        from airflow_model_ops.control.loading import Load, Purpose
+
+        stable = commit.state.stable
+        if stable is None:
+            raise NoRollbackTarget(f"model {control.model!r} has no stable version to apply; release one")
+        longest = max(APPLY_SECONDS, identity.load_seconds)
+        return Load.of_head(control, stable, Purpose.STABLE, longest_seconds=longest, fence=None)
+
+    def _told(self, context: Context, control: ModelControl, commit: Commit, applied: Applied) -> dict[str, Any]:
         touch_stable(context, model=control.model, commit=commit, split=applied.split)
         return {
             "version": commit.state.stable.name if commit.state.stable else None,

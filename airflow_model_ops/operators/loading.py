@@ -14,6 +14,7 @@ from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origi
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_model_ops.config.model_file import ModelIdentity
     from airflow_model_ops.control.apply import Applied
     from airflow_model_ops.control.loading import Load
     from airflow_model_ops.control.model_control import ModelControl
@@ -49,15 +50,20 @@ class LoadingOperator(ModelOperator):
             self.log.info("model=%s goes on in the triggerer: %s", control.model, waits)
             return None
 
-    def wait_for_load(self, context: Context, control: ModelControl, load: Load) -> NoReturn:
-        """Let the triggerer drive the load."""
+    def wait_for_load(
+        self, context: Context, control: ModelControl, load: Load, *, identity: ModelIdentity | None = None
+    ) -> NoReturn:
+        """Let the triggerer drive the load.
+
+        :param identity: Of the model, if the task acts on several; ``None``: the task's own.
+        """
         from airflow_model_ops.control.loading import LoadWatch
         from airflow_model_ops.triggers.loading import LoadTrigger
 
         LoadWatch(control=control, load=load).hand_over()
         left = max(0.0, load.since + load.longest_seconds - control.clock.now())
         self.defer(
-            trigger=LoadTrigger.of(self.identity, load, run=dict(origin_of(context).run)),
+            trigger=LoadTrigger.of(identity or self.identity, load, run=dict(origin_of(context).run)),
             method_name="execute_loaded",
             timeout=timedelta(seconds=left) + _SLACK,
         )
@@ -72,7 +78,7 @@ class LoadingOperator(ModelOperator):
         if "error" in event:
             raise AirflowFailException(event["error"])
         outcome = LoadOutcome.from_json(event)
-        self.log.info("model=%s load=%s %s", self.identity.model, outcome.result.value, outcome.reason)
+        self.log.info("load=%s %s", outcome.result.value, outcome.reason)
         if outcome.result is not LoadResult.LOADED:
             raise AirflowFailException(f"{outcome.result.value}: {outcome.reason}")
         with told_to_airflow():

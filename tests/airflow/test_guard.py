@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG, AssetAny
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
 from airflow_model_ops.config.model_file import ModelFile, parse_model_file
@@ -27,6 +27,7 @@ from airflow_model_ops.hooks.wiring import standing_in
 from airflow_model_ops.operators.guard import SETTLE_SECONDS, GuardRollbackOperator
 from airflow_model_ops.operators.upkeep import RecordLineageOperator
 from airflow_model_ops.triggers.guard import StableGuardTrigger
+from airflow_model_ops.triggers.loading import LoadTrigger
 from tests.airflow.release_story import PERSON, Story, context_of
 from tests.control.guard_story import CountingSource
 
@@ -392,6 +393,35 @@ class TestRollback:
             operator(story).execute(started_by(alarm()))
 
         assert story.control().state.stable == story.v(2)
+
+    def test_where_a_version_takes_minutes_to_load_the_task_waits_in_the_triggerer_and_goes_back_once(
+        self, story: GuardStory
+    ) -> None:
+        story.serve(1, 2)
+        for held in story.target._passes_left.values():
+            held["digits"].pop(story.v(1).number, None)
+        story.target.slow, story.target.load_passes = True, 12
+        task, context = operator(story), started_by(alarm())
+
+        with pytest.raises(TaskDeferred) as waiting:
+            task.execute(started_by(alarm()))
+        path, kwargs = waiting.value.trigger.serialize()
+        assert path.endswith("LoadTrigger")
+        trigger = LoadTrigger(**kwargs)
+        trigger.first_pause_seconds = trigger.look_seconds = trigger.pass_seconds = 0.005
+
+        async def first_event() -> Any:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                async for event in trigger.run():
+                    return event.payload
+            raise AssertionError("it ended")
+
+        done = task.execute_loaded(context, run(first_event()))
+
+        assert story.split == {1: 100}
+        assert done["digits"]["version"] == "digits-v1.0.0"
+        assert story.names.count("rollback") == 1
+        assert len(context["outlet_events"][ROLLBACK_ALIAS].added) == 1
 
     def test_without_a_version_to_go_back_to_what_serves_goes_on_and_it_fails(self, story: GuardStory) -> None:
         story.serve(1)
