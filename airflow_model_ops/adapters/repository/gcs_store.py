@@ -261,7 +261,7 @@ class GcsParts:
             parts = [part for part in store.resources(self._place) if part["name"].rpartition("/")[2].isdecimal()]
             if len(parts) != count or sum(int(part["size"]) for part in parts) != upload.size:
                 return None
-            level = 0
+            level, made = 0, list(parts)
             try:
                 while len(parts) > _MOST_COMPONENTS:
                     level += 1
@@ -274,10 +274,11 @@ class GcsParts:
                         )
                         for first in range(0, len(parts), _MOST_COMPONENTS)
                     ]
+                    made += parts
                 whole = store.compose(upload.key, parts, sha256=upload.sha256, absent=True)
             except FileNotFoundError:
                 return None
-        self.drop()
+        store.delete([store._object(part).key for part in made])
         return store._object(whole)
 
     def drop(self) -> None:
