@@ -31,6 +31,7 @@ from airflow_model_ops.adapters.metrics.prometheus import PrometheusSource
 from airflow_model_ops.adapters.metrics.prometheus_conversation import Authorization, Conversation, Service
 from airflow_model_ops.adapters.metrics.prometheus_evidence import (
     PastSteps,
+    check_span,
     evidence_of,
     evidence_without_answer,
     iso,
@@ -45,7 +46,6 @@ DEFAULT_ENDPOINT = "https://monitoring.googleapis.com"
 SAMPLING_PERIOD_SECONDS = 60.0
 DELAY_SECONDS = 360.0
 _CHUNK_MS = 1_800_000
-_MOST_STEPS = 100_000
 _REMEDIES = {
     401: "it does not accept the token; check the credentials of the Google Cloud connection",
     403: "give the connection's account roles/monitoring.viewer on that project, and enable the Cloud Monitoring API there",
@@ -140,11 +140,7 @@ class CloudMonitoringSource:
         """
         if (source := self._asked_as_it_is(check)) is not None:
             return source.history(check, model=model, arms=arms, start=start, end=end, step_seconds=step_seconds)
-        if not (step_seconds >= 1 and start < end and (end - start) / step_seconds <= _MOST_STEPS):
-            raise InvalidConfig(
-                f"history from {start!r} to {end!r} in steps of {step_seconds!r} s is not usable; "
-                f"end after start, with steps of at least 1 s and at most {_MOST_STEPS:,} of them"
-            )
+        check_span(start=start, end=end, step_seconds=step_seconds)
         with closing(self._prompt.conversation()) as conversation:
             complete = self._complete(round(conversation.now() * 1000))
         first, last = round(start * 1000), min(round(end * 1000), complete)

@@ -18,6 +18,7 @@ from airflow_model_ops.adapters.metrics.counting import count
 from airflow_model_ops.adapters.metrics.prometheus_conversation import Conversation, Service
 from airflow_model_ops.adapters.metrics.prometheus_evidence import (
     PastSteps,
+    check_span,
     evidence_of,
     evidence_without_answer,
     iso,
@@ -42,7 +43,6 @@ LONGEST_LOOK_SECONDS = 3_600.0
 """What nobody asked for during so long is not counted any more."""
 _log = logging.getLogger(__name__)
 _CHUNK_SECONDS = 1_800.0
-_MOST_STEPS = 100_000
 _MOST_INSTANTS = 5_000
 """Below the 11,000 points that Prometheus gives of one series at once."""
 
@@ -130,11 +130,7 @@ class PrometheusSource:
         :raises MetricsUnavailable: if Prometheus does not answer.
         :raises InvalidConfig: if the span holds no step, or more than a hundred thousand.
         """
-        if not (step_seconds >= 1 and start < end and (end - start) / step_seconds <= _MOST_STEPS):
-            raise InvalidConfig(
-                f"history from {start!r} to {end!r} in steps of {step_seconds!r} s is not usable; "
-                f"end after start, with steps of at least 1 s and at most {_MOST_STEPS:,} of them"
-            )
+        check_span(start=start, end=end, step_seconds=step_seconds)
         with closing(self.conversation()) as conversation:
             end = min(end, conversation.now() - self._delay_seconds)
         if end <= start:

@@ -10,6 +10,9 @@ from airflow_model_ops.adapters.metrics.counting import Count, Counted, ScrapePa
 from airflow_model_ops.adapters.metrics.prometheus_queries import counted_arms, groups_of
 from airflow_model_ops.adapters.metrics.prometheus_samples import Samples
 from airflow_model_ops.core.checks import Arm, Arms, Check, Evidence, Measurement
+from airflow_model_ops.core.errors import InvalidConfig
+
+_MOST_STEPS = 100_000
 
 
 def iso(milliseconds: float) -> str:
@@ -42,6 +45,19 @@ def evidence_of(check: Check, arms: Arms, counted: Counted, *, begin: int, after
     }
     at = iso(counted.at)
     return _evidence(check, arms, measured, begin=at if counted.begin is None else iso(counted.begin), at=at)
+
+
+def check_span(*, start: float, end: float, step_seconds: float) -> None:
+    """Check that the past can be asked in such steps.
+
+    :param start: Seconds since the epoch, as ``end``.
+    :raises InvalidConfig: if the span holds no step, or more than a hundred thousand.
+    """
+    if not (step_seconds >= 1 and start < end and (end - start) / step_seconds <= _MOST_STEPS):
+        raise InvalidConfig(
+            f"history from {start!r} to {end!r} in steps of {step_seconds!r} s is not usable; "
+            f"end after start, with steps of at least 1 s and at most {_MOST_STEPS:,} of them"
+        )
 
 
 class PastSteps:
