@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,22 @@ def test_the_connections_that_the_page_shows_are_accepted() -> None:
     assert kinds == {"model_repository", "tf_serving", "prometheus", "mlmd"}
     fleet = parse_fleet(shown["AIRFLOW_CONN_TF_SERVING_DEFAULT"]["extra"], source="docs")
     assert [server.host for server in fleet.servers] == ["tf-0", "tf-1"]
+
+
+def test_every_extra_of_the_distribution_is_described() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = PAGES["docs/installation.md"].partition("| extra | brings |")[2].partition("\n\n")[0]
+    described = {name for cells in rows(table) for name in _CODE.findall(cells[0])}
+    assert described == extras.keys()
+
+
+def test_what_the_repositorys_form_asks_for_is_described() -> None:
+    (form,) = (
+        each for each in get_provider_info()["connection-types"] if each["connection-type"] == "model_repository"
+    )
+    section = PAGES["docs/connections.md"].partition("## model_repository\n")[2].partition("\n## ")[0]
+    described = {name for cells in rows(section) for name in _CODE.findall(cells[0])}
+    assert described == form["conn-fields"].keys()
 
 
 def test_every_field_of_the_fleet_connection_is_described_with_its_default() -> None:
