@@ -131,6 +131,25 @@ def test_models_are_those_with_a_log_or_a_version(
     assert repository.models() == ("digits", "signs")
 
 
+def test_of_a_version_that_is_deleted_while_it_is_fetched_the_rest_is_not_fetched(
+    repository: ObjectRepository, store: MemoryStore, request_: PushRequest
+) -> None:
+    for number in range(200):
+        (request_.directory / f"asset{number:03d}").write_bytes(b"x")
+    repository.push("digits", VERSION, request_)
+    asked(store)
+
+    def gone(call: str, key: str) -> None:
+        if call == "get" and key.startswith(PLACE):
+            raise VersionNotFound(f"{key} was deleted")
+
+    store.before = gone
+    with pytest.raises(VersionNotFound, match="was deleted"), repository.local_files("digits", VERSION):
+        pytest.fail("there are no files")
+    assert store.calls.count(("get", f"{PLACE}asset000")) == 1
+    assert sum(key.startswith(PLACE) for call, key in store.calls if call == "get") < 200
+
+
 def test_a_watcher_that_looks_again_lists_no_model_it_knows(repository: ObjectRepository, store: MemoryStore) -> None:
     """It looks every two seconds, and a listing is the dearest request of all."""
     for model in ("digits", "letters"):

@@ -256,6 +256,24 @@ class TestUploads:
         assert len(list(store.list("v/1/"))) <= min(len(told), len(uploads))
 
     @pytest.mark.parametrize("size", [100, PART_BYTES + 100])
+    def test_a_file_that_changes_while_it_is_pushed_never_appears(
+        self, store: FsspecStore, tmp_path: Path, size: int
+    ) -> None:
+        upload = replace(upload_of(a_file(tmp_path / "file", size)), sha256="0" * 64)
+        with pytest.raises(NotASavedModel, match="changed while it was uploaded"):
+            store.upload([upload], progress=lambda _: None)
+        assert list(store.list("")) == []
+
+    @pytest.mark.parametrize("size", [100, PART_BYTES + 100])
+    def test_a_file_that_vanishes_before_it_is_sent_is_a_changed_export(
+        self, store: FsspecStore, tmp_path: Path, size: int
+    ) -> None:
+        upload = upload_of(a_file(tmp_path / "file", size))
+        upload.path.unlink()
+        with pytest.raises(NotASavedModel, match="changed while it was uploaded"):
+            store.upload([upload], progress=lambda _: None)
+
+    @pytest.mark.parametrize("size", [100, PART_BYTES + 100])
     def test_of_rivals_with_one_key_one_content_wins(self, store: FsspecStore, tmp_path: Path, size: int) -> None:
         if isinstance(store, GcsStore) and size > PART_BYTES:
             pytest.skip("fake-gcs-server composes whatever is there; that GCS is asked not to is the next test")
@@ -289,16 +307,6 @@ class TestUploads:
 
 @pytest.mark.integration
 class TestVendors:
-    @pytest.mark.parametrize("size", [100, PART_BYTES + 100])
-    def test_a_file_that_changes_while_it_is_pushed_never_appears(
-        self, server: BucketServer, tmp_path: Path, size: int
-    ) -> None:
-        store = server.new_store()
-        upload = replace(upload_of(a_file(tmp_path / "file", size)), sha256="0" * 64)
-        with pytest.raises(NotASavedModel, match="changed while it was uploaded"):
-            store.upload([upload], progress=lambda _: None)
-        assert list(store.list("")) == []
-
     def test_the_store_refuses_bytes_that_differ_from_their_digest(self, server: BucketServer) -> None:
         store = server.new_store()
         if server.scheme == "s3":  # its client repeats such a write, waiting longer each time

@@ -201,11 +201,6 @@ class FsspecStore:
         with in_words(f"write {key!r}", self.uri):
             return self._create(key, content, sha256)
 
-    def create_whole(self, upload: Upload) -> StoredObject:
-        """Store a large file without parts. :raises FileExistsError: if there is an object under its key."""
-        # not with put_file: in many file systems only pipe_file refuses a name in one step
-        return self.create_object(upload.key, upload.path.read_bytes(), sha256=upload.sha256)
-
     def parted(self, upload: Upload) -> store_uploads.PartedUpload | None:  # noqa: ARG002 - subclasses use it
         """Begin a large file, or find its beginning; ``None`` as fsspec has no words for parts."""
         return None
@@ -253,6 +248,7 @@ class FsspecStore:
         self.fs.pipe_file(self.path_of(key), content)
 
     def _create(self, key: str, content: bytes, sha256: str) -> StoredObject:  # noqa: ARG002 - subclasses keep the digest
+        # not with put_file: in many file systems only pipe_file refuses a name in one step
         self.fs.pipe_file(self.path_of(key), content, mode="create")
         return self._stored(key)
 

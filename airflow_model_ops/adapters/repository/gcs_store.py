@@ -189,8 +189,13 @@ class GcsStore(FsspecStore):
             )
             os.pwrite(file.fileno(), content, first)
 
-        with path.open("wb") as file, ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
-            list(pool.map(fetch, range(0, int(resource["size"]), PART_BYTES)))
+        parts = range(0, int(resource["size"]), PART_BYTES)
+        with path.open("wb") as file:
+            if len(parts) > 1:
+                with ThreadPoolExecutor(WORKERS, thread_name_prefix="fetch") as pool:
+                    list(pool.map(fetch, parts))
+            elif parts:  # files that small are fetched many at once: each without threads of its own
+                fetch(0)
 
     def _write(self, key: str, content: bytes, within: float | None) -> None:
         self.insert(key, content, sha256="", absent=False, within=within)

@@ -317,7 +317,8 @@ class ObjectVersions:
         paths = {name: place / name for name in names}
         for path in paths.values():
             path.parent.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download") as pool:
+        pool = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download")
+        try:
             fetching = {name: pool.submit(self.store.download, self.key(version, name), paths[name]) for name in paths}
             for name, fetched in fetching.items():
                 try:
@@ -326,6 +327,8 @@ class ObjectVersions:
                     if not skip_missing:
                         raise
                     del paths[name]
+        finally:
+            pool.shutdown(cancel_futures=True)  # of a version that is being deleted, the rest is not fetched
         return paths
 
     def _gone(self, stored: StoredManifest) -> VersionNotFound:

@@ -108,23 +108,20 @@ class UploadingStore(Protocol):
         """Begin a large file, or find its beginning; ``None`` if the store knows no parts."""
         ...
 
-    def create_whole(self, upload: Upload) -> StoredObject:
-        """Store a large file without parts. :raises FileExistsError: if there is an object under its key."""
-        ...
-
     def stored_file(self, key: str) -> tuple[StoredObject, str] | None:
         """Return an object with the SHA-256 of its content, or ``None`` if there is none."""
         ...
 
 
 def send_small(store: UploadingStore, upload: Upload, *, telling: Telling) -> StoredObject:
-    """Store a file in one request, or adopt the same one.
+    """Store a file in one request, or adopt the same one; a large one too where the store knows no parts.
 
     :raises NotASavedModel: if the file is no longer what was hashed.
     :raises VersionExists: if there is an object with other content under its key.
     """
     with telling.one_more(upload.size):
-        content = upload.path.read_bytes()
+        with _still_there(upload):
+            content = upload.path.read_bytes()
         if hashlib.sha256(content).hexdigest() != upload.sha256:
             raise _changed(upload)
         try:
@@ -148,8 +145,7 @@ def send_large(store: UploadingStore, upload: Upload, *, pool: ThreadPoolExecuto
     for _ in range(_TRIES):
         parts = store.parted(upload)
         if parts is None:
-            with telling.one_more(upload.size):
-                return _create_whole(store, upload)
+            return send_small(store, upload, telling=telling)
         count = _send_parts(parts, upload, pool=pool, telling=telling, told=told)
         try:
             stored = parts.finish(count)
@@ -184,13 +180,6 @@ def adopt(store: UploadingStore, upload: Upload) -> StoredObject:
     return stored
 
 
-def _create_whole(store: UploadingStore, upload: Upload) -> StoredObject:
-    try:
-        return store.create_whole(upload)
-    except FileExistsError:
-        return adopt(store, upload)
-
-
 def _send_parts(
     parts: PartedUpload, upload: Upload, *, pool: ThreadPoolExecutor, telling: Telling, told: set[int]
 ) -> int:
@@ -206,7 +195,9 @@ def _send_parts(
         finally:
             slots.release()
 
-    with upload.path.open("rb") as file:
+    with _still_there(upload):
+        source = upload.path.open("rb")
+    with source as file:
         while content := file.read(parts.part_bytes):
             digest.update(content)
             slots.acquire()
@@ -223,6 +214,15 @@ def _send_parts(
 
 def _part_of(content: bytes) -> StoredPart:
     return StoredPart(size=len(content), md5=hashlib.md5(content, usedforsecurity=False).hexdigest())
+
+
+@contextmanager
+def _still_there(upload: Upload) -> Iterator[None]:
+    """:raises NotASavedModel: if the file was removed since it was hashed."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _changed(upload) from error
 
 
 def _changed(upload: Upload) -> NotASavedModel:
