@@ -17,7 +17,7 @@ _DOUBTED = tuple(check.model_copy(update={"negligible": 0.0001}) for check in _D
 """No request fails here, so only a rate below ``negligible`` could show that: not before the deadline."""
 
 patient = build_release_dag(_DIGITS, dag_id="patient_release_digits")
-hurried = build_release_dag(_DIGITS, dag_id="hurried_release_digits", dagrun_timeout=timedelta(seconds=45))
+hurried = build_release_dag(_DIGITS, dag_id="hurried_release_digits", dagrun_timeout=timedelta(seconds=35))
 asking = build_release_dag(
     _DIGITS.model_copy(update={"canary": _QUESTION, "checks": _DOUBTED}), dag_id="asking_release_digits"
 )

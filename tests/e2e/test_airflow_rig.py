@@ -121,6 +121,7 @@ def test_an_error_carries_airflow_s_answer_and_a_viewer_may_not_change_anything(
         rig.rest_as("viewer").unpause("rig")
 
 
+@pytest.mark.slow
 def test_a_killed_scheduler_is_noticed_and_can_be_started_again(rig: AirflowRig) -> None:
     before = rig.pids["scheduler"]
     rig.kill("scheduler")
@@ -134,6 +135,7 @@ def test_a_killed_scheduler_is_noticed_and_can_be_started_again(rig: AirflowRig)
     assert rig.rest.wait_for_run("rig", rig.rest.trigger("rig")) == "success"
 
 
+@pytest.mark.slow
 def test_nothing_lives_on_when_the_process_that_started_the_rig_is_killed(tmp_path: Path) -> None:
     """A test run that is killed must not leave an API server on its port that answers the next one."""
     script = f"""

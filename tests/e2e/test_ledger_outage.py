@@ -48,6 +48,7 @@ def everything(settings: LedgerSettings) -> list[HistoryRow]:
     return rows[::-1]
 
 
+@pytest.mark.slow
 def test_a_ledger_killed_in_a_release_and_hung_in_a_rollback_changes_neither_and_is_complete_after_it_returns(
     story: Story, remote: MlmdGrpcServer
 ) -> None:
