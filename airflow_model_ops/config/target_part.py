@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, model_serializer, model_validator
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_serializer, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -19,6 +19,8 @@ VERTEX_LOAD_SECONDS = 3_600.0
 
 _ENDPOINT = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\Z|[1-9][0-9]{0,18}\Z", re.ASCII)
 """``CreateEndpointRequest.endpoint_id``; an endpoint that Vertex AI itself has named has up to 19 digits."""
+_PROJECT = re.compile(r"[a-z0-9](?:[a-z0-9.:-]{0,61}[a-z0-9])?\Z", re.ASCII)
+_LOCATION = re.compile(r"[a-z]+-[a-z]+[0-9]+\Z", re.ASCII)
 _REGISTRY_MODEL = re.compile(r"[a-z_](?:[a-z0-9_-]{0,62})\Z|[1-9][0-9]{0,18}\Z", re.ASCII)
 """``UploadModelRequest.model_id``; a model that Vertex AI itself has named has up to 19 digits."""
 
@@ -37,8 +39,8 @@ class VertexPart(Part):
     """
 
     connection: str = Field(default="google_cloud_default", min_length=1)
-    project: str | None = Field(default=None, pattern=r"^[a-z0-9]([a-z0-9.:-]{0,61}[a-z0-9])?$")
-    location: str = Field(pattern=r"^[a-z]+-[a-z]+[0-9]+$")
+    project: str | None = Field(default=None, json_schema_extra={"pattern": r"^[a-z0-9]([a-z0-9.:-]{0,61}[a-z0-9])?$"})
+    location: str = Field(json_schema_extra={"pattern": r"^[a-z]+-[a-z]+[0-9]+$"})
     endpoint: str | None = None
     registry_model: str | None = None
     container_image: str | None = Field(default=None, min_length=1)
@@ -55,10 +57,28 @@ class VertexPart(Part):
     @classmethod
     def _numeric_ids(cls, value: Any) -> Any:
         """YAML reads an id of digits as a number."""
-        if not isinstance(value, dict):
+        if isinstance(value, VertexPart):
             return value
-        ids = {key: str(value[key]) for key in ("endpoint", "registry_model") if type(value.get(key)) is int}
-        return {**value, **ids}
+        if not isinstance(value, dict):
+            raise ValueError(  # noqa: TRY004 (pydantic collects these alone)
+                f"{value!r} is no mapping; write the location of the model's endpoint below it, as location: ..."
+            )
+        ids = ("endpoint", "registry_model", "project")
+        return {**value, **{key: str(value[key]) for key in ids if type(value.get(key)) is int}}
+
+    @field_validator("location")
+    @classmethod
+    def _is_location(cls, value: str) -> str:
+        if not _LOCATION.match(value):
+            raise ValueError(f"{value!r} is no region of Vertex AI; write one such as europe-west4, without a zone")
+        return value
+
+    @field_validator("project")
+    @classmethod
+    def _is_project(cls, value: str | None) -> str | None:
+        if value is not None and not _PROJECT.match(value):
+            raise ValueError(f"{value!r} is no id of a Google Cloud project; write its id or number, not its name")
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> VertexPart:
@@ -73,7 +93,9 @@ class VertexPart(Part):
 
         :raises InvalidConfig: if it cannot be one.
         """
-        return _checked(self.endpoint or model, grammar=_ENDPOINT, key="endpoint", what="an endpoint")
+        return _checked(
+            self.endpoint, model, grammar=_ENDPOINT, key="endpoint", what="an endpoint", of="digits and '-'"
+        )
 
     def registry_model_of(self, model: str) -> str:
         """Return the id of the parent model in the Model Registry of which every version of a model is one.
@@ -81,7 +103,12 @@ class VertexPart(Part):
         :raises InvalidConfig: if it cannot be one.
         """
         return _checked(
-            self.registry_model or model, grammar=_REGISTRY_MODEL, key="registry_model", what="a model of the registry"
+            self.registry_model,
+            model,
+            grammar=_REGISTRY_MODEL,
+            key="registry_model",
+            what="a model of the registry",
+            of="digits, '-' and '_'",
         )
 
     def fleet_of(self, model: str) -> str:
@@ -89,11 +116,13 @@ class VertexPart(Part):
         return "_".join(("vertex", *filter(None, (self.project,)), self.location, self.endpoint_of(model)))
 
 
-def _checked(text: str, *, grammar: re.Pattern[str], key: str, what: str) -> str:
+def _checked(given: str | None, model: str, *, grammar: re.Pattern[str], key: str, what: str, of: str) -> str:
+    text = given or model
     if not grammar.match(text):
+        shown = repr(text) if given else f"the model's name, {text!r},"
         mistake = (
-            f"target.vertex_ai.{key}: {text!r} cannot be the id of {what} in Vertex AI; give one of up to 63 lower-case letters, "
-            "digits and '-' that begins with a letter"
+            f"target.vertex_ai.{key}: {shown} cannot be the id of {what} in Vertex AI; write one of up to 63 lower-case "
+            f"letters, {of} that begins with a letter and ends with a letter or digit, or a number that Vertex AI gave"
         )
         raise InvalidConfig(mistake, mistakes=[mistake])
     return text

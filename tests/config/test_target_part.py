@@ -63,6 +63,9 @@ class TestDefaults:
         assert part is not None
         assert part.endpoint_of("digits") == "1234567890123456789"
 
+    def test_a_project_may_be_written_as_its_number(self) -> None:
+        assert vertex(project=123456789012).place.shown == "vertex_123456789012_europe-west4_digits"
+
 
 class TestThroughATrigger:
     @pytest.mark.parametrize("file", [parse_model_file(SMALL), vertex(), vertex(project="shop", drain="5m")])
@@ -139,9 +142,31 @@ class TestMistakes:
         assert len(mistakes) == 1
         assert told in mistakes[0]
 
+    @pytest.mark.parametrize(
+        ("keys", "told"),
+        [
+            ("europe-west4", "write the location of the model's endpoint below it"),
+            (
+                "{location: europe-west4-a}",
+                "'europe-west4-a' is no region of Vertex AI; write one such as europe-west4",
+            ),
+            (
+                "{location: europe-west4, project: My Shop}",
+                "'My Shop' is no id of a Google Cloud project; write its id",
+            ),
+            ("{location: europe-west4, endpoint: a-}", "ends with a letter or digit"),
+        ],
+    )
+    def test_each_mistake_says_what_to_write(self, keys: str, told: str) -> None:
+        (mistake,) = mistakes_of(f"{SMALL}target: {{vertex_ai: {keys}}}\n")
+        assert told in mistake
+
     def test_a_models_name_that_is_no_id_asks_for_one(self) -> None:
         (mistake,) = mistakes_of(f"{SMALL}{VERTEX}".replace("model: digits", "model: Digits.2"))
-        assert "target.vertex_ai.registry_model: 'Digits.2' cannot be the id of a model of the registry" in mistake
+        assert (
+            "target.vertex_ai.registry_model: the model's name, 'Digits.2', cannot be the id of a model of the registry"
+            in mistake
+        )
 
         file = vertex(endpoint="digits-2", registry_model="digits-2").model_copy(update={"model": "Digits.2"})
         assert file.place.shown == "vertex_europe-west4_digits-2"
