@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_model_ops.control.model_control import ModelControl
     from airflow_model_ops.core.state import Holdback
 
-_APPLIED, _CHANGING = "applied", "changing"
+_APPLIED, _CHANGING, _NONE_YET = "applied", "changing", "none yet"
 
 
 @command
@@ -66,7 +66,6 @@ def _model_row(model: str, repository: Repository, *, yaml: bool) -> dict[str, A
     except ModelOpsError as error:
         head, trouble = None, f"unknown: {error}"
     state = head.state if head else None
-    recorded = "none yet" if head is None else (_APPLIED if head.applied_at is not None else _CHANGING)
     return {
         "model": model,
         "yaml": "yes" if yaml else "no",
@@ -75,9 +74,15 @@ def _model_row(model: str, repository: Repository, *, yaml: bool) -> dict[str, A
         "canary": f"{state.canary.version} {state.canary.percent:g} %" if state and state.canary else None,
         "holdback": f"{state.holdback.version} {state.holdback.percent:g} %" if state and state.holdback else None,
         "golden": state.golden.version if state and state.golden else None,
-        "traffic": trouble or recorded,
+        "traffic": trouble or _recorded(head),
         "held": "yes" if state and state.hold else "no",
     }
+
+
+def _recorded(head: Head | None) -> str:
+    if head is None:
+        return _NONE_YET
+    return _CHANGING if head.applied_at is None else _APPLIED
 
 
 def _wanted(control: ModelControl, head: Head | None) -> dict[str, Any]:
@@ -110,15 +115,15 @@ def _observed(
     control: ModelControl, head: Head | None, observed: Observed | None, trouble: str | None
 ) -> dict[str, Any]:
     if observed is None:
-        recorded = _APPLIED if head is not None and head.applied_at is not None else _CHANGING
-        return {"traffic": f"{recorded}, as the log says", "observed": trouble, "loaded": None, "labels": None}
-    follows = head is not None and head.applied_at is not None and observed.generation == head.generation
+        return {"traffic": f"{_recorded(head)}, as the log says", "observed": trouble, "loaded": None, "labels": None}
+    recorded = _recorded(head)
+    behind = head is not None and recorded == _APPLIED and observed.generation != head.generation
     loaded = {
         server: "does not answer" if numbers is None else ", ".join(str(number) for number in sorted(numbers))
         for server, numbers in observed.loaded.items()
     }
     return {
-        "traffic": _APPLIED if follows else _CHANGING,
+        "traffic": _CHANGING if behind else recorded,
         "observed": shares(named(control, {str(number): percent for number, percent in observed.split.items()})),
         "loaded": loaded,
         "labels": dict(observed.labels),

@@ -73,9 +73,10 @@ def vertex_settings_of(part: VertexPart, connection: Connection, model: str) -> 
 def project_of(connection: Connection, *, given: str | None = None) -> str:
     """Return the Google Cloud project: the given one, the connection's ``project``, or that of its key.
 
-    :raises InvalidConfig: if none is named. Default credentials are not asked: that takes seconds, and answers differ
-        between machines, which would be different endpoints.
+    :raises InvalidConfig: if the connection is of another type, or none is named. Default credentials are not asked: that
+        takes seconds, and answers differ between machines, which would be different endpoints.
     """
+    _check_type(connection)
     extra = connection.extra_dejson
     named = given or _field(extra, "project") or _key(extra).get("project_id")
     if not named:
@@ -93,11 +94,7 @@ def vertex_access_of(connection: Connection, *, location: str) -> VertexAccess:
     """
     from airflow_model_ops.adapters.serving.vertex_clients import VertexAccess
 
-    if connection.conn_type not in (CONN_TYPE, None):
-        raise InvalidConfig(
-            f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; target.vertex_ai.connection must name "
-            f"one of type {CONN_TYPE}"
-        )
+    _check_type(connection)
     extra = connection.extra_dejson
     transport = _field(extra, "api_transport") or "grpc"
     return VertexAccess(
@@ -129,6 +126,14 @@ def credentials_of(connection: Connection) -> Any:
             f"connection {connection.conn_id!r} gives no credentials ({error}); correct its key, or leave all of "
             "Keyfile Path, Keyfile JSON and Credential Configuration File empty for application default credentials"
         ) from error
+
+
+def _check_type(connection: Connection) -> None:
+    if connection.conn_type not in (CONN_TYPE, None):
+        raise InvalidConfig(
+            f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; target.vertex_ai.connection must name "
+            f"one of type {CONN_TYPE}"
+        )
 
 
 def _field(extra: dict[str, Any], name: str) -> Any:

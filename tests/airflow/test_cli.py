@@ -170,7 +170,8 @@ def test_quarantine_bans_a_version_until_it_is_lifted_and_stable_only_by_force(c
 
 @pytest.mark.integration
 def test_status_and_models_tell_what_should_serve_and_what_does(cli: CommandLine) -> None:
-    assert cli.run("status", "digits").row["head"] == "none: nothing was ever released or adopted"
+    fresh = cli.run("status", "digits").row
+    assert (fresh["head"], fresh["traffic"]) == ("none: nothing was ever released or adopted", "none yet")
     released(cli.fleet, 1)
     cli.fleet.start(2, percent=10)
     cli.fleet.push(3, model="faces")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -115,8 +116,10 @@ def test_a_key_and_a_chain_of_impersonation_are_used_as_the_google_provider_does
 
 
 def test_a_connection_of_another_type_or_with_nonsense_is_refused() -> None:
-    with pytest.raises(InvalidConfig, match="is of type 'tf_serving'"):
-        vertex_access_of(Connection(conn_id="tf", conn_type="tf_serving"), location="europe-west4")
+    other = Connection(conn_id="tf", conn_type="tf_serving")
+    for ask in (project_of, partial(vertex_access_of, location="europe-west4")):  # the project is asked for first
+        with pytest.raises(InvalidConfig, match="is of type 'tf_serving'"):
+            ask(other)
     with pytest.raises(InvalidConfig, match="write grpc or rest"):
         vertex_access_of(connection(api_transport="soap"), location="europe-west4")
     with pytest.raises(InvalidConfig, match="api_transport to rest"):
