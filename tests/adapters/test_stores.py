@@ -28,6 +28,7 @@ from airflow_model_ops.adapters.repository.fsspec_store import FsspecStore
 from airflow_model_ops.adapters.repository.gcs_store import GcsStore
 from airflow_model_ops.adapters.repository.object_store import Upload
 from airflow_model_ops.adapters.repository.s3_store import S3Store
+from airflow_model_ops.adapters.repository.store_faults import in_words
 from airflow_model_ops.core.errors import (
     InvalidConfig,
     NotASavedModel,
@@ -407,6 +408,29 @@ class TestVendors:
         if isinstance(store, S3Store):
             assert store.call("list_multipart_uploads").get("Uploads", []) == []
 
+    def test_what_others_left_among_the_parts_is_in_no_uploads_way(self, server: BucketServer, tmp_path: Path) -> None:
+        """A bucket copied from another store has that one's parts."""
+        store, upload = server.new_store(), upload_of(a_file(tmp_path / "file", PART_BYTES + 1))
+        parts = store.parted(upload)
+        for key in [one.key for one in store.list("_parts/")]:
+            store.put(key, b"{}")
+        del parts
+        store.put(f"_parts/{'0' * 64}-5/00001", b"\xff part")
+        store.upload([upload], progress=lambda _: None)
+        store.download(upload.key, tmp_path / "fetched")
+        assert upload_of(tmp_path / "fetched").sha256 == upload.sha256
+
+    @pytest.mark.parametrize("code", ["500", "503", "InternalError", "TooManyRequests"])
+    def test_a_store_in_trouble_is_waited_for_and_not_searched_for(self, code: str) -> None:
+        class Refusal(OSError):
+            response = {"Error": {"Code": code}}  # noqa: RUF012 - as botocore has it
+
+        with (
+            pytest.raises(RepositoryUnavailable, match=r"in trouble, or asks for fewer requests.*try again later"),
+            in_words("read 'a'", "s3://bucket/models"),
+        ):
+            raise Refusal("words of the store")
+
     def test_a_bucket_that_is_missing_is_named(self, server: BucketServer, tmp_path: Path) -> None:
         store = server.store(f"{server.scheme}://no-such-bucket-here/models")
         asks: list[Callable[[], Any]] = [
@@ -520,8 +544,6 @@ def send_with_wrong_digest(store: FsspecStore, key: str, content: bytes) -> None
         store.insert(key, content, sha256="", absent=True, crc32c=wrong)
     else:
         assert isinstance(store, S3Store)
-        from airflow_model_ops.adapters.repository.store_faults import in_words
-
         with in_words("write", store.uri):
             store.call("put_object", Key=store.name_of(key), Body=content, ChecksumCRC32=wrong)
 

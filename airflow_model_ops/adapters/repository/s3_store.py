@@ -55,7 +55,9 @@ class S3Store(FsspecStore):
         """End uploads that nobody went on with since a moment, seconds since the epoch on the store's clock."""
         records = {record.key: record.modified for record in self.list(PARTS)}
         begun = {
-            str(json.loads(content)["upload_id"]): records[key] for key, content in self.get_many(list(records)).items()
+            upload_id: records[key]
+            for key, content in self.get_many(list(records)).items()
+            if (upload_id := _upload_id(content))
         }
         with in_words("end old uploads", self.uri):
             for page in self.pages("list_multipart_uploads", Prefix=self._prefix):
@@ -284,11 +286,9 @@ class S3Parts:
         content = self._store.get(self._record)
         if content is None:
             return None
-        self._id = str(json.loads(content)["upload_id"])
+        self._id = _upload_id(content)
         with in_words(f"list parts of {self._upload.key!r}", self._store.uri):
-            try:
-                self._parts()
-            except FileNotFoundError:
+            if not self._id or not self._is_there():
                 self._store.delete([self._record])
                 return None
         return self._id
@@ -311,6 +311,14 @@ class S3Parts:
 
     def _call(self, method: str, **options: Any) -> Any:
         return self._store.call(method, Key=self._store.name_of(self._upload.key), UploadId=self._id, **options)
+
+
+def _upload_id(record: bytes) -> str:
+    """Return the id that a record keeps; empty if it keeps none, as the parts of a bucket that was copied from GCS."""
+    try:
+        return str(json.loads(record)["upload_id"])
+    except (KeyError, TypeError, ValueError):
+        return ""
 
 
 def _md5(content: bytes) -> str:

@@ -17,6 +17,9 @@ _WRONG_CREDENTIALS = frozenset(
     {"401", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 )
 _NOT_ALLOWED = frozenset({"403", "AccessDenied", "AllAccessDisabled", "AccountProblem"})
+_BUSY = frozenset(
+    {"429", "TooManyRequests", "SlowDown", "500", "502", "503", "504", "InternalError", "ServiceUnavailable"}
+)
 _OF_THIS_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.EMFILE, errno.ENFILE})
 """Faults of a disk. Libraries of stores use other numbers of this kind for answers of theirs, but never with a file's name."""
 
@@ -77,8 +80,8 @@ def _fault_and_remedy(error: Exception, uri: str) -> str:
         return _what_is_missing(error, said)
     if isinstance(error, TimeoutError):
         return "it did not answer in time; see whether this host reaches it, and try again"
-    if code in {"429", "SlowDown"}:
-        return f"it asks for fewer requests ({said}); try again later"
+    if code in _BUSY:
+        return f"it is in trouble, or asks for fewer requests ({said}); try again later"
     bucket = uri.partition("://")[0]
     return f"{said}; see whether this host reaches the {bucket} endpoint of the connection, and try again"
 
