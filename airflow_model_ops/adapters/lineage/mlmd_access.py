@@ -98,7 +98,7 @@ class StoreAccess:
             shown, name = self._settings.shown, self._settings.database
             if not create:
                 raise LedgerUnavailable(
-                    f"{shown} does not exist: nothing is recorded yet; catch up from the logs first"
+                    f"{shown} does not exist: nothing is recorded yet; run `airflow model-ops record`"
                 ) from error
             if not _CREATABLE.match(name):
                 raise LedgerUnavailable(
@@ -233,7 +233,7 @@ def _prepare_file(settings: LedgerSettings, path: Path, *, create: bool) -> None
     if not create:
         if not path.exists():
             raise LedgerUnavailable(
-                f"{settings.shown} does not exist: nothing is recorded yet; catch up from the logs first"
+                f"{settings.shown} does not exist: nothing is recorded yet; run `airflow model-ops record`"
             )
         return
     try:
