@@ -22,7 +22,3 @@ def main(rest_url: str, grpc_address: str, transport: str, root: str) -> None:
         except ModelOpsError as error:
             sys.stderr.write(f"{error}\n")
         time.sleep(0.01)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
