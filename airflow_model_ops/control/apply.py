@@ -68,9 +68,9 @@ class FleetApplier:
         deadline = self._clock.now() + deadline_seconds
         full = False
         while True:
-            if not full and (done := self._finished(model)) is not None:
-                return done  # perhaps by another worker, while this one waited for the lock
             try:
+                if not full and (done := self._finished(model)) is not None:
+                    return done  # perhaps by another worker, while this one waited for the lock
                 heads, progress = self._locked_pass(frozenset({model}), full=full, wait_seconds=_TURN_SECONDS)
             except ModelOpsError as error:
                 if not error.retryable:

@@ -96,11 +96,11 @@ def vertex_access_of(connection: Connection, *, location: str) -> VertexAccess:
 
     _check_type(connection)
     extra = connection.extra_dejson
-    transport = _field(extra, "api_transport") or "grpc"
+    transport, address = str(_field(extra, "api_transport") or "grpc"), _field(extra, "api_endpoint")
     return VertexAccess(
         location=location,
         credentials=lambda: credentials_of(connection),
-        api_endpoint=_field(extra, "api_endpoint"),
+        api_endpoint=None if address is None else str(address),
         transport=transport,
     )
 

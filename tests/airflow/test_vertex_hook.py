@@ -124,5 +124,9 @@ def test_a_connection_of_another_type_or_with_nonsense_is_refused() -> None:
         vertex_access_of(connection(api_transport="soap"), location="europe-west4")
     with pytest.raises(InvalidConfig, match="api_transport to rest"):
         vertex_access_of(connection(api_endpoint="http://127.0.0.1:1"), location="europe-west4")
+    for nonsense in ("http://[", "ftp://vertex.corp", "vertex.corp/v1", "vertex.corp:x"):
+        with pytest.raises(InvalidConfig, match=r"is no address; write host or host:port") as caught:
+            vertex_access_of(connection(api_endpoint=nonsense, api_transport="rest"), location="europe-west4")
+        assert str(nonsense) in str(caught.value)
     private = vertex_access_of(connection(api_endpoint="vertex.corp:443"), location="europe-west4")
     assert (private.address, private.transport) == ("vertex.corp:443", "grpc")

@@ -169,6 +169,12 @@ def test_a_worker_of_the_head_before_cannot_undo_what_a_cold_way_back_did_meanwh
     assert "model-ops-meanwhile" not in fleet.fake.endpoint(ENDPOINT)["labels"]
 
 
+def test_a_service_in_trouble_for_a_moment_ends_no_wait_for_what_another_worker_has_applied() -> None:
+    fleet = promoted(VertexFleet(), 1)
+    fleet.fake.refuse("GetEndpoint", "UNAVAILABLE")
+    assert fleet.control().apply(deadline_seconds=60).split == {str(V1.number): 100.0}
+
+
 def test_a_log_that_was_begun_anew_is_told_what_to_remove_from_the_endpoint() -> None:
     fleet = promoted(VertexFleet(), 1, 2)
     fleet.repository.logs[MODEL].stored.clear()

@@ -11,6 +11,7 @@ make a second version.
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import EndpointServiceClient, ModelServiceClient
 
 _T = TypeVar("_T")
+_ADDRESS = re.compile(r"(?:http://)?(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z", re.ASCII | re.IGNORECASE)
+"""An address as :attr:`VertexAccess.address` has it: the clients add scheme and path themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,10 @@ class VertexAccess:
     def __post_init__(self) -> None:
         if self.transport not in ("grpc", "rest"):
             raise InvalidConfig(f"api_transport {self.transport!r} is not known; write grpc or rest")
+        if self.api_endpoint and not _ADDRESS.match(self.address):
+            raise InvalidConfig(
+                f"api_endpoint {self.api_endpoint!r} is no address; write host or host:port, such as vertex.example.com:8443"
+            )
         if self.address.startswith("http://") and self.transport != "rest":
             raise InvalidConfig(
                 f"api_endpoint {self.api_endpoint!r} means plain text, which gRPC clients of Vertex AI cannot; set "
