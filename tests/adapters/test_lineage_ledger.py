@@ -14,9 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ml_metadata.errors import AlreadyExistsError
+from ml_metadata.metadata_store.metadata_store import MetadataStore
 
+from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
 from airflow_model_ops.adapters.lineage.queries import LedgerQueries
 from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
 from airflow_model_ops.adapters.lineage.rows import HistoryRow
@@ -335,6 +339,24 @@ def test_a_store_that_others_hold_is_waited_for_within_a_bound(settings: LedgerS
     with held_by_another_process(file_of(settings)), busy:
         MlmdLedger(impatient).catch_up("digits", log, manifest_of)
     assert MlmdLedger(impatient).catch_up("digits", log, manifest_of) == len(log.stored)
+
+
+def test_a_type_that_another_writer_makes_at_the_same_moment_is_used(
+    settings: LedgerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ML Metadata looked for its name before, and then finds its external id taken."""
+    put, tries = MetadataStore.put_execution_type, list[str]()
+
+    def overtaken(self: MetadataStore, kind: Any, **options: Any) -> int:
+        made: int = put(self, kind, **options)
+        tries.append(kind.name)
+        if len(tries) == 1:
+            raise AlreadyExistsError(f"Conflict of external_id: {kind.name}/ExecutionType")
+        return made
+
+    monkeypatch.setattr(MetadataStore, "put_execution_type", overtaken)
+    assert LedgerStore(settings, create=True).register_types() > 0
+    assert tries[0] in tries[1:]
 
 
 def test_a_store_that_comes_free_in_time_is_written(settings: LedgerSettings) -> None:

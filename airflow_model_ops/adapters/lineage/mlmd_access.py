@@ -147,10 +147,18 @@ class StoreAccess:
             )
             yield
 
-    def insist(self, what: str, call: Callable[[], T], *, longest_pause: float = _LONGEST_PAUSE_SECONDS) -> T:
+    def insist(
+        self,
+        what: str,
+        call: Callable[[], T],
+        *,
+        longest_pause: float = _LONGEST_PAUSE_SECONDS,
+        passing: tuple[type[Exception], ...] = (),
+    ) -> T:
         """Call until it is not others that are in the way, for ``retry_seconds`` at most.
 
         :param longest_pause: Between two calls, in seconds.
+        :param passing: What else another writer's work may be the cause of.
         """
         deadline = time.monotonic() + self._settings.retry_seconds
         pause = _FIRST_PAUSE_SECONDS
@@ -159,7 +167,7 @@ class StoreAccess:
                 return call()
             # A value that cannot be parsed is in ML Metadata's words, too, which then are no text.
             except (self.errors.StatusError, RuntimeError, BlockingIOError, UnicodeDecodeError) as error:
-                if not self._may_pass(error):
+                if not isinstance(error, passing) and not self._may_pass(error):
                     raise self._translated(what, error) from error
                 if time.monotonic() + pause > deadline:
                     raise LedgerUnavailable(

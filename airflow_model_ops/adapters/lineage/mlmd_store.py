@@ -216,7 +216,8 @@ class LedgerStore:
             }
 
         with self._writing():
-            return self._insist("register its types", register)
+            # A type that another writer makes between ML Metadata's look by name and by external id: the next look finds it.
+            return self._insist("register its types", register, passing=(self._errors.AlreadyExistsError,))
 
     def _by_ids(self, get: Callable[[Sequence[int]], Sequence[Any]], ids: Sequence[int]) -> list[Stored]:
         return [read_node(row) for page in _pages(ids) for row in self._insist("read by id", partial(get, page))]
