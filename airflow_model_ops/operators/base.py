@@ -84,6 +84,15 @@ def fence_of(release: Mapping[str, Any]) -> Fence:
         ) from error
 
 
+def is_about(event: Mapping[str, Any], release: Mapping[str, Any]) -> bool:
+    """Whether a trigger's event is about this attempt of a release; an answer of a person names none, and is.
+
+    On SQLite, Airflow 3.3 gives the id of a trigger that was deleted to the next one: what the trigger of a cleared attempt
+    told last then reaches the task that waits for the new attempt.
+    """
+    return "attempt" not in event or Fence(release=event["release"], attempt=int(event["attempt"])) == fence_of(release)
+
+
 class ModelOperator(LineageNotes):
     """Base of operators that act on one model. They tell their lineage to Airflow's OpenLineage provider, if it is installed.
 
@@ -228,6 +237,9 @@ class ReleaseOperator(TrafficOperator):
         from airflow_model_ops.control.step_check import StepResult
 
         of, index = watched or self.release, step or 0
+        if not is_about(event, of):
+            self.log.warning("an event of attempt %s came late; this attempt is watched on", event.get("attempt"))
+            self.watch_step(context, step=index, of=of, method_name=method_name)
         if event.get("withdrawn"):
             self.watch_step(context, step=index, of=of, method_name=method_name)
         outcome = self._answered(context, event, step=index, of=of) if is_answer(event) else check_outcome(event)

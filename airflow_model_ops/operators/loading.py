@@ -65,16 +65,23 @@ class LoadingOperator(ModelOperator):
         self.defer(
             trigger=LoadTrigger.of(identity or self.identity, load, run=dict(origin_of(context).run)),
             method_name="execute_loaded",
+            kwargs={"load": load.to_json()},
             timeout=timedelta(seconds=left) + _SLACK,
         )
 
-    def execute_loaded(self, context: Context, event: Mapping[str, Any]) -> Any:
+    def execute_loaded(self, context: Context, event: Mapping[str, Any], load: Mapping[str, Any] | None = None) -> Any:
         """Go on when the version is loaded: what was committed before is adopted. Fail in the trigger's words if it is not.
 
+        :param load: What this task waits for; an event about another load is one of a cleared attempt's trigger (see
+            :func:`~airflow_model_ops.operators.base.is_about`), so it waits on.
         :raises AirflowFailException: if the load failed, ran out of time, or is no longer wanted; no retry can mend that.
         """
         from airflow_model_ops.control.loading import LoadOutcome, LoadResult
 
+        if load is not None and event.get("load", load) != load:
+            self.log.warning("an event about another load came late: %s", event["load"])
+            with told_to_airflow():
+                return self.act(context)
         if "error" in event:
             raise AirflowFailException(event["error"])
         outcome = LoadOutcome.from_json(event)

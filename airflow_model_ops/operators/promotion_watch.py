@@ -14,6 +14,7 @@ from airflow_model_ops.operators.base import (
     ModelOperator,
     ReleaseOperator,
     fence_of,
+    is_about,
     origin_of,
     told_to_airflow,
 )
@@ -64,6 +65,10 @@ class WatchPromotionOperator(ReleaseOperator):
         """Return how the watch ended, or fail with its words."""
         from airflow_model_ops.control.watch_check import WatchOutcome, WatchResult, stop_watching
 
+        if not is_about(event, self.release):
+            self.log.warning("an event of attempt %s came late; this attempt is watched on", event.get("attempt"))
+            with told_to_airflow():
+                return self.act(context)
         if "error" in event:
             with told_to_airflow():
                 reason = f"it cannot be watched any longer: {event['error']}"

@@ -66,12 +66,13 @@ class LoadTrigger(BaseTrigger):
         threads = ThreadPoolExecutor(1, thread_name_prefix="load")
         try:
             outcome = await self._drive(threads)
+            found = outcome.to_json()
         except ModelOpsError as error:  # one that asking again cannot mend
-            yield TriggerEvent({"error": str(error)})
-            return
+            found = {"error": str(error)}
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
-        yield TriggerEvent(outcome.to_json())
+        # Of which load, since an event may reach a task that waits for a later one.
+        yield TriggerEvent({**found, "load": self.load})
 
     async def on_kill(self) -> None:
         """Abort the release that is loaded for: a user ended or cleared the task. A way back is never undone by that."""

@@ -86,9 +86,9 @@ class ObservingTrigger(BaseTrigger):
         try:
             found = await self._watch()
         except ModelOpsError as error:  # one that asking again cannot mend
-            yield TriggerEvent({"error": str(error)})
-            return
-        yield TriggerEvent(found)
+            found = {"error": str(error)}
+        # Of which attempt, since an event may reach a task that waits for a later one.
+        yield TriggerEvent({**found, "release": self.release, "attempt": self.attempt})
 
     @abstractmethod
     async def open(self) -> Watched:

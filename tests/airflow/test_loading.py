@@ -74,7 +74,7 @@ class Waiting:
 
     def resume(self, event: dict[str, Any]) -> Any:
         assert self.deferred.method_name == "execute_loaded"
-        return self.task.execute_loaded(context_of(), event)
+        return self.task.execute_loaded(context_of(), event, **(self.deferred.kwargs or {}))
 
 
 def deferred(task: Any, **context: Any) -> Waiting:
@@ -113,6 +113,16 @@ class TestAStart:
         assert handed_on["version"] == "digits-v4.0.0"
         assert story.target.is_loaded(DIGITS, story.v(4))
         assert starts(story) == 1
+
+    def test_an_event_about_another_load_does_not_end_it(self, story: Story) -> None:
+        story.v(4)
+        waiting = deferred(load(story))
+        late = {"result": "pre_empted", "reason": "another attempt is live", "load": {"generation": 1}}
+
+        with pytest.raises(TaskDeferred):
+            waiting.resume(late)
+
+        assert waiting.resume(waiting.event())["version"] == "digits-v4.0.0"
 
     def test_airflows_own_time_out_comes_after_the_loads(self, story: Story) -> None:
         story.v(4)

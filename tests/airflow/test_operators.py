@@ -369,6 +369,19 @@ class TestCheck:
 
         assert self.check(story, {}).execute_complete(context_of(), event) == event
 
+    def test_what_the_trigger_of_a_cleared_attempt_told_last_does_not_end_the_new_one(self, story: Story) -> None:
+        """On SQLite, Airflow gives the id of a deleted trigger to the next one, and the event with it."""
+        story.serve(1)
+        release = story.start(2, percent=0, attempt=2)
+        late = {"result": "pre_empted", "verdict": None, "reason": "attempt 2 is live", "evidence": None}
+
+        with pytest.raises(TaskDeferred) as waiting:
+            self.check(story, release).execute_complete(context_of(), {**late, "release": "r", "attempt": 1})
+
+        assert waiting.value.trigger.serialize()[1]["attempt"] == 2
+        with pytest.raises(AirflowFailException, match="attempt 2 is live"):
+            self.check(story, release).execute_complete(context_of(), {**late, "release": "r", "attempt": 2})
+
     @pytest.mark.parametrize(
         ("event", "words"),
         [

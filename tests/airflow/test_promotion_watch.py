@@ -115,6 +115,12 @@ class TestTask:
         with pytest.raises(AirflowFailException, match=r"digits-v2\.0\.0 was rolled back .*HARM: errors 8 %"):
             watch(story, release).execute_complete(context_of(), event)
 
+    def test_a_late_event_of_another_attempt_does_not_end_it(self, story: Story, release: dict[str, str]) -> None:
+        late = {"result": "superseded", "verdict": None, "reason": "attempt 1 is live", "evidence": None}
+
+        with pytest.raises(TaskDeferred):
+            watch(story, release).execute_complete(context_of(), {**late, "release": "r", "attempt": 0})
+
     def test_a_way_back_that_is_refused_fails_it_too(self, story: Story, release: dict[str, str]) -> None:
         event = {"result": "not_rolled_back", "verdict": "BREACH", "reason": "errors 50 %; pinned", "evidence": "e"}
 
