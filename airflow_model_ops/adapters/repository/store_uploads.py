@@ -18,7 +18,7 @@ from typing import Protocol
 from airflow_model_ops.adapters.repository.object_store import StoredObject, Upload
 from airflow_model_ops.core.errors import NotASavedModel, RepositoryUnavailable, VersionExists
 
-PART_BYTES = 8 << 20
+PART_BYTES = 16 << 20
 """Size of a part, and the largest file that is sent whole: a kill costs at most :data:`WORKERS` parts."""
 WORKERS = 6
 """Requests under way at once. At most this many parts are in memory."""
