@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.cli_commands.lineage import catch_up_aside
-from airflow_model_ops.cli_commands.output import Outcome, about, shares
+from airflow_model_ops.cli_commands.output import Outcome, about
 from airflow_model_ops.cli_commands.session import command, fleet_at, opened, person, version_of, ways_back
 from airflow_model_ops.cli_commands.show import named
 from airflow_model_ops.config.fleet_place import FleetPlace
+from airflow_model_ops.control.apply import shares
 from airflow_model_ops.core.errors import ModelOpsError, NotApplied
 
 if TYPE_CHECKING:

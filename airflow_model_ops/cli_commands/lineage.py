@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_model_ops.cli_commands.output import Outcome, about, shares
+from airflow_model_ops.cli_commands.output import Outcome, about
 from airflow_model_ops.cli_commands.session import command, connection, way_back, ways_back
+from airflow_model_ops.control.apply import shares
 from airflow_model_ops.core.blast_radius import ArtifactRef, Move
 from airflow_model_ops.core.errors import InvalidConfig, LedgerUnavailable, ModelOpsError
 from airflow_model_ops.hooks.repository import repository_of

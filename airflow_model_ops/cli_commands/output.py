@@ -42,11 +42,6 @@ def print_outcome(args: Namespace, outcome: Outcome) -> None:
     AirflowConsole().print_as(data=rows, output=args.output)
 
 
-def shares(split: Mapping[str, float]) -> str:
-    """Return a split in words."""
-    return ", ".join(f"{name} {percent:g} %" for name, percent in split.items()) or "nothing"
-
-
 def _joined(value: Any) -> Any:
     return ", ".join(str(item) for item in value) if isinstance(value, list) else value
 

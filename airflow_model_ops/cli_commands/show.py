@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_model_ops.cli_commands.output import Outcome, about, shares
+from airflow_model_ops.cli_commands.output import Outcome, about
 from airflow_model_ops.cli_commands.session import command, connection, opened, way_back, ways_back
+from airflow_model_ops.control.apply import shares
 from airflow_model_ops.control.heads import Head, read_head
 from airflow_model_ops.core.errors import InvalidConfig, InvalidVersionName, ModelOpsError
 from airflow_model_ops.core.log import Entry

@@ -226,10 +226,9 @@ class FleetApplier:
             return
         committer = Committer(log=log, initial=head.state, clock=self._clock)
         split = dict(progress.applied[model])
-        shown = ", ".join(f"{number} {percent:g} %" for number, percent in split.items()) or "nothing"
         committer.record(
             FactKind.APPLIED,
-            reason=f"generation {head.generation} serves: {shown}",
+            reason=f"generation {head.generation} serves: {shares(split)}",
             origin=self._origin,
             version=head.entry.version,
             release=head.entry.release,
@@ -248,6 +247,11 @@ class FleetApplier:
 
     def _applied(self, model: str, head: Head, progress: Progress) -> Applied:
         return _application(model, head, split=progress.applied[model], at=self._clock.now())
+
+
+def shares(split: Mapping[str, float]) -> str:
+    """Return a split in words, for people."""
+    return ", ".join(f"{number} {percent:g} %" for number, percent in split.items()) or "nothing"
 
 
 def _application(model: str, head: Head, *, split: Mapping[str, float], at: float) -> Applied:

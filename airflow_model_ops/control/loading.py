@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from airflow_model_ops.control.apply import shares
 from airflow_model_ops.control.commit import seconds_of
 from airflow_model_ops.control.heads import read_head
 from airflow_model_ops.control.leases import HANDOVER_SECONDS, WAITING_SECONDS
@@ -162,8 +163,8 @@ class LoadWatch:
             if not error.retryable:
                 return self._over(LoadResult.FAILED, str(error))
             return self._goes_on(str(error))
-        shown = ", ".join(f"{number} {percent:g} %" for number, percent in applied.split.items()) or "nothing"
-        return self._over(LoadResult.LOADED, f"{self._load.version} is loaded; what serves: {shown}")
+        told = f"{self._load.version} is loaded; what serves: {shares(applied.split)}"
+        return self._over(LoadResult.LOADED, told)
 
     def _goes_on(self, why: str) -> LoadOutcome | None:
         load, now = self._load, self._control.clock.now()

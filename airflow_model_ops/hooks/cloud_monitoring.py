@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_model_ops.config.durations import seconds
 from airflow_model_ops.core.errors import InvalidConfig
@@ -36,9 +35,10 @@ def cloud_monitoring_source_of(connection: Connection, part: VertexPart, *, mode
     )
     from airflow_model_ops.adapters.metrics.cloud_monitoring_queries import EndpointLabels
     from airflow_model_ops.adapters.metrics.google_token import GoogleToken
+    from airflow_model_ops.adapters.metrics.prometheus import is_http_url
 
     api = str(connection.extra_dejson.get("monitoring_endpoint") or DEFAULT_ENDPOINT)
-    if not _is_http_url(api):
+    if not is_http_url(api):
         raise InvalidConfig(
             f"connection {connection.conn_id!r}: monitoring_endpoint {api!r} is not usable; write it as {DEFAULT_ENDPOINT}"
         )
@@ -63,11 +63,3 @@ def _duration(connection: Connection, key: str, *, default: float) -> float:
         return default if given is None or given == "" else seconds(given)
     except ValueError as error:
         raise InvalidConfig(f"connection {connection.conn_id!r}: {key}: {error}") from None
-
-
-def _is_http_url(url: str) -> bool:
-    try:
-        place = urlsplit(url)
-        return place.scheme in {"http", "https"} and bool(place.hostname)
-    except ValueError:
-        return False

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -14,8 +15,9 @@ from airflow_model_ops.adapters.repository.object_fleet import ObjectFleetStore
 from airflow_model_ops.adapters.repository.object_lease_chain import object_lease_chain
 from airflow_model_ops.adapters.repository.posix_owner import Owner
 from airflow_model_ops.core.errors import FleetBusy, RepositoryUnavailable
+from tests.adapters.lock_story import only_one_is_inside
 from tests.adapters.memory_store import MemoryStore
-from tests.waits import all_ended, until
+from tests.waits import until
 
 FLEET = "_fleets/main/"
 LOCK = f"{FLEET}lock/"
@@ -48,23 +50,7 @@ def leases(store: MemoryStore) -> list[int]:
 
 
 def test_threads_are_never_inside_together(store: MemoryStore) -> None:
-    inside, most = 0, 0
-
-    def work() -> None:
-        nonlocal inside, most
-        own = chain(store)
-        for _ in range(10):
-            with own.held(wait_seconds=60):
-                inside += 1
-                most = max(most, inside)
-                time.sleep(0.001)
-                inside -= 1
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    all_ended(*threads)
-    assert (inside, most) == (0, 1)
+    only_one_is_inside(lambda: partial(chain(store).held, wait_seconds=60))
 
 
 def test_a_free_lock_costs_few_requests(store: MemoryStore, fleet: ObjectFleetStore) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -18,8 +19,8 @@ import pytest
 from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
 from airflow_model_ops.adapters.repository.posix_owner import Owner
 from airflow_model_ops.core.errors import FleetBusy, InvalidConfig
+from tests.adapters.lock_story import only_one_is_inside
 from tests.adapters.posix_children import contend, eventually, hold_lock, start
-from tests.waits import all_ended
 
 
 @pytest.fixture
@@ -69,22 +70,7 @@ def test_a_waiter_gives_up_in_time_and_is_told_who_holds_the_lock(directory: Pat
 
 
 def test_threads_of_one_process_are_holders_of_their_own(store: PosixFleetStore) -> None:
-    inside, most = 0, 0
-
-    def work() -> None:
-        nonlocal inside, most
-        for _ in range(10):
-            with store.lock(wait_seconds=30):
-                inside += 1
-                most = max(most, inside)
-                time.sleep(0.001)
-                inside -= 1
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    all_ended(*threads)
-    assert (inside, most) == (0, 1)
+    only_one_is_inside(lambda: partial(store.lock, wait_seconds=30))
 
 
 def test_a_thread_that_takes_the_lock_twice_is_told_so_at_once(store: PosixFleetStore) -> None:

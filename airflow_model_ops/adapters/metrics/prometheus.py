@@ -88,7 +88,7 @@ class PrometheusSource:
         verify: bool | str = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not _is_http_url(url):
+        if not is_http_url(url):
             raise InvalidConfig(
                 f"Prometheus URL {url.rpartition('@')[2]!r} is not usable; write it as http://prometheus:9090"
             )
@@ -258,7 +258,8 @@ def _every(seconds: float, *, start: float, end: float) -> Iterator[float]:
         number += 1
 
 
-def _is_http_url(url: str) -> bool:
+def is_http_url(url: str) -> bool:
+    """Whether a URL names a host that is asked over HTTP."""
     try:
         place = urlsplit(url)
         return place.scheme in {"http", "https"} and bool(place.hostname) and (place.port is None or place.port > 0)
