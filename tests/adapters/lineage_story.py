@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -163,6 +164,20 @@ class DyingStore(LedgerStore):
             os.kill(os.getpid(), signal.SIGKILL)
         DyingStore.writes_left -= 1
         return super().put(**sent)
+
+
+class UnhurriedStore(LedgerStore):
+    """A store that leaves others time between two transactions, however fast the machine is."""
+
+    def put(self, **sent: Any) -> PutIds | None:
+        time.sleep(0.05)
+        return super().put(**sent)
+
+
+def catch_up_unhurried_in_a_child(path: Path, entries: int) -> None:
+    """For a child process: record a long log so slowly that it is still at it when somebody has seen its first entries."""
+    recorder.LedgerStore = UnhurriedStore  # type: ignore[misc]
+    catch_up_in_a_child(path, entries)
 
 
 def die_in_a_child(path: Path, after: int) -> None:

@@ -42,6 +42,7 @@ from tests.adapters.lineage_story import (
     V2,
     ListLog,
     catch_up_in_a_child,
+    catch_up_unhurried_in_a_child,
     die_in_a_child,
     long_log,
     manifest_of,
@@ -188,7 +189,7 @@ def test_a_writer_killed_between_transactions_leaves_a_prefix_that_the_next_one_
 
 
 def test_a_writer_killed_at_any_moment_leaves_a_prefix_that_the_next_one_completes(settings: LedgerSettings) -> None:
-    child = start(catch_up_in_a_child, settings, 2000)
+    child = start(catch_up_unhurried_in_a_child, settings, 2000)
     poll(file_of(settings).exists, seconds=60)
     queries = LedgerQueries(settings)
     poll(lambda: bool(queries.history("digits", limit=1)), seconds=60)
