@@ -1,0 +1,68 @@
+"""The models of this installation as the API server knows them: their YAML files, read again only when one changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_model_ops.config.model_file import ModelIdentity, load_ways_back
+from airflow_model_ops.configured_models import models_dir
+from airflow_model_ops.core.errors import InvalidConfig
+
+_LOOK_SECONDS = 2.0
+"""How long an answer holds before the files' times are looked at again."""
+
+_Stamp = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """The models with a YAML file by name, and how many mistakes the files have."""
+
+    models: dict[str, ModelIdentity]
+    mistakes: int
+
+
+@dataclass(slots=True)
+class _Kept:
+    catalogue: Catalogue = field(default_factory=lambda: Catalogue(models={}, mistakes=0))
+    stamp: _Stamp | None = None
+    looked_at: float = float("-inf")
+
+
+_kept = _Kept()
+_lock = threading.Lock()
+
+
+def catalogue() -> Catalogue:
+    """Return the models; without ``[model_ops] models_dir`` there is none, and that is one mistake."""
+    with _lock:
+        if time.monotonic() - _kept.looked_at >= _LOOK_SECONDS:
+            _look(_kept)
+        return _kept.catalogue
+
+
+def forget() -> None:
+    """Read the files again at the next question."""
+    with _lock:
+        _kept.stamp, _kept.looked_at = None, float("-inf")
+
+
+def _look(kept: _Kept) -> None:
+    try:
+        directory = models_dir()
+        stamp = _stamp(directory)
+        if stamp != kept.stamp:
+            found = load_ways_back(directory)
+            kept.catalogue = Catalogue(models=dict(found.models), mistakes=len(found.mistakes))
+            kept.stamp = stamp
+    except (InvalidConfig, OSError):
+        kept.catalogue, kept.stamp = Catalogue(models={}, mistakes=1), None
+    kept.looked_at = time.monotonic()
+
+
+def _stamp(directory: Path) -> _Stamp:
+    found = [(path, path.stat()) for path in directory.iterdir()]
+    return tuple(sorted((str(path), status.st_mtime_ns, status.st_size) for path, status in found))

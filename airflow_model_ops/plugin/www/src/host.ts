@@ -1,0 +1,24 @@
+import type { SystemContext } from "@chakra-ui/react";
+
+declare global {
+  // eslint-disable-next-line no-var
+  var ChakraUISystem: SystemContext | undefined;
+}
+
+/** What Airflow's UI hands to a React app: which DAG, run or task a tab is about; nothing on a page of its own. */
+export interface HostProps {
+  readonly dagId?: string;
+  readonly runId?: string;
+  readonly taskId?: string;
+  readonly mapIndex?: string;
+}
+
+/** The path of Airflow below which everything lies, with slashes at both ends: `[api] base_url` may have one. */
+export function basePath(): string {
+  return new URL(document.baseURI).pathname.replace(/[^/]*$/, "");
+}
+
+/** The address of something that Airflow serves, from its path below the base, such as `api/v2/dags`. */
+export function hostUrl(path: string): string {
+  return new URL(path, document.baseURI).href;
+}
