@@ -15,7 +15,7 @@ UV_PIP_COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev 
 	--override requirements/overrides.txt --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: help setup lock test test-fast test-all lint lint-style lint-types lint-files format demo bench bench-judge bench-judge-full bench-lineage docs install-check clean
+.PHONY: help setup lock page test test-fast test-page test-ui test-all lint lint-style lint-types lint-files lint-page format demo bench bench-judge bench-judge-full bench-lineage docs install-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -27,18 +27,24 @@ lock: setup ## Compile requirements/dev.txt again; give UPGRADE=1 to move to new
 	$(UV_PIP_COMPILE) $(if $(UPGRADE),--upgrade) -q -o requirements/dev.txt
 
 # The real Airflow wants the machine for itself; everything else runs on both cores. Exit status 5: nothing was selected.
-test: setup ## All tests but those marked slow
-	@$(PYTEST) -n 2 -m "not slow and not e2e" $(PYTEST_ARGS) || [ $$? -eq 5 ]
-	@$(PYTEST) -m "e2e and not slow" $(PYTEST_ARGS) || [ $$? -eq 5 ]
+test: setup test-page ## All tests but those marked slow
+	@$(PYTEST) -n 2 -m "not slow and not e2e and not ui" $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	@$(PYTEST) -m "(e2e or ui) and not slow" $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 test-fast: setup ## Only tests that start no other process: no integration, no e2e
-	@$(PYTEST) -n 2 -m "not slow and not integration and not e2e" $(PYTEST_ARGS)
+	@$(PYTEST) -n 2 -m "not slow and not integration and not e2e and not ui" $(PYTEST_ARGS)
 
-test-all: setup ## All tests, the slow ones too
-	@$(PYTEST) -n 2 -m "not e2e" $(PYTEST_ARGS) || [ $$? -eq 5 ]
-	@$(PYTEST) -m e2e $(PYTEST_ARGS) || [ $$? -eq 5 ]
+test-page: setup ## The page's unit tests
+	@VENV=$(VENV) scripts/page.sh test
 
-lint: lint-style lint-types lint-files ## ruff, formatting, mypy --strict, the shell scripts' syntax and the docker files
+test-ui: setup ## The page in a real browser against the real Airflow; screenshots in .cache/ui-shots
+	@$(PYTEST) -m ui $(PYTEST_ARGS)
+
+test-all: setup test-page ## All tests, the slow ones too
+	@$(PYTEST) -n 2 -m "not e2e and not ui" $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	@$(PYTEST) -m "e2e or ui" $(PYTEST_ARGS) || [ $$? -eq 5 ]
+
+lint: lint-style lint-types lint-files lint-page ## ruff, formatting, mypy --strict, tsc, the shell scripts' syntax and the docker files
 
 lint-style: setup
 	$(BIN)/python -m ruff check .
@@ -50,6 +56,12 @@ lint-types: setup
 lint-files: setup
 	bash -n .ci/run scripts/*.sh docker/*.sh
 	$(BIN)/python scripts/check_docker.py
+
+lint-page: setup
+	@VENV=$(VENV) scripts/page.sh check
+
+page: setup ## Build the page: its types from the API, and the bundle that the wheel carries
+	@VENV=$(VENV) scripts/page.sh build
 
 format: setup ## Let ruff rewrite what it can
 	$(BIN)/python -m ruff check --fix-only .

@@ -38,6 +38,7 @@ missing_debian_packages() {
   "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
   command -v prometheus >/dev/null || echo prometheus
   command -v docker-compose >/dev/null || echo docker-compose
+  command -v chromium >/dev/null || echo chromium
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || echo postgresql
   [ -x /usr/sbin/mariadbd ] || command -v mariadbd >/dev/null || echo mariadb-server
 }
