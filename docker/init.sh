@@ -2,8 +2,8 @@
 # One run before everything else (service airflow-init): secrets, volumes, database, the documents Envoy starts with.
 set -euo pipefail
 
-for name in POSTGRES_PASSWORD AIRFLOW_ADMIN_PASSWORD AIRFLOW__CORE__FERNET_KEY AIRFLOW__API__SECRET_KEY \
-  AIRFLOW__API_AUTH__JWT_SECRET; do
+for name in POSTGRES_PASSWORD AIRFLOW_ADMIN_PASSWORD GRAFANA_ADMIN_PASSWORD AIRFLOW__CORE__FERNET_KEY \
+  AIRFLOW__API__SECRET_KEY AIRFLOW__API_AUTH__JWT_SECRET; do
   if [ -z "${!name:-}" ]; then
     echo "init: $name is empty; copy docker/.env.example to docker/.env and fill it in" >&2
     exit 1

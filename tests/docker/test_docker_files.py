@@ -54,7 +54,7 @@ def test_envoy_watches_the_directory_that_airflow_writes_and_never_writes_it(ser
     assert _mounts(services["airflow-scheduler"])["envoy"] == (path, "rw")
 
 
-def test_only_the_router_airflow_and_prometheus_are_published(services: dict[str, Any]) -> None:
+def test_only_the_router_airflow_prometheus_and_grafana_are_published(services: dict[str, Any]) -> None:
     published = {
         name: [port.rpartition(":")[2] for port in service.get("ports", [])] for name, service in services.items()
     }
@@ -62,6 +62,7 @@ def test_only_the_router_airflow_and_prometheus_are_published(services: dict[str
         "airflow-api-server": ["8080"],
         "envoy": ["8080"],
         "prometheus": ["9090"],
+        "grafana": ["3000"],
     }
 
 
