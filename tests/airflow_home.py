@@ -1,0 +1,34 @@
+"""An Airflow of its own for tests that run parts of it in this process: set before anything imports Airflow."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_PREFIX = "airflow-home-"
+
+
+def private_airflow_home() -> Path:
+    """Return the home; the first that asks makes it: Airflow reads its settings once per process.
+
+    Without a database and without examples.
+    """
+    known = Path(os.environ.get("AIRFLOW_HOME", ""))
+    if known.name.startswith(_PREFIX):
+        return known
+    home = tempfile.mkdtemp(prefix=_PREFIX)
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ.update(
+        {
+            "AIRFLOW_HOME": home,
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": f"{home}/dags",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+        }
+    )
+    return Path(home)

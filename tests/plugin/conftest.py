@@ -1,0 +1,142 @@
+"""The real app of the page, mounted as Airflow mounts it, with the real simple auth manager and users of each role.
+
+What a test changes in the story or in Airflow's database must be its own: both are there once per module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
+
+from tests.airflow_home import private_airflow_home
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.testclient import TestClient
+
+    from tests.plugin.page_story import PageStory
+
+private_airflow_home()
+ROLES = {"admin": "ADMIN", "op": "OP", "user": "USER", "viewer": "VIEWER", "stranger": ""}
+"""Users by name. The simple auth manager lets each role above VIEWER trigger DAGs; ``stranger`` is signed in and may nothing."""
+_SECRET = "not-so-secret-" * 5
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """Make Airflow's tables: each request asks there whether its token was revoked."""
+    from airflow import settings
+    from airflow.models import import_all_models
+    from airflow.models.base import Base
+
+    import_all_models()
+    Base.metadata.create_all(settings.get_engine())
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStory]:
+    """The story whose fleet takes the place of all connections, its YAML files in ``[model_ops] models_dir``."""
+    from tests.plugin.page_story import told_in
+
+    with told_in(tmp_path_factory.mktemp("page")) as told, _settings(model_ops__models_dir=str(told.models_dir)):
+        yield told
+
+
+@pytest.fixture(scope="module")
+def app(story: PageStory, airflow_database: None) -> Iterator[FastAPI]:
+    """Airflow's app as far as the page sees it: an auth manager, and the page's app below ``/model-ops``."""
+    from airflow.api_fastapi import app as airflow_app
+    from fastapi import FastAPI
+
+    from airflow_model_ops.plugin.app import create_app
+
+    users = ",".join(f"{name}:{role}" for name, role in ROLES.items())
+    with _settings(core__simple_auth_manager_users=users, api_auth__jwt_secret=_SECRET):
+        parent = FastAPI()
+        parent.mount("/model-ops", create_app())
+        airflow_app.init_auth_manager(parent)
+        yield parent
+        airflow_app._AuthManagerState.instance = None
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let no test see what another one's page had in mind."""
+    yield
+    if "story" in request.fixturenames:
+        from airflow_model_ops.plugin import catalogue, openings
+
+        catalogue.forget()
+        openings.forget()
+
+
+@pytest.fixture(scope="module")
+def token_of(app: FastAPI) -> Callable[[str], str]:
+    """Return a user's token, good as a bearer token and as the UI's cookie ``_token``."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+    def token(name: str) -> str:
+        user = SimpleAuthManagerUser(username=name, role=ROLES[name] or None, teams=[])
+        return get_auth_manager().generate_jwt(user)
+
+    return token
+
+
+@pytest.fixture(scope="module")
+def client_of(app: FastAPI, token_of: Callable[[str], str]) -> Iterator[Callable[[str | None], TestClient]]:
+    """Return the client of a user, who sends a bearer token; ``None``: of nobody. Its paths begin below ``/api/v1/``."""
+    from starlette.testclient import TestClient
+
+    with ExitStack() as clients:
+
+        def client(name: str | None) -> TestClient:
+            headers = {"Authorization": f"Bearer {token_of(name)}"} if name else {}
+            base_url = "http://testserver/model-ops/api/v1/"
+            return clients.enter_context(
+                TestClient(app, base_url=base_url, headers=headers, raise_server_exceptions=False)
+            )
+
+        yield client
+
+
+@pytest.fixture(scope="module")
+def as_admin(client_of: Callable[[str | None], TestClient]) -> TestClient:
+    """Who may everything."""
+    return client_of("admin")
+
+
+@pytest.fixture(scope="module")
+def as_op(client_of: Callable[[str | None], TestClient]) -> TestClient:
+    """Who may trigger DAGs."""
+    return client_of("op")
+
+
+@pytest.fixture(scope="module")
+def as_viewer(client_of: Callable[[str | None], TestClient]) -> TestClient:
+    """Who may only read."""
+    return client_of("viewer")
+
+
+@pytest.fixture(scope="module")
+def as_stranger(client_of: Callable[[str | None], TestClient]) -> TestClient:
+    """Who is signed in and may see nothing."""
+    return client_of("stranger")
+
+
+@pytest.fixture(scope="module")
+def as_nobody(client_of: Callable[[str | None], TestClient]) -> TestClient:
+    """Who is not signed in."""
+    return client_of(None)
+
+
+@contextmanager
+def _settings(**values: str) -> Iterator[None]:
+    """Set options of Airflow, as ``section__option``, while the context lasts."""
+    with mock.patch.dict(os.environ, {f"AIRFLOW__{name.upper()}": value for name, value in values.items()}):
+        yield
