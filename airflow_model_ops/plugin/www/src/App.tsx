@@ -1,14 +1,22 @@
-import { Box, Heading } from "@chakra-ui/react";
-import { useLocation } from "react-router-dom";
+import { Box } from "@chakra-ui/react";
+import { matchPath, useLocation } from "react-router-dom";
 
 import type { HostProps } from "./host";
+import { ModelPage } from "./pages/ModelPage";
+import { ModelsPage } from "./pages/ModelsPage";
+import { HOME, TABS, type Tab } from "./routes";
 
-export function App({ dagId }: HostProps) {
+/** Which page an address is. It is matched whole: Airflow's routes around it are none of ours. */
+export function App(_: HostProps) {
   const { pathname } = useLocation();
+  const open = matchPath(`${HOME}/models/:model/:tab?`, pathname)?.params;
   return (
-    <Box p={4}>
-      <Heading size="lg">Model Ops</Heading>
-      {pathname} {dagId}
+    <Box p={{ base: 3, md: 5 }} maxW="1400px" mx="auto" w="full">
+      {open?.model ? <ModelPage key={open.model} model={open.model} tab={knownTab(open.tab)} /> : <ModelsPage />}
     </Box>
   );
+}
+
+function knownTab(tab: string | undefined): Tab {
+  return TABS.find((known) => known === tab) ?? "overview";
 }

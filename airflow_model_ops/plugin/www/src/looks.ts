@@ -1,0 +1,48 @@
+/** How roles and verdicts look: a colour, and always a word or a sign beside it. Semantic tokens only, for both themes. */
+
+export type Role = "stable" | "canary" | "held back" | "other";
+
+export const ROLE_COLOUR: Record<Role, string> = {
+  stable: "blue.solid",
+  canary: "orange.solid",
+  "held back": "purple.solid",
+  other: "gray.solid",
+};
+
+/** Laid over the colour of what is on trial, so that it is told apart without colours too. */
+export const HATCHED = "repeating-linear-gradient(135deg, transparent 0 4px, rgba(255,255,255,0.35) 4px 7px)";
+
+export interface Look {
+  readonly palette: string;
+  readonly sign: string;
+  readonly words: string;
+}
+
+const VERDICTS: Record<string, Look> = {
+  HARM: { palette: "red", sign: "✕", words: "harm" },
+  BREACH: { palette: "red", sign: "✕", words: "breach" },
+  SAFE: { palette: "green", sign: "✓", words: "safe" },
+  UNDECIDED: { palette: "blue", sign: "…", words: "undecided" },
+  NO_DATA: { palette: "gray", sign: "∅", words: "no data" },
+  STALE: { palette: "yellow", sign: "!", words: "stale data" },
+  SPLIT_MISMATCH: { palette: "yellow", sign: "!", words: "split mismatch" },
+  PROVIDER_DOWN: { palette: "yellow", sign: "!", words: "metrics down" },
+};
+
+/** Return how a verdict looks; one this page does not know is shown as it is. */
+export function verdictLook(verdict: string): Look {
+  return VERDICTS[verdict] ?? { palette: "gray", sign: "?", words: verdict.toLowerCase().replaceAll("_", " ") };
+}
+
+/** Return the roles of a model's versions, by name. */
+export function rolesOf(row: {
+  stable: string | null;
+  canary: { version: string } | null;
+  hold_back: { version: string } | null;
+}): Record<string, Role> {
+  return {
+    ...(row.hold_back && { [row.hold_back.version]: "held back" as const }),
+    ...(row.canary && { [row.canary.version]: "canary" as const }),
+    ...(row.stable && { [row.stable]: "stable" as const }),
+  };
+}

@@ -1,0 +1,50 @@
+import { useSyncExternalStore } from "react";
+
+const TICK = 5_000; // milliseconds
+
+const listeners = new Set<() => void>();
+let timer: ReturnType<typeof setInterval> | undefined;
+let now = Date.now();
+
+function tick(): void {
+  now = Date.now();
+  for (const tell of listeners) tell();
+}
+
+function subscribe(tell: () => void): () => void {
+  if (listeners.size === 0) {
+    now = Date.now();
+    timer = setInterval(tick, TICK);
+  }
+  listeners.add(tell);
+  return () => {
+    listeners.delete(tell);
+    if (listeners.size === 0) clearInterval(timer);
+  };
+}
+
+/** The time in milliseconds, which moves on every few seconds: one clock for all that show an age. */
+export function useNow(): number {
+  return useSyncExternalStore(subscribe, () => now);
+}
+
+const UNITS: readonly [string, number][] = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
+
+/** Say a length of time in its largest unit, such as `3 min`; up to a few seconds it is `moments`. */
+export function duration(seconds: number): string {
+  if (seconds < 5) return "moments";
+  const [unit, size] = UNITS.find(([, length]) => seconds >= length) ?? (["s", 1] as const);
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+/** Say how long ago a moment was; one that a fast clock puts in the future is now. */
+export function ago(at: string, nowMs: number): string {
+  return `${duration(Math.max(0, (nowMs - Date.parse(at)) / 1000))} ago`;
+}
+
+const FORMAT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+/** Say a moment in the reader's own time zone and language. */
+export function absolute(at: string): string {
+  return FORMAT.format(new Date(at));
+}
