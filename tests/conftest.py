@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import settings
 
+if TYPE_CHECKING:
+    from tests.e2e.story import Run, Story
+
+_ROOT = Path(__file__).resolve().parents[1]
+
 _OF_ITSELF_SECONDS = 100.0
 """Many times what the slowest test takes that starts no other process; those that do have pytest's own time-out or a mark."""
-_STARTS_PROCESSES = ("integration", "e2e", "slow", "timeout")
+_STARTS_PROCESSES = ("integration", "e2e", "ui", "slow", "timeout")
 
 # A profile that CI sets (drawn alike each time, no deadline) stays in force but for this.
 settings.register_profile("unhurried", parent=settings.default, deadline=None)
@@ -18,3 +29,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.get_closest_marker(mark) for mark in _STARTS_PROCESSES):
             item.add_marker(pytest.mark.timeout(_OF_ITSELF_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's models, trained once."""
+    out = tmp_path_factory.mktemp("trained")
+    subprocess.run([sys.executable, "-m", "demo.train", "--out", str(out)], cwd=_ROOT, check=True, timeout=240)
+    return out
+
+
+@pytest.fixture(scope="session")
+def whole_story(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Iterator[Story]:
+    """One stack for all tests that are marked e2e or ui; it serves nothing yet.
+
+    Model servers, Envoy, labelled traffic, Prometheus and the real Airflow: two of them are too much for one machine.
+    """
+    from tests.e2e.staging import staged
+
+    with staged(tmp_path_factory.mktemp("stack"), trained=trained) as story:
+        yield story
+
+
+@pytest.fixture(scope="session")
+def first_release(whole_story: Story) -> Run:
+    """The run of the very first release; whichever test comes first asks for it."""
+    return whole_story.release("good-1").ends("success")

@@ -16,8 +16,12 @@ _QUESTION = CanaryPart(steps=(StepPart(percent=30, bake=10),), interval=1, deadl
 _DOUBTED = tuple(check.model_copy(update={"negligible": 0.0001}) for check in _DIGITS.checks)
 """No request fails here, so only a rate below ``negligible`` could show that: not before the deadline."""
 
+_LOOKED_AT = tuple(check.model_copy(update={"min_samples": 200}) for check in _DIGITS.checks)
+"""A person sees the canary for about 15 s before its verdict: 12 requests a second go to it."""
+
 patient = build_release_dag(_DIGITS, dag_id="patient_release_digits")
 hurried = build_release_dag(_DIGITS, dag_id="hurried_release_digits", dagrun_timeout=timedelta(seconds=35))
 asking = build_release_dag(
     _DIGITS.model_copy(update={"canary": _QUESTION, "checks": _DOUBTED}), dag_id="asking_release_digits"
 )
+shown = build_release_dag(_DIGITS.model_copy(update={"checks": _LOOKED_AT}), dag_id="shown_release_digits")
