@@ -6,7 +6,7 @@ Every method says whether it may touch the network and what a repetition does. E
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,20 @@ class Manifest:
     dataset_version: str | None = None
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownVersion:
+    """What a repository has under the name of a version that was pushed once.
+
+    :param manifest: ``None``: it cannot be read.
+    :param retired: Whether its files were deleted, or are about to be.
+    :param fault: Why the manifest cannot be read.
+    """
+
+    manifest: Manifest | None
+    retired: bool = False
+    fault: str | None = None
 
 
 LONGEST_LEASE_SECONDS = 120.0
@@ -163,6 +177,17 @@ class Repository(Protocol):
 
     def versions(self, model: str) -> tuple[Version, ...]:
         """Return the versions whose files are there, lowest number first."""
+        ...
+
+    def version_names(self, model: str) -> tuple[str, ...]:
+        """Return the names of all versions that were ever pushed, deleted ones too, in no order: one listing, no file is read."""
+        ...
+
+    def known_versions(self, model: str, names: Collection[str]) -> Mapping[str, KnownVersion]:
+        """Return what is kept of some versions, whether their files are there or not; without one that was never pushed.
+
+        One manifest that cannot be read hides none of the others.
+        """
         ...
 
     def check_files(self, model: str, version: Version) -> None:

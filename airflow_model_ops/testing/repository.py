@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +17,11 @@ from airflow_model_ops.adapters.repository.manifests import (
     check_not_retired,
     check_request,
     check_same,
+    known_version,
     new_manifest,
 )
 from airflow_model_ops.core.errors import InvalidConfig, NotASavedModel, VersionAltered, VersionNotFound
-from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
+from airflow_model_ops.core.ports import KnownVersion, Lease, Manifest, PushRequest
 from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.versioning import MODEL_NAME, Version, check_model_name
 from airflow_model_ops.testing.log import InMemoryFleetStore, InMemoryLog
@@ -121,6 +122,17 @@ class InMemoryRepository:
             return tuple(
                 sorted(version for version in self._model(model).manifests if self._place(model, version).is_dir())
             )
+
+    def version_names(self, model: str) -> tuple[str, ...]:
+        """Return the names of all versions that were ever pushed, deleted ones too, in no order."""
+        with self._lock:
+            return tuple(version.name for version in self._model(model).manifests)
+
+    def known_versions(self, model: str, names: Collection[str]) -> Mapping[str, KnownVersion]:
+        """Return what is kept of some versions; without one that was never pushed."""
+        with self._lock:
+            kept = {version.name: content for version, content in self._model(model).manifests.items()}
+        return {name: known_version(name, kept[name]) for name in names if name in kept}
 
     def path(self, model: str, version: Version) -> Path:
         """Return the directory of a version on this machine.

@@ -215,3 +215,16 @@ def test_one_fleet_has_one_store(repository: PosixRepository) -> None:
     """So that a write knows the lock its thread took, wherever the store was asked for."""
     assert repository.fleet("main") is repository.fleet("main")
     assert repository.fleet("main") is not repository.fleet("other")
+
+
+def test_a_manifest_that_cannot_be_read_hides_no_other(repository: PosixRepository, root: Path, tmp_path: Path) -> None:
+    for version in (V1, V2, V3):
+        push(repository, "digits", version, tmp_path)
+    manifests = root / "digits" / "manifests"
+    (manifests / f"{V1.name}.json").write_text("{")
+    (manifests / f"{V2.name}.json").write_bytes((manifests / f"{V3.name}.json").read_bytes())
+    assert set(repository.version_names("digits")) == {V1.name, V2.name, V3.name}
+    known = repository.known_versions("digits", [V1.name, V2.name, V3.name])
+    assert "manifest cannot be read" in (known[V1.name].fault or "")
+    assert known[V2.name].fault == f"the manifest of {V2.name!r} is that of {V3.name!r}; restore it from a backup"
+    assert known[V3.name].manifest is not None

@@ -26,7 +26,7 @@ from airflow_model_ops.core.errors import (
     VersionNotFound,
 )
 from airflow_model_ops.core.log import Entry, FactKind, Origin, check_chain, fact, transition
-from airflow_model_ops.core.ports import Lease, PushRequest, Repository
+from airflow_model_ops.core.ports import KnownVersion, Lease, PushRequest, Repository
 from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.transitions import adopt
 from airflow_model_ops.core.versioning import Version, VersionNaming
@@ -347,6 +347,18 @@ class TestVersions:
         ):
             with pytest.raises(VersionNotFound, match=V1.name):
                 ask("digits", V1)
+
+    def test_all_that_were_ever_pushed_are_named_and_told_deleted_ones_too(
+        self, repository: Repository, export: Callable[..., Path]
+    ) -> None:
+        manifests = {each: repository.push("digits", each, request_of(export(each.name))) for each in (V1, V2)}
+        repository.delete("digits", V1)
+        assert sorted(repository.version_names("digits")) == [V1.name, V2.name]
+        assert repository.known_versions("digits", [V2.name, V1.name, V3.name, "../../other/manifests/x", ""]) == {
+            V1.name: KnownVersion(manifest=manifests[V1], retired=True),
+            V2.name: KnownVersion(manifest=manifests[V2]),
+        }
+        assert (repository.version_names("letters"), repository.known_versions("letters", [V1.name])) == ((), {})
 
     def test_a_deleted_version_leaves_its_manifest_and_its_name_is_not_used_again(
         self, repository: Repository, export: Callable[..., Path]

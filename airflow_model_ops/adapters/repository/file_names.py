@@ -62,12 +62,17 @@ def check_document_name(name: str) -> str:
     return name
 
 
+def is_version_name(name: str) -> bool:
+    """Whether a version may have a name: it leads nowhere else, and is none of a serving number's."""
+    return bool(MODEL_NAME.match(name)) and not name.isdigit()
+
+
 def check_version_name(version: Version) -> Version:
     """Return a version unchanged.
 
     :raises InvalidVersionName: if name or number could lead elsewhere.
     """
-    if not MODEL_NAME.match(version.name) or version.number < 0 or version.name.isdigit():
+    if not is_version_name(version.name) or version.number < 0:
         raise InvalidVersionName(
             f"version {version.name!r} with number {version.number} cannot be a file name; use the model's naming scheme"
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_model_ops.adapters.repository.contents import digest_of_files
 from airflow_model_ops.core.errors import InvalidConfig, InvalidState, VersionAltered, VersionExists
-from airflow_model_ops.core.ports import Manifest, PushRequest
+from airflow_model_ops.core.ports import KnownVersion, Manifest, PushRequest
 from airflow_model_ops.core.versioning import Version
 
 SCHEMA_VERSION = 1
@@ -78,6 +78,20 @@ class StoredManifest:
             if isinstance(error, InvalidState):
                 raise
             raise InvalidState(f"manifest cannot be read ({error!r}): {content[:200]!r}") from error
+
+
+def known_version(name: str, content: bytes) -> KnownVersion:
+    """Return what is stored under a version's name; that it cannot be read is an answer, too."""
+    try:
+        stored = StoredManifest.from_bytes(content)
+    except InvalidState as error:
+        return KnownVersion(manifest=None, fault=str(error))
+    found = stored.manifest.version.name
+    if found != name:
+        return KnownVersion(
+            manifest=None, fault=f"the manifest of {name!r} is that of {found!r}; restore it from a backup"
+        )
+    return KnownVersion(manifest=stored.manifest, retired=stored.retired)
 
 
 def check_request(request: PushRequest) -> None:

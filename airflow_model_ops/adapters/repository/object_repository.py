@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +24,7 @@ from airflow_model_ops.adapters.repository.object_log import ObjectLog
 from airflow_model_ops.adapters.repository.object_push import push
 from airflow_model_ops.adapters.repository.object_store import ObjectStore
 from airflow_model_ops.adapters.repository.object_versions import ObjectVersions
-from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
+from airflow_model_ops.core.ports import KnownVersion, Lease, Manifest, PushRequest
 from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.versioning import MODEL_NAME, Version, check_model_name
 
@@ -121,6 +121,14 @@ class ObjectRepository:
     def versions(self, model: str) -> tuple[Version, ...]:
         """Return the versions whose files are there, lowest number first."""
         return self._versions(model).all()
+
+    def version_names(self, model: str) -> tuple[str, ...]:
+        """Return the names of all versions that were ever pushed, deleted ones too, in no order: one listing."""
+        return self._versions(model).names()
+
+    def known_versions(self, model: str, names: Collection[str]) -> Mapping[str, KnownVersion]:
+        """Return what is kept of some versions, fetched at once; without one that was never pushed."""
+        return self._versions(model).known(names)
 
     def check_files(self, model: str, version: Version) -> None:
         """Check that a version's files are there, without reading them.

@@ -34,11 +34,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from airflow_model_ops.adapters.repository.contents import GRAPHS, hash_file
-from airflow_model_ops.adapters.repository.file_names import check_version_name
-from airflow_model_ops.adapters.repository.manifests import StoredManifest, check_named, check_unaltered, choice_of
+from airflow_model_ops.adapters.repository.file_names import check_version_name, is_version_name
+from airflow_model_ops.adapters.repository.manifests import (
+    StoredManifest,
+    check_named,
+    check_unaltered,
+    choice_of,
+    known_version,
+)
 from airflow_model_ops.adapters.repository.object_claims import CLAIM_SECONDS, Claims
 from airflow_model_ops.adapters.repository.object_store import ObjectStore, StoredObject, Upload
 from airflow_model_ops.core.errors import VersionExists, VersionNotFound
+from airflow_model_ops.core.ports import KnownVersion
 from airflow_model_ops.core.versioning import Version
 
 _log = logging.getLogger(__name__)
@@ -94,6 +101,18 @@ class ObjectVersions:
                 if not stored.retired and graphs_of(stored) <= there.get(str(stored.manifest.version.number), set())
             )
         )
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all versions that were ever pushed: one listing."""
+        found = self.store.names(f"{self.prefix}manifests/")
+        names = (name.removesuffix(".json") for name in found if name.endswith(".json"))
+        return tuple(name for name in names if is_version_name(name))
+
+    def known(self, names: Iterable[str]) -> dict[str, KnownVersion]:
+        """Return what is kept of some versions, without those that were never pushed; all are fetched at once."""
+        keys = {f"{self.prefix}manifests/{name}.json": name for name in names if is_version_name(name)}
+        contents = self.store.get_many(list(keys)) if keys else {}
+        return {keys[key]: known_version(keys[key], content) for key, content in contents.items()}
 
     def has_any(self) -> bool:
         """Whether a version was ever pushed."""

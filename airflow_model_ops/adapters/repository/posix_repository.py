@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from airflow_model_ops.adapters.repository.posix_push import push
 from airflow_model_ops.adapters.repository.posix_suitability import check_suitable
 from airflow_model_ops.adapters.repository.posix_versions import PosixVersions
 from airflow_model_ops.core.errors import RepositoryUnavailable
-from airflow_model_ops.core.ports import Lease, Manifest, PushRequest
+from airflow_model_ops.core.ports import KnownVersion, Lease, Manifest, PushRequest
 from airflow_model_ops.core.state import CANARY, GOLDEN, STABLE, Fence, ServingState
 from airflow_model_ops.core.versioning import MODEL_NAME, Version, check_model_name
 
@@ -102,6 +102,16 @@ class PosixRepository:
         """Return the versions whose files are there, lowest number first."""
         with reporting(f"list the versions of model {model!r}"):
             return self._versions(model).all()
+
+    def version_names(self, model: str) -> tuple[str, ...]:
+        """Return the names of all versions that were ever pushed, deleted ones too, in no order: one listing, no file is read."""
+        with reporting(f"list the manifests of model {model!r}"):
+            return self._versions(model).names()
+
+    def known_versions(self, model: str, names: Collection[str]) -> Mapping[str, KnownVersion]:
+        """Return what is kept of some versions; without one that was never pushed."""
+        with reporting(f"read manifests of model {model!r}"):
+            return self._versions(model).known(names)
 
     def path(self, model: str, version: Version) -> Path:
         """Return the directory of a version on this machine.

@@ -23,18 +23,19 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from airflow_model_ops.adapters.repository.contents import hash_files, saved_model_contents
-from airflow_model_ops.adapters.repository.file_names import check_version_name
+from airflow_model_ops.adapters.repository.file_names import check_version_name, is_version_name
 from airflow_model_ops.adapters.repository.manifests import (
     STAGING_SECONDS,
     StoredManifest,
     check_named,
     check_unaltered,
     choice_of,
+    known_version,
 )
 from airflow_model_ops.adapters.repository.posix_files import AtomicFiles, fsync_directory
 from airflow_model_ops.core.errors import (
@@ -43,7 +44,7 @@ from airflow_model_ops.core.errors import (
     VersionExists,
     VersionNotFound,
 )
-from airflow_model_ops.core.ports import Manifest
+from airflow_model_ops.core.ports import KnownVersion, Manifest
 from airflow_model_ops.core.versioning import Version
 
 _STAGING, _DELETED = ".staging-", ".deleted-"
@@ -88,6 +89,23 @@ class PosixVersions:
                 stored.manifest.version for path in self._manifest_paths() if (stored := self._read_manifest(path))
             }
         return tuple(sorted(version for version in found if version.number in numbers))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all versions that were ever pushed: one listing."""
+        try:
+            with os.scandir(self._manifests) as items:
+                found = [item.name.removesuffix(".json") for item in items if item.name.endswith(".json")]
+        except FileNotFoundError:
+            return ()
+        return tuple(name for name in found if is_version_name(name))
+
+    def known(self, names: Iterable[str]) -> dict[str, KnownVersion]:
+        """Return what is kept of some versions, without those that were never pushed."""
+        found: dict[str, KnownVersion] = {}
+        for name in filter(is_version_name, names):
+            with contextlib.suppress(FileNotFoundError):
+                found[name] = known_version(name, (self._manifests / f"{name}.json").read_bytes())
+        return found
 
     def has_any(self) -> bool:
         """Whether a version was ever pushed."""
