@@ -17,6 +17,13 @@ from airflow.sdk.exceptions import AirflowException
 from airflow_model_ops.assets import pipeline_asset
 from airflow_model_ops.blast_radius_dags import build_blast_radius_dag
 from airflow_model_ops.callbacks import AbortReleaseOfRun
+from airflow_model_ops.change_dags import (
+    build_abort_dag,
+    build_hold_dag,
+    build_lift_dag,
+    build_quarantine_dag,
+    build_resume_dag,
+)
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_model_file
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.dag_parts import START, TAG, fleets_of, record_of, unique
@@ -36,12 +43,17 @@ from airflow_model_ops.operators.validate import ValidateModelOperator
 from airflow_model_ops.watch_dags import build_guard_dag, build_watch_dag
 
 __all__ = [
+    "build_abort_dag",
     "build_blast_radius_dag",
     "build_golden_dag",
     "build_guard_dag",
+    "build_hold_dag",
     "build_housekeeping_dag",
+    "build_lift_dag",
+    "build_quarantine_dag",
     "build_release_dag",
     "build_release_dags",
+    "build_resume_dag",
     "build_rollback_dag",
     "build_watch_dag",
 ]

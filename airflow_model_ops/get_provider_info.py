@@ -47,7 +47,18 @@ def get_provider_info() -> dict[str, Any]:
     }
 
 
-_OPERATORS = ("blast_radius", "check", "guard", "promotion_watch", "push", "rollback", "traffic", "upkeep", "validate")
+_OPERATORS = (
+    "blast_radius",
+    "changes",
+    "check",
+    "guard",
+    "promotion_watch",
+    "push",
+    "rollback",
+    "traffic",
+    "upkeep",
+    "validate",
+)
 _SENSORS = ("version", "metric", "pipeline")
 _HOOKS = ("repository", "tf_serving", "prometheus", "mlmd")
 _TRIGGERS = ("canary", "guard", "loading", "pipeline", "promotion_watch", "turn", "version", "watch")

@@ -71,6 +71,12 @@ def attempt_of(context: Context, *, retries: int | None) -> int:
     return int(context["ti"].max_tries - (retries or 0) + 1)
 
 
+def wish_of(context: Context, *, retries: int | None) -> str:
+    """Return what makes the tries of one wish one: a retry, or a task that waited, has it in common with the first try."""
+    run, ti = context["dag_run"], context["ti"]
+    return f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}/{attempt_of(context, retries=retries)}"
+
+
 def fence_of(release: Mapping[str, Any]) -> Fence:
     """Return the fence that ``StartCanaryOperator`` handed on by XCom.
 

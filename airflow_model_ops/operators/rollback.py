@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
-from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, attempt_of, release_id
+from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, release_id, wish_of
 from airflow_model_ops.operators.loading import LoadingOperator
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RollbackModelOperator(LoadingOperator, TrafficOperator):
 
     def act(self, context: Context) -> dict[str, Any]:
         """Roll back and wait until every router has confirmed it."""
-        control = self.control(context, for_person=True, request=_request(context, retries=self.retries))
+        control = self.control(context, for_person=True, request=wish_of(context, retries=self.retries))
         commit = self._go_back(control)
         self.log.info("model=%s %s", control.model, commit.reason)
         if self.affected is not None and not commit.changed and commit.former is not None:
@@ -74,12 +74,6 @@ class RollbackModelOperator(LoadingOperator, TrafficOperator):
         if self.affected is None:
             return control.rollback(reason=self.reason, to=self.target)
         return leave_affected(control, self.affected, reason=self.reason)
-
-
-def _request(context: Context, *, retries: int | None) -> str:
-    """Return what makes the tries of one wish one: a retry, or a task that waited, has it in common with the first try."""
-    run, ti = context["dag_run"], context["ti"]
-    return f"{release_id(run.dag_id, run.run_id)}/{ti.task_id}/{attempt_of(context, retries=retries)}"
 
 
 def _stable_name(commit: Commit) -> str | None:
@@ -120,7 +114,7 @@ class PinGoldenOperator(LoadingOperator):
         """Pin and wait until it is loaded."""
         from airflow_model_ops.control.loading import Load, Purpose
 
-        control = self.control(context, for_person=True, request=_request(context, retries=self.retries))
+        control = self.control(context, for_person=True, request=wish_of(context, retries=self.retries))
         version = control.naming.parse(self.version) if self.version else control.require_stable()
         commit = control.pin_golden(version)
         version = commit.version or version  # what an earlier try has pinned, whatever is stable by now

@@ -73,11 +73,16 @@ def test_parsing_every_bundled_dag_and_importing_all_a_dag_file_may_import_pulls
 
     assert seen["heavy"] == []
     assert seen["dags"] == [
+        "model_abort",
         "model_blast_radius",
+        "model_hold",
         "model_housekeeping",
+        "model_lift",
         "model_pin_golden",
+        "model_quarantine",
         "model_release_digits",
         "model_release_letters",
+        "model_resume",
         "model_rollback",
         "model_watch",
     ]
