@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.cli_commands.lineage import catch_up_aside
@@ -19,6 +19,7 @@ from airflow_model_ops.control.apply import shares
 from airflow_model_ops.core.errors import ModelOpsError, NotApplied
 
 if TYPE_CHECKING:
+    from airflow_model_ops.config.model_file import ModelIdentity
     from airflow_model_ops.control.commit import Commit
     from airflow_model_ops.control.model_control import ModelControl
 
@@ -134,30 +135,42 @@ def _change(args: Namespace, act: Callable[[ModelControl], Commit]) -> Outcome:
             f"committed as generation {commit.generation} ({commit.reason}), but the fleet does not follow yet: {error}; "
             f"{again if error.retryable else by_hand}"
         ) from error
-    return _report(args, commit, serves=shares(named(control, applied.split)), started=started)
+    return _report(file, commit, serves=shares(named(control, applied.split)), started=started)
 
 
 def _change_aside(args: Namespace, act: Callable[[ModelControl], Commit]) -> Outcome:
     """Commit what holds from then on, and apply it if that is quick: a fleet that is down does not make it void."""
     started = time.monotonic()
-    _, control = opened(args)
+    file, control = opened(args)
     commit = act(control)
     try:
         applied = control.apply(deadline_seconds=args.wait if args.wait is not None else _ASIDE_SECONDS)
         serves = shares(named(control, applied.split))
     except ModelOpsError as error:
         serves = f"changing: {error}"
-    return _report(args, commit, serves=serves, started=started)
+    return _report(file, commit, serves=serves, started=started)
 
 
-def _report(args: Namespace, commit: Commit, *, serves: str, started: float) -> Outcome:
+def _report(file: ModelIdentity, commit: Commit, *, serves: str, started: float) -> Outcome:
     return about(
         {
-            "model": args.model,
+            "model": file.model,
             "result": commit.reason,
             "generation": commit.generation,
             "changed": "yes" if commit.changed else "no",
             "serves": serves,
             "seconds": round(time.monotonic() - started, 3),
         },
+        then=lambda: _recorded({file.model: file}),
+    )
+
+
+def _recorded(files: Mapping[str, ModelIdentity]) -> str | None:
+    """Bring the ledger up to the log once traffic is where it should be; return what is not recorded, and who does it later."""
+    _, unrecorded = catch_up_aside(files)
+    if not unrecorded:
+        return None
+    what = "; ".join(f"{name}: {why}" for name, why in unrecorded.items())
+    return (
+        f"done, but not yet recorded in ML Metadata ({what}); model_housekeeping does it, or `airflow model-ops record`"
     )

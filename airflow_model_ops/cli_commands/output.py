@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +16,19 @@ class Outcome:
     :param single: Whether the one row is about one thing: people then get a line per field.
     :param note: What it comes to in one line, for people; it goes to standard error.
     :param failed: Why the command failed although it has something to show; ``None``: it did not.
+    :param then: What is done when the answer is out, since nobody should have to wait for it; returns a note, if it has one.
     """
 
     rows: Sequence[Mapping[str, Any]]
     single: bool = False
     note: str | None = None
     failed: str | None = None
+    then: Callable[[], str | None] | None = None
 
 
-def about(fields: Mapping[str, Any]) -> Outcome:
+def about(fields: Mapping[str, Any], *, then: Callable[[], str | None] | None = None) -> Outcome:
     """Return the outcome that is about one thing."""
-    return Outcome(rows=[fields], single=True)
+    return Outcome(rows=[fields], single=True, then=then)
 
 
 def print_outcome(args: Namespace, outcome: Outcome) -> None:

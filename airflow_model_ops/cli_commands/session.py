@@ -49,6 +49,12 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
         print_outcome(args, outcome)
         if outcome.note is not None:
             complain(outcome.note)
+        if outcome.then is not None:
+            sys.stdout.flush()
+            with contextlib.redirect_stdout(sys.stderr):
+                later = outcome.then()
+            if later is not None:
+                complain(later)
         if outcome.failed is not None:
             complain(outcome.failed)
             sys.exit(1)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_model_ops.adapters.lineage.queries import LedgerQueries
+from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from tests.adapters.envoy_rig import eventually
 from tests.adapters.serving_rig import FLEET, serving_fleet, version
 from tests.airflow.command_line import YAML
@@ -19,12 +21,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.integration]
 AIRFLOW = str(Path(sys.executable).parent / "airflow")
 
 
-def airflow(home: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+def airflow(home: Path, *words: str, status: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
     environment = kept | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__MODEL_OPS__MODELS_DIR": str(home / "yaml"),
+        **variables,
     }
     run = subprocess.run([AIRFLOW, *words], env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == status, run.stderr
@@ -59,8 +62,17 @@ def test_a_rollback_needs_neither_scheduler_nor_api_server(tmp_path: Path) -> No
             done = airflow(home, "model-ops", "rollback", "digits", "--reason", "3 a.m.", "--output", "json")
             before = traffic.total
             assert eventually(lambda: traffic.total > before + 20)
+            ledger = LedgerSettings(path=tmp_path / "mlmd.sqlite")
+            mlmd = {"conn_type": "mlmd", "extra": {"path": str(ledger.path)}}
+            airflow(home, "model-ops", "hold", "digits", AIRFLOW_CONN_MLMD_DEFAULT=json.dumps(mlmd))
         assert traffic.failures == []
         (row,) = json.loads(done.stdout)
         assert row["serves"] == "m-v1.0.0 100 %"
         assert float(row["seconds"]) > 0
+        # A ledger that is away stops no way back.
+        assert "not yet recorded in ML Metadata (digits: connection 'mlmd_default'" in done.stderr
         assert fleet.split() == {version(1).number: 100.0}
+        recorded = LedgerQueries(ledger).history("digits", limit=4)
+        changes = [entry for entry in recorded if entry.kind == "transition"]
+        assert [entry.name for entry in changes] == ["hold", "rollback"]
+        assert changes[1].reason.endswith("3 a.m.")
