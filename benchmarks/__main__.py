@@ -32,6 +32,7 @@ _BENCHMARKS = {
     "push": lambda: _run("benchmarks.push"),
     "upload": lambda: _run("benchmarks.upload"),
     "rollback": _rollback,
+    "break_glass": lambda: _run("benchmarks.break_glass"),
 }
 
 
