@@ -11,6 +11,8 @@ const HOST_GLOBALS: Record<string, string> = {
 };
 
 export default defineConfig({
+  // swr gets useSyncExternalStore from a CommonJS package, whose require("react") no browser knows; the host's React has it.
+  resolve: { alias: { "use-sync-external-store/shim": "react" } },
   define: { "process.env.NODE_ENV": JSON.stringify("production") },
   build: {
     outDir: "../bundle",
