@@ -20,7 +20,7 @@ from airflow_model_ops.core.errors import ArtifactNotFound, VersionNotFound
 from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.upstream import UpstreamContext, UpstreamEvent, UpstreamExecution, UpstreamLineage
 from tests.adapters.lineage_family import Family, artifact, trained, v
-from tests.adapters.lineage_story import ADA, NAMING
+from tests.adapters.lineage_story import ADA, NAMING, RUN
 
 pytestmark = pytest.mark.integration
 
@@ -359,3 +359,26 @@ class TestAsOf:
         answer = told.served_at("digits", at="2099-01-01")
 
         assert (answer.recorded, answer.recorded_at) == (told.latest("digits").sequence, told.latest("digits").at)
+
+
+def test_a_page_of_versions_is_told_with_who_pushed_each_of_them(told: LedgerQueries) -> None:
+    found = told.told("digits", [v(2).name, v(1).name, v(9).name])
+    assert list(found) == [v(2).name, v(1).name]
+    pushed = found[v(2).name].pushed
+    assert pushed is not None
+    assert (pushed.name, pushed.version, dict(pushed.run)) == ("pushed", v(2).name, RUN)
+    assert found[v(2).name].row.validation["blessed"] is True
+    assert told.told("digits", []) == {}
+
+
+def test_a_version_that_was_only_adopted_was_pushed_by_nobody(family: Family) -> None:
+    story = family.stories["digits"]
+    story.decides(transitions.adopt(story.state, stable=v(1), actor=ADA), actor=ADA)
+    assert family.record().told("digits", [v(1).name])[v(1).name].pushed is None
+
+
+def test_versions_that_are_not_recorded_yet_may_be_left_out_of_a_comparison(told: LedgerQueries) -> None:
+    found = told.compare("digits", [v(9).name, v(2).name], recorded_only=True)
+    assert [row.version for row in found.versions] == [v(2).name]
+    with pytest.raises(VersionNotFound, match=v(9).name):
+        told.compare("digits", [v(9).name, v(2).name])

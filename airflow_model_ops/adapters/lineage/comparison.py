@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from airflow_model_ops.adapters.lineage.lookups import head_of, version_at
 from airflow_model_ops.adapters.lineage.mlmd_store import LedgerStore
 from airflow_model_ops.adapters.lineage.rows import VersionRow, version_row
+from airflow_model_ops.core.errors import VersionNotFound
 
 
 class MetricKind(StrEnum):
@@ -73,12 +74,13 @@ class Comparison:
     recorded: int
 
 
-def compare(store: LedgerStore, model: str, versions: Sequence[str]) -> Comparison:
+def compare(store: LedgerStore, model: str, versions: Sequence[str], *, recorded_only: bool = False) -> Comparison:
     """Return versions side by side.
 
-    :raises VersionNotFound: if the ledger does not know one of them.
+    :param recorded_only: Leave out those that the ledger does not know.
+    :raises VersionNotFound: if the ledger does not know one of them, unless ``recorded_only``.
     """
-    found = [version_row(version_at(store, model, name)) for name in dict.fromkeys(versions)]
+    found = list(_rows(store, model, dict.fromkeys(versions), recorded_only=recorded_only))
     figures = {row.version: dict(_figures(row)) for row in found}
     keys = sorted(
         {key for each in figures.values() for key in each}, key=lambda key: (list(MetricKind).index(key[0]), key[1])
@@ -90,6 +92,15 @@ def compare(store: LedgerStore, model: str, versions: Sequence[str]) -> Comparis
         for key in keys
     )
     return Comparison(model=model, versions=tuple(found), rows=rows, recorded=head_of(store, model).sequence)
+
+
+def _rows(store: LedgerStore, model: str, versions: Iterable[str], *, recorded_only: bool) -> Iterator[VersionRow]:
+    for name in versions:
+        try:
+            yield version_row(version_at(store, model, name))
+        except VersionNotFound:
+            if not recorded_only:
+                raise
 
 
 def _figures(row: VersionRow) -> Iterator[tuple[tuple[MetricKind, str], Measured]]:

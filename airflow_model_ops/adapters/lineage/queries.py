@@ -6,7 +6,7 @@ keys, and a moment is found by halving; no type and no context is ever listed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from airflow_model_ops.adapters.lineage import schema
 from airflow_model_ops.adapters.lineage.ancestry import Ancestry, Descendants, ancestry_of, led_to
@@ -24,6 +24,7 @@ from airflow_model_ops.adapters.lineage.rows import (
 )
 from airflow_model_ops.adapters.lineage.served import served_at
 from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+from airflow_model_ops.adapters.lineage.told import ToldVersion, told_of
 from airflow_model_ops.core.blast_radius import ArtifactRef
 
 
@@ -70,6 +71,10 @@ class LedgerQueries:
         found = sorted(store.artifacts_by_external_ids(keys), key=lambda item: item.external_id or "", reverse=True)
         return [version_row(stored) for stored in found]
 
+    def told(self, model: str, versions: Sequence[str]) -> Mapping[str, ToldVersion]:
+        """Return what is known of some versions, by name; one that is not recorded is missing."""
+        return told_of(self._open(), model, versions)
+
     def served_at(self, model: str, *, at: str) -> ServedAt:
         """Return what served at a moment, from the ``applied`` facts.
 
@@ -105,12 +110,13 @@ class LedgerQueries:
         """
         return blast_radius_of(self._open(), ref, by_person=by_person)
 
-    def compare(self, model: str, versions: Sequence[str]) -> Comparison:
+    def compare(self, model: str, versions: Sequence[str], *, recorded_only: bool = False) -> Comparison:
         """Return versions of a model side by side: offline metrics, validation, and what they showed on real traffic.
 
-        :raises VersionNotFound: if the ledger does not know one of them.
+        :param recorded_only: Leave out those that the ledger does not know (yet).
+        :raises VersionNotFound: if the ledger does not know one of them, unless ``recorded_only``.
         """
-        return compare(self._open(), model, versions)
+        return compare(self._open(), model, versions, recorded_only=recorded_only)
 
     def _open(self) -> LedgerStore:
         return LedgerStore(self._settings, create=False)
