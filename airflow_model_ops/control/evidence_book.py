@@ -149,6 +149,11 @@ class EvidenceBook:
         """How many entries the judge has taken in; a replay of that many gives its verdict."""
         return self._known_head.page * ENTRIES_PER_PAGE + (len(self._page.entries) if self._page else 0)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is anything to load."""
+        return self._read(self._name) is not None
+
     def load(self) -> Position | None:
         """Read what is kept, if it is not known already; return where the judging is."""
         content = self._read(self._name)
@@ -212,13 +217,16 @@ class EvidenceBook:
         self._append(Entry(evidence=evidence))
         return self._write_head()
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield everything that was taken in since the release began, page by page."""
-        for number in range(self._known_head.page + 1):
+    def entries(self, *, after: int = 0) -> Iterator[Entry]:
+        """Yield everything that was taken in since the release began, page by page.
+
+        :param after: How many entries to leave out; pages of nothing else are not read.
+        """
+        for number in range(after // ENTRIES_PER_PAGE, self._known_head.page + 1):
             content = self._read(self._page_name(number))
             if content is None:
                 raise InvalidState(f"page {number + 1} of the evidence of release {self._fence.release!r} is missing")
-            yield from _Page.from_bytes(content).entries
+            yield from _Page.from_bytes(content).entries[max(0, after - number * ENTRIES_PER_PAGE) :]
 
     @property
     def _known_head(self) -> _Head:

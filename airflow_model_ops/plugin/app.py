@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from airflow_model_ops import __version__
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.plugin.reading import Unanswered
-from airflow_model_ops.plugin.routes import models
+from airflow_model_ops.plugin.routes import evidence, models, timeline, traffic
 
 BUNDLE = Path(__file__).parent / "bundle"
 """The built page, as the wheel carries it. It is public: it holds no data."""
@@ -27,7 +27,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    for router in (models.router,):
+    for router in (models.router, timeline.router, traffic.router, evidence.router):
         app.include_router(router, prefix="/api/v1")
     app.mount("/bundle", StaticFiles(directory=BUNDLE), name="bundle")
     app.add_exception_handler(Unanswered, _unanswered)

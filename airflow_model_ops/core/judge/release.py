@@ -102,6 +102,21 @@ class ReleaseJudge:
             assessments.append(Assessment(check=SPLIT, verdict=Verdict.SPLIT_MISMATCH, reason=mismatch))
         return combine(assessments)
 
+    def log_harm_line(self, check: str) -> float | None:
+        """Return the logarithm of the evidence at which a check's harm acts by itself; ``None`` if it can show none.
+
+        Evidence of several checks adds up, so that together they may act below it. A muted one decides nothing; its line is
+        that of a check with all of alpha for itself.
+
+        :raises InvalidState: if there is no such check.
+        """
+        judge = self._judges.get(check)
+        if judge is None:
+            raise InvalidState(f"there is no check {check!r}; the policy has {sorted(self._judges)}")
+        if not judge.parts:
+            return None
+        return math.log(judge.parts / (self._parts.get(check, 1.0) * self._settings.alpha))
+
     def may_rise(self, percent: float, *, pace: Pace) -> RiseDecision | None:
         """Say whether a larger share of traffic fits into the harm budget of every deciding check; ``None``: none has one."""
         decisions = [

@@ -89,7 +89,7 @@ class CheckSeries(Answer):
     promotion_line: float | None
     """The risk ratio below which it must be shown to be: ``margin``."""
     limits: dict[str, float]
-    """Of a gauge check: its ``min`` and ``max``."""
+    """``min`` and ``max``: of a gauge check's value, or of a share's bad rate."""
     harm_line: float | None
     """log10 of the e-value at which HARM acts."""
     safe_line: float | None
@@ -104,6 +104,8 @@ class StepMark(Answer):
 
     at: datetime
     percent: float
+    watch: bool
+    """Whether it is the watch after the promotion: the version is judged against the one that is held back, if there is one."""
 
 
 class EvidenceSeries(Answer):

@@ -1,0 +1,30 @@
+"""What served when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from airflow_model_ops.plugin.access import Model
+from airflow_model_ops.plugin.datamodels.base import Backend
+from airflow_model_ops.plugin.datamodels.history import TrafficHistory
+from airflow_model_ops.plugin.log_walk import newest_first
+from airflow_model_ops.plugin.openings import fleet_of
+from airflow_model_ops.plugin.reading import ask
+from airflow_model_ops.plugin.traffic_history import traffic_of
+
+router = APIRouter(tags=["History"])
+
+
+@router.get("/models/{model}/traffic")
+async def read_traffic(model: Model, hours: Annotated[float, Query(gt=0, le=2160)] = 24) -> TrafficHistory:
+    """Return the confirmed splits of the last hours, oldest first, from the one that served when they began."""
+
+    def read() -> TrafficHistory:
+        fleet = fleet_of(model)
+        since = datetime.fromtimestamp(fleet.clock.now(), UTC) - timedelta(hours=hours)
+        return traffic_of(newest_first(fleet.repository.log(model.model)), since=since, naming=model.naming())
+
+    return await ask(Backend.REPOSITORY, read)
