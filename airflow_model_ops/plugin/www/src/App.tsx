@@ -2,17 +2,24 @@ import { Box } from "@chakra-ui/react";
 import { matchPath, useLocation } from "react-router-dom";
 
 import type { HostProps } from "./host";
+import { ContextTab } from "./pages/ContextTab";
 import { ModelPage } from "./pages/ModelPage";
 import { ModelsPage } from "./pages/ModelsPage";
 import { HOME, TABS, type Tab } from "./routes";
 
 /** Which page an address is. It is matched whole: Airflow's routes around it are none of ours. */
-export function App(_: HostProps) {
+export function App({ dagId, runId, taskId }: HostProps) {
   const { pathname } = useLocation();
   const open = matchPath(`${HOME}/models/:model/:tab?`, pathname)?.params;
   return (
     <Box p={{ base: 3, md: 5 }} maxW="1400px" mx="auto" w="full">
-      {open?.model ? <ModelPage key={open.model} model={open.model} tab={knownTab(open.tab)} /> : <ModelsPage />}
+      {dagId ? (
+        <ContextTab dagId={dagId} runId={runId} taskId={taskId} />
+      ) : open?.model ? (
+        <ModelPage key={open.model} model={open.model} tab={knownTab(open.tab)} />
+      ) : (
+        <ModelsPage />
+      )}
     </Box>
   );
 }

@@ -46,3 +46,26 @@ export function rolesOf(row: {
     ...(row.stable && { [row.stable]: "stable" as const }),
   };
 }
+
+const EVENTS: Record<string, string> = {
+  start_canary: "canary started",
+  shift: "shifted",
+  promote: "promoted",
+  abort: "aborted",
+  rollback: "rolled back",
+  pin_golden: "golden pinned",
+  quarantine: "quarantined",
+  lift: "quarantine lifted",
+  hold: "put on hold",
+  resume: "hold ended",
+  adopt: "adopted",
+  retire: "retired",
+  applied: "traffic applied",
+  pushed: "pushed",
+  validated: "validated",
+};
+
+/** Say an entry of the log in words; one that this page does not know as it is called. */
+export function eventWords(name: string): string {
+  return EVENTS[name] ?? name.replaceAll("_", " ");
+}

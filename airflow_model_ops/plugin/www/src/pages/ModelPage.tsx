@@ -2,6 +2,9 @@ import { Box, Flex, Heading, Link, Tabs } from "@chakra-ui/react";
 import type { ComponentType } from "react";
 import { Link as RouterLink, useNavigate } from "react-router-dom";
 
+import { ActionBar } from "../actions/ActionBar";
+import { ActionsOfModel } from "../actions/ActionsOfModel";
+import type { Schemas } from "../api/client";
 import { useModel } from "../api/hooks";
 import { ErrorState, Loading, StaleNote } from "../components/states";
 import { HOME, TABS, type Tab, modelPath } from "../routes";
@@ -15,41 +18,64 @@ const CONTENT: Partial<Record<Tab, { title: string; Content: ComponentType<TabPr
 
 export function ModelPage({ model, tab }: { readonly model: string; readonly tab: Tab }) {
   const { data, error, mutate } = useModel(model);
-  const navigate = useNavigate();
   const refresh = () => void mutate();
+  if (data) {
+    return (
+      <ActionsOfModel answer={data}>
+        <Flex justify="space-between" align="end" gap={3} mb={3} wrap="wrap">
+          <Title model={model} />
+          <ActionBar answer={data} />
+        </Flex>
+        <StaleNote error={error} />
+        <ModelTabs answer={data} tab={tab} refresh={refresh} />
+      </ActionsOfModel>
+    );
+  }
   return (
-    <Box>
-      <Flex as="nav" aria-label="Breadcrumb" gap={2} fontSize="sm" color="fg.muted" mb={1}>
+    <>
+      <Box mb={3}><Title model={model} /></Box>
+      {error ? <ErrorState error={error} what={`The model ${model}`} retry={refresh} /> : <Loading what={`the model ${model}`} rows={6} />}
+    </>
+  );
+}
+
+function Title({ model }: { readonly model: string }) {
+  return (
+    <Box minW={0}>
+      <Flex as="nav" aria-label="Breadcrumb" fontSize="sm" mb={1}>
         <Link asChild>
-          <RouterLink to={HOME}>Models</RouterLink>
+          <RouterLink to={HOME}><span aria-hidden="true">←</span> All models</RouterLink>
         </Link>
-        <span aria-hidden="true">/</span>
-        <span aria-current="page">{model}</span>
       </Flex>
-      <Heading as="h1" size="xl" mb={3} overflowWrap="anywhere">
-        {model}
-      </Heading>
-      {data && <StaleNote error={error} />}
-      {!data && (error ? <ErrorState error={error} what={`The model ${model}`} retry={refresh} /> : <Loading what={`the model ${model}`} rows={6} />)}
-      {data && (
-        <Tabs.Root
-          value={CONTENT[tab] ? tab : "overview"}
-          onValueChange={({ value }) => void navigate(modelPath(model, TABS.find((known) => known === value)))}
-          lazyMount
-          unmountOnExit
-        >
-          <Tabs.List overflowX="auto" overflowY="hidden">
-            {TABS.map((name) => {
-              const known = CONTENT[name];
-              return known && <Tabs.Trigger key={name} value={name}>{known.title}</Tabs.Trigger>;
-            })}
-          </Tabs.List>
-          {TABS.map((name) => {
-            const known = CONTENT[name];
-            return known && <Tabs.Content key={name} value={name}><known.Content answer={data} refresh={refresh} /></Tabs.Content>;
-          })}
-        </Tabs.Root>
-      )}
+      <Heading as="h1" size="xl" overflowWrap="anywhere">{model}</Heading>
     </Box>
+  );
+}
+
+interface TabsProps extends TabProps {
+  readonly answer: Schemas["ModelAnswer"];
+  readonly tab: Tab;
+}
+
+/** Arrow keys move between tabs; each has an address of its own. Only the one that is open asks for anything. */
+function ModelTabs({ answer, tab, refresh }: TabsProps) {
+  const navigate = useNavigate();
+  const there = TABS.flatMap((name) => (CONTENT[name] ? [{ name, ...CONTENT[name] }] : []));
+  return (
+    <Tabs.Root
+      value={CONTENT[tab] ? tab : "overview"}
+      onValueChange={({ value }) => void navigate(modelPath(answer.row.model, TABS.find((known) => known === value)))}
+      lazyMount
+      unmountOnExit
+    >
+      <Tabs.List overflowX="auto" overflowY="hidden">
+        {there.map(({ name, title }) => <Tabs.Trigger key={name} value={name}>{title}</Tabs.Trigger>)}
+      </Tabs.List>
+      {there.map(({ name, Content }) => (
+        <Tabs.Content key={name} value={name}>
+          <Content answer={answer} refresh={refresh} />
+        </Tabs.Content>
+      ))}
+    </Tabs.Root>
   );
 }

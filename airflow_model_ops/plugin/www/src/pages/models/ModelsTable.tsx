@@ -1,0 +1,75 @@
+import { Box, Grid, Table, Text } from "@chakra-ui/react";
+import type { ComponentType } from "react";
+
+import type { Schemas } from "../../api/client";
+import { SplitBar } from "../../components/SplitBar";
+import { rolesOf } from "../../looks";
+import { CanaryCell, EventCell, GoldenCell, HealthCell, NameCell, QuarantinedCell, StableCell } from "./cells";
+
+type Row = Schemas["ModelRow"];
+interface Props {
+  readonly rows: readonly Row[];
+}
+
+function TrafficCell({ row }: { readonly row: Row }) {
+  return <SplitBar split={row.split} roles={rolesOf(row)} />;
+}
+
+const COLUMNS: readonly { title: string; Cell: ComponentType<{ row: Row }>; width?: string }[] = [
+  { title: "Stable", Cell: StableCell },
+  { title: "Traffic", Cell: TrafficCell, width: "14%" },
+  { title: "Canary", Cell: CanaryCell },
+  { title: "Golden", Cell: GoldenCell },
+  { title: "Quarantined", Cell: QuarantinedCell },
+  { title: "Last event", Cell: EventCell },
+  { title: "Servers", Cell: HealthCell },
+];
+
+export function ModelsTable({ rows }: Props) {
+  return (
+    <Box borderWidth="1px" borderColor="border" borderRadius="md" overflowX="auto">
+      <Table.Root size="sm" aria-label="Models">
+        <Table.Header>
+          <Table.Row>
+            <Table.ColumnHeader>Model</Table.ColumnHeader>
+            {COLUMNS.map(({ title, width }) => (
+              <Table.ColumnHeader key={title} {...(width && { width })}>{title}</Table.ColumnHeader>
+            ))}
+          </Table.Row>
+        </Table.Header>
+        <Table.Body>
+          {rows.map((row) => (
+            <Table.Row key={row.model} _hover={{ bg: "bg.subtle" }}>
+              <Table.Cell verticalAlign="top"><NameCell row={row} /></Table.Cell>
+              {COLUMNS.map(({ title, Cell }) => (
+                <Table.Cell key={title} verticalAlign="top"><Cell row={row} /></Table.Cell>
+              ))}
+            </Table.Row>
+          ))}
+        </Table.Body>
+      </Table.Root>
+    </Box>
+  );
+}
+
+/** The same for narrow screens: a card per model. */
+export function ModelCards({ rows }: Props) {
+  return (
+    <Grid as="ul" aria-label="Models" gap={3} listStyleType="none" templateColumns={{ base: "minmax(0, 1fr)", md: "repeat(2, minmax(0, 1fr))" }}>
+      {rows.map((row) => (
+        <Box as="li" key={row.model} borderWidth="1px" borderColor="border" borderRadius="md" p={3}>
+          <NameCell row={row} />
+          <Box mt={3} mb={3}><TrafficCell row={row} /></Box>
+          <Grid as="dl" templateColumns="auto minmax(0, 1fr)" columnGap={4} rowGap={2} fontSize="sm">
+            {COLUMNS.filter(({ Cell }) => Cell !== TrafficCell).map(({ title, Cell }) => (
+              <Box key={title} display="contents">
+                <Text as="dt" color="fg.muted">{title}</Text>
+                <Box as="dd" minW={0}><Cell row={row} /></Box>
+              </Box>
+            ))}
+          </Grid>
+        </Box>
+      ))}
+    </Grid>
+  );
+}

@@ -1,0 +1,49 @@
+import { Box, Flex, Link, Text } from "@chakra-ui/react";
+import { Link as RouterLink } from "react-router-dom";
+
+import type { Schemas } from "../../api/client";
+import { RunLink } from "../../components/RunLink";
+import { percent } from "../../components/SplitBar";
+import { TimeAgo } from "../../components/TimeAgo";
+import { VerdictBadge } from "../../components/VerdictBadge";
+import { VersionName } from "../../components/VersionName";
+import { modelPath } from "../../routes";
+import { StepsOfRelease } from "./StepsOfRelease";
+
+interface Props {
+  readonly row: Schemas["ModelRow"];
+  readonly release: Schemas["LiveReleaseRow"] | null;
+}
+
+/** Whether the canary is fine and how sure that is: the judge's own sentence. */
+export function CanaryState({ row: { canary, model }, release }: Props) {
+  if (canary === null && release === null) return <Text color="fg.muted">No canary runs and no release is live.</Text>;
+  return (
+    <Box>
+      {canary && (
+        <>
+          <Flex gap={3} align="center" wrap="wrap" mb={1}>
+            <Text as="span" fontSize="lg" fontWeight="semibold"><VersionName version={canary.version} model={model} /></Text>
+            <Text as="span" fontSize="lg">{percent(canary.percent)}</Text>
+            <VerdictBadge verdict={canary.verdict} />
+          </Flex>
+          <Text aria-live="polite" mb={1}>{canary.reason ?? "The judge has said nothing yet."}</Text>
+          <Text fontSize="sm" color="fg.muted">
+            {canary.judged_at && <>judged <TimeAgo at={canary.judged_at} />; </>}
+            <Link asChild textDecoration="underline"><RouterLink to={modelPath(model, "evidence")}>the evidence</RouterLink></Link>
+          </Text>
+        </>
+      )}
+      {release && (
+        <Box mt={canary ? 4 : 0}>
+          {!canary && <Text mb={2}>The release of <VersionName version={release.version} model={model} /> is live; it has no canary yet.</Text>}
+          <StepsOfRelease steps={release.steps} now={canary?.percent ?? 0} />
+          <Text fontSize="sm" color="fg.muted" mt={2} overflowWrap="anywhere">
+            began <TimeAgo at={release.started_at} />
+            {release.attempt > 1 && `, attempt ${release.attempt}`} <RunLink run={release.run} />
+          </Text>
+        </Box>
+      )}
+    </Box>
+  );
+}

@@ -1,0 +1,48 @@
+import { Badge, Box, Flex, Text } from "@chakra-ui/react";
+
+import type { Schemas } from "../../api/client";
+import { SplitBar, percent } from "../../components/SplitBar";
+import { TimeAgo } from "../../components/TimeAgo";
+import { VersionName } from "../../components/VersionName";
+import { rolesOf } from "../../looks";
+
+const TRAFFIC: Record<Schemas["Traffic"], { words: string; palette: string; sign: string }> = {
+  applied: { words: "the servers follow", palette: "green", sign: "✓" },
+  changing: { words: "the servers are changing over", palette: "blue", sign: "…" },
+  none: { words: "nothing released yet", palette: "gray", sign: "∅" },
+};
+
+/** What serves, since when and with what share: the first thing anybody wants to know. */
+export function ServesNow({ row }: { readonly row: Schemas["ModelRow"] }) {
+  const share = row.split.find(({ version }) => version === row.stable);
+  const traffic = TRAFFIC[row.traffic];
+  return (
+    <Box>
+      {row.stable === null ? (
+        <Text fontSize="2xl" fontWeight="semibold">Nothing is stable</Text>
+      ) : (
+        <>
+          <Text fontSize={{ base: "xl", md: "2xl" }} fontWeight="semibold" lineHeight="short">
+            <VersionName version={row.stable} model={row.model} />
+          </Text>
+          <Text color="fg.muted" mb={3}>
+            stable since <TimeAgo at={row.stable_since} />
+            {share && <>, serves {percent(share.percent)}</>}
+          </Text>
+        </>
+      )}
+      <SplitBar split={row.split} roles={rolesOf(row)} height="22px" legend />
+      <Flex gap={2} mt={3} wrap="wrap">
+        <Badge colorPalette={traffic.palette} variant="subtle">
+          <span aria-hidden="true">{traffic.sign}</span> {traffic.words}
+        </Badge>
+        {row.golden && (
+          <Badge colorPalette="yellow" variant="subtle">
+            <span aria-hidden="true">★</span> golden: {row.golden === row.stable ? "the stable one" : row.golden}
+          </Badge>
+        )}
+        {row.hold_back && <Badge colorPalette="purple" variant="subtle">held back at {percent(row.hold_back.percent)}: {row.hold_back.version}</Badge>}
+      </Flex>
+    </Box>
+  );
+}
