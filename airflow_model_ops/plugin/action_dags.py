@@ -24,3 +24,16 @@ DAG_OF = MappingProxyType(
     }
 )
 """The id of an action's DAG, by the action's name in the API's paths, in the order in which the page shows them."""
+
+TASK_OF = MappingProxyType(
+    {
+        "model_rollback": "rollback",
+        "model_pin_golden": "pin",
+        "model_hold": "hold",
+        "model_resume": "resume",
+        "model_abort": "abort",
+        "model_lift": "lift",
+        "model_quarantine": "quarantine",
+    }
+)
+"""The task of each of these DAGs that acts; when it has ended the action is done, though the run may still be recording."""

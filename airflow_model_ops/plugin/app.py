@@ -10,8 +10,9 @@ from fastapi.staticfiles import StaticFiles
 
 from airflow_model_ops import __version__
 from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.plugin.mounted import MountedApp
 from airflow_model_ops.plugin.reading import Unanswered
-from airflow_model_ops.plugin.routes import evidence, models, timeline, traffic
+from airflow_model_ops.plugin.routes import actions, evidence, model, models, timeline, traffic
 
 BUNDLE = Path(__file__).parent / "bundle"
 """The built page, as the wheel carries it. It is public: it holds no data."""
@@ -19,7 +20,7 @@ BUNDLE = Path(__file__).parent / "bundle"
 
 def create_app() -> FastAPI:
     """Return the app; every route below ``/api`` asks who calls."""
-    app = FastAPI(
+    app = MountedApp(
         title="Model Ops",
         description="What the page Model Ops of the Airflow UI shows and does.",
         version=__version__,
@@ -27,7 +28,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    for router in (models.router, timeline.router, traffic.router, evidence.router):
+    for router in (models.router, model.router, timeline.router, traffic.router, evidence.router, actions.router):
         app.include_router(router, prefix="/api/v1")
     app.mount("/bundle", StaticFiles(directory=BUNDLE), name="bundle")
     app.add_exception_handler(Unanswered, _unanswered)
