@@ -69,10 +69,11 @@ def _nothing_kept(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let no test see what another one's page had in mind."""
     yield
     if "story" in request.fixturenames:
-        from airflow_model_ops.plugin import catalogue, openings
+        from airflow_model_ops.plugin import catalogue, openings, overview
 
         catalogue.forget()
         openings.forget()
+        overview.forget()
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,18 @@ def _settings(**values: str) -> Iterator[None]:
     """Set options of Airflow, as ``section__option``, while the context lasts."""
     with mock.patch.dict(os.environ, {f"AIRFLOW__{name.upper()}": value for name, value in values.items()}):
         yield
+
+
+@pytest.fixture
+def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """Collect the runs that the page would start, in place of Airflow, which test_dag_runs.py has."""
+    from airflow_model_ops.plugin import dag_runs
+
+    runs: list[dict[str, object]] = []
+
+    async def start(_: object, dag_id: str, *, conf: dict[str, object]) -> str:
+        runs.append({"dag_id": dag_id, "conf": conf})
+        return f"manual__{len(runs)}"
+
+    monkeypatch.setattr(dag_runs, "start", start)
+    return runs

@@ -70,6 +70,7 @@ class ModelRow(Answer):
     drift: str | None
     """How what serves differs from what should; ``None``: it does not, or was not looked at yet."""
     health: Part[Health]
+    """Of its fleet; neither value nor trouble: it was not looked at yet."""
     trouble: str | None
     """Why this model's log cannot be read; what else the row says is then older, or empty."""
 

@@ -1,0 +1,43 @@
+"""Threads that take work off a queue, for reads that may hang for ever."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+
+class Crew:
+    """Some daemon threads, started when there is work: a process may end while one of them hangs, say on a dead mount.
+
+    The pools of the standard library wait for their threads at the end of the process.
+
+    :param size: How many threads there are at most.
+    """
+
+    def __init__(self, *, size: int, name: str) -> None:
+        self._size = size
+        self._name = name
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Let a thread do this when one is free; what it raises is logged."""
+        self._work.put(work)
+        with self._lock:
+            if len(self._threads) < self._size:
+                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _run(self) -> None:
+        while True:
+            work = self._work.get()
+            try:
+                work()
+            except Exception:  # noqa: BLE001 (the next piece of work must be done all the same)
+                _log.exception("%s failed at some work", self._name)
