@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from airflow_model_ops.core.checks import Arms, Check, Evidence
+from airflow_model_ops.core.curves import Curve
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import GOLDEN, Fence, ServingState
 from airflow_model_ops.core.versioning import Version
@@ -453,6 +454,19 @@ class MetricSource(Protocol):
         """Say that it answers. Touches the network.
 
         :raises MetricsUnavailable: if it does not.
+        """
+        ...
+
+
+@runtime_checkable
+class CurveSource(Protocol):
+    """A metric source that also tells figures over time, to look at. Not every one does."""
+
+    def curves(self, *, model: str, versions: Mapping[str, Arms], seconds: float) -> tuple[Curve, ...]:
+        """Return what versions did in the past seconds, a curve for each metric. Touches the network.
+
+        :param versions: By name, each with all its groups.
+        :raises MetricsUnavailable: if the source does not answer.
         """
         ...
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from itertools import pairwise
 
@@ -27,6 +27,7 @@ from airflow_model_ops.adapters.metrics.cloud_monitoring_periods import (
 )
 from airflow_model_ops.adapters.metrics.cloud_monitoring_queries import EndpointLabels, events_query, read_events
 from airflow_model_ops.adapters.metrics.counting import Counter, count
+from airflow_model_ops.adapters.metrics.curve_queries import endpoint_queries, step_of
 from airflow_model_ops.adapters.metrics.prometheus import PrometheusSource
 from airflow_model_ops.adapters.metrics.prometheus_conversation import Authorization, Conversation, Service
 from airflow_model_ops.adapters.metrics.prometheus_evidence import (
@@ -40,6 +41,7 @@ from airflow_model_ops.adapters.metrics.prometheus_evidence import (
 from airflow_model_ops.adapters.metrics.prometheus_queries import counted_arms, groups_of
 from airflow_model_ops.adapters.metrics.prometheus_samples import Samples
 from airflow_model_ops.core.checks import Arms, Check, CheckKind, Evidence, Measurement
+from airflow_model_ops.core.curves import Curve
 from airflow_model_ops.core.errors import InvalidConfig, MetricsUnavailable
 
 DEFAULT_ENDPOINT = "https://monitoring.googleapis.com"
@@ -157,6 +159,16 @@ class CloudMonitoringSource:
                 counters = self._fetch(conversation, check, arms=arms, periods=periods)
             steps.add(Samples(counters=counters), begin=earlier, end=later)
         return steps.evidence(check, arms)
+
+    def curves(self, *, model: str, versions: Mapping[str, Arms], seconds: float) -> tuple[Curve, ...]:
+        """Return what versions did in the past seconds, up to the delay, to look at: one range query for each metric.
+
+        :param versions: By name.
+        :raises MetricsUnavailable: if Cloud Monitoring does not answer.
+        """
+        step = max(step_of(seconds), self._period / 1000)
+        queries = endpoint_queries(model, versions, endpoint=self._labels, step_seconds=step)
+        return self._delayed.drawn(queries, versions=versions, seconds=seconds, step=step)
 
     def ping(self) -> str:
         """Say that Cloud Monitoring answers queries. Touches the network.

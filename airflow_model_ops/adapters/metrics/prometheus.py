@@ -15,6 +15,7 @@ from itertools import pairwise
 from urllib.parse import urlsplit
 
 from airflow_model_ops.adapters.metrics.counting import count
+from airflow_model_ops.adapters.metrics.curve_queries import CurveQuery, read_curves, router_queries, step_of
 from airflow_model_ops.adapters.metrics.prometheus_conversation import Conversation, Service
 from airflow_model_ops.adapters.metrics.prometheus_evidence import (
     PastSteps,
@@ -35,6 +36,7 @@ from airflow_model_ops.adapters.metrics.prometheus_queries import (
 )
 from airflow_model_ops.adapters.metrics.prometheus_samples import Samples, read_samples
 from airflow_model_ops.core.checks import Arm, Arms, Check, CheckKind, Evidence, Measurement
+from airflow_model_ops.core.curves import Curve
 from airflow_model_ops.core.errors import InvalidConfig, MetricsUnavailable
 
 LOOK_BACK_SECONDS = 300.0
@@ -145,6 +147,32 @@ class PrometheusSource:
                 samples = self._fetch(conversation, check, model=model, arms=arms, seconds=seconds)
             steps.add(samples, begin=round(earlier * 1000), end=round(later * 1000))
         return steps.evidence(check, arms)
+
+    def curves(self, *, model: str, versions: Mapping[str, Arms], seconds: float) -> tuple[Curve, ...]:
+        """Return what versions did in the past seconds, to look at: one range query for each metric, of at most 120 points.
+
+        :param versions: By name, each with all its groups.
+        :raises MetricsUnavailable: if Prometheus does not answer.
+        """
+        step = step_of(seconds)
+        return self.drawn(
+            router_queries(model, versions, step_seconds=step), versions=versions, seconds=seconds, step=step
+        )
+
+    def drawn(
+        self, queries: Iterable[CurveQuery], *, versions: Mapping[str, Arms], seconds: float, step: float
+    ) -> tuple[Curve, ...]:
+        """Ask range queries up to the newest instant that can be visible; see :meth:`curves`."""
+        found: list[Curve] = []
+        with closing(self.conversation()) as conversation:
+            end = conversation.now() - self._delay_seconds
+            start = end - (max(1, math.ceil(seconds / step)) * step)
+            for query in queries:
+                answer = conversation.ask_range(query.query, start=start, end=end, step=step)
+                found += read_curves(
+                    answer, query, versions=tuple(versions), step_seconds=step, source=conversation.name
+                )
+        return tuple(found)
 
     def ping(self) -> str:
         """Say that Prometheus answers queries. Touches the network.
