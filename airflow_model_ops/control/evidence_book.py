@@ -85,20 +85,28 @@ class _Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Page:
-    """Some entries, with the judge's state and the newest evidence's time of each check before them."""
+class Page:
+    """Some entries, with the judge's state and the newest evidence's time of each check before them.
+
+    :param state: ``None`` on the first page: the judge begins.
+    """
 
     state: Mapping[str, Any] | None
     after: Mapping[str, str]
     entries: tuple[Entry, ...] = ()
 
     def to_bytes(self) -> bytes:
+        """Return the form that is stored."""
         entries = [entry.to_json() for entry in self.entries]
         data = {"state": self.state, "after": dict(self.after), "entries": entries}
         return json.dumps(data, separators=(",", ":")).encode()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> _Page:
+    def from_bytes(cls, content: bytes) -> Page:
+        """Read what :meth:`to_bytes` wrote.
+
+        :raises InvalidState: if it is something else.
+        """
         try:
             data = json.loads(content)
             entries = tuple(Entry.from_json(entry) for entry in data["entries"])
@@ -116,7 +124,7 @@ class EvidenceBook:
         self._fence = fence
         self._name = f"attempt-{fence.attempt}-judge"
         self._head: _Head | None = None
-        self._page: _Page | None = None
+        self._page: Page | None = None
         self._judge: ReleaseJudge | None = None
         self._after: dict[str, str] = {}
         self._seen: tuple[bytes | None, bytes | None] = (None, None)
@@ -168,7 +176,7 @@ class EvidenceBook:
                 raise InvalidState(
                     f"page {head.page + 1} of the kept evidence is missing; abort the release if it is live"
                 )
-            kept = _Page.from_bytes(page)
+            kept = Page.from_bytes(page)
             try:
                 self._take(head, kept)
             except ModelOpsError:
@@ -182,7 +190,7 @@ class EvidenceBook:
 
     def begin(self, opening: Opening, position: Position, *, percent: float) -> None:
         """Begin the judging of a release with its first share of traffic."""
-        self._take(_Head(opening=opening, position=position, page=0), _Page(state=None, after={}))
+        self._take(_Head(opening=opening, position=position, page=0), Page(state=None, after={}))
         self._append(Entry(percent=percent))
         self._write_head()
 
@@ -217,16 +225,21 @@ class EvidenceBook:
         self._append(Entry(evidence=evidence))
         return self._write_head()
 
-    def entries(self, *, after: int = 0) -> Iterator[Entry]:
-        """Yield everything that was taken in since the release began, page by page.
+    def entries(self) -> Iterator[Entry]:
+        """Yield everything that was taken in since the release began, page by page."""
+        for page in self.pages():
+            yield from page.entries
 
-        :param after: How many entries to leave out; pages of nothing else are not read.
+    def pages(self, *, skip: int = 0) -> Iterator[Page]:
+        """Yield the pages in order.
+
+        :param skip: How many of the first to leave out.
         """
-        for number in range(after // ENTRIES_PER_PAGE, self._known_head.page + 1):
+        for number in range(skip, self._known_head.page + 1):
             content = self._read(self._page_name(number))
             if content is None:
                 raise InvalidState(f"page {number + 1} of the evidence of release {self._fence.release!r} is missing")
-            yield from _Page.from_bytes(content).entries[max(0, after - number * ENTRIES_PER_PAGE) :]
+            yield Page.from_bytes(content)
 
     @property
     def _known_head(self) -> _Head:
@@ -234,7 +247,7 @@ class EvidenceBook:
             raise InvalidState(f"release {self._fence.release!r} has no evidence yet")
         return self._head
 
-    def _take(self, head: _Head, page: _Page) -> None:
+    def _take(self, head: _Head, page: Page) -> None:
         self._head, self._page = head, page
         self._judge = head.opening.judge()
         if page.state is not None:
@@ -248,7 +261,7 @@ class EvidenceBook:
         head, page = self._known_head, self._page
         if page is None or len(page.entries) >= ENTRIES_PER_PAGE:
             self._head = head = replace(head, page=head.page + 1)
-            page = _Page(state=self.judge.to_json(), after=dict(self._after))
+            page = Page(state=self.judge.to_json(), after=dict(self._after))
         self._page = page = replace(page, entries=(*page.entries, entry))
         content, known = page.to_bytes(), self._seen[0]
         self._seen = (None, None)  # after a write that fails the next load reads everything again

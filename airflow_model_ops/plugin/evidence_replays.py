@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from airflow_model_ops.control.evidence_book import ENTRIES_PER_PAGE, WATCH, EvidenceBook
+from airflow_model_ops.control.evidence_book import ENTRIES_PER_PAGE, WATCH, EvidenceBook, Page
 from airflow_model_ops.core.judge.record import Entry
 from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence
@@ -19,6 +19,8 @@ from airflow_model_ops.plugin.evidence_series import Replay
 
 _MOST_REPLAYS = 32
 """Some 300 to 600 points of each check of each replay stay in memory."""
+FULL_PAGES = 24
+"""How many of the newest pages are taken in interval by interval when an attempt is looked at for the first time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,35 +40,62 @@ class Replayed:
 class _Place:
     """What is known of one attempt.
 
-    :param tail: The entries taken in since the page began: a watcher that wrote at the same time may have replaced them.
+    :param pages: How many pages were taken in whole.
+    :param begun: What was taken in of the page after them: a watcher that wrote at the same time may have replaced it.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     replay: Replay | None = None
-    taken: int = 0
-    tail: list[Entry] = field(default_factory=list)
+    pages: int = 0
+    begun: tuple[Entry, ...] = ()
 
     def catch_up(self, book: EvidenceBook, subject: str) -> Replay:
         """Take in what is new; all of it, if what was taken in is no longer what is kept."""
-        replay = self.replay
-        if replay is not None and replay.subject == subject and replay.opening.to_json() == book.opening.to_json():
-            page_began = self.taken - len(self.tail)
-            kept = list(book.entries(after=page_began))
-            if kept[: len(self.tail)] == self.tail:
-                return self._take(replay, kept[len(self.tail) :])
-        self.taken, self.tail, self.replay = 0, [], None
-        return self._take(Replay(book.opening, subject), book.entries())
+        known, replay = self.replay, None
+        self.replay = None  # one that fails in the middle is begun anew
+        if known is not None and known.subject == subject and known.opening.to_json() == book.opening.to_json():
+            replay = self._gone_on(known, list(book.pages(skip=self.pages)))
+        self.replay = replay or self._from_the_start(Replay(book.opening, subject), book)
+        return self.replay
 
-    def _take(self, replay: Replay, entries: Iterator[Entry] | list[Entry]) -> Replay:
-        self.replay = None  # one that failed in the middle is begun anew
-        for entry in entries:
-            replay.take((entry,))
-            self.taken += 1
-            if (self.taken - 1) % ENTRIES_PER_PAGE == 0:
-                self.tail.clear()
-            self.tail.append(entry)
-        self.replay = replay
+    def _gone_on(self, replay: Replay, pages: Sequence[Page]) -> Replay | None:
+        """Take in what is new, which is little; return ``None`` if what was taken in has changed."""
+        if not pages or pages[0].entries[: len(self.begun)] != self.begun:
+            return None
+        replay.take(pages[0].entries[len(self.begun) :])
+        for page in pages[1:]:
+            replay.take(page.entries)
+        self.pages += len(pages) - 1
+        self.begun = pages[-1].entries
         return replay
+
+    def _from_the_start(self, replay: Replay, book: EvidenceBook) -> Replay:
+        """Take in everything; of old pages on which nothing happened no more than their end."""
+        old = book.taken_in // ENTRIES_PER_PAGE - FULL_PAGES
+        before: Page | None = None
+        self.pages = -1
+        for page in book.pages():
+            if before is not None and page.state is not None and self.pages < old and _is_uneventful(before):
+                replay.skip(before.entries, state=page.state)
+            elif before is not None:
+                replay.take(before.entries)
+            before = page
+            self.pages += 1
+        if before is not None:
+            replay.take(before.entries)
+            self.begun = before.entries
+        return replay
+
+
+def _is_uneventful(page: Page) -> bool:
+    """Whether no share began on a page, and no arm of a check began or ceased to answer."""
+    answering = {
+        (each.check, each.canary.error is None, each.stable is None or each.stable.error is None)
+        for entry in page.entries
+        for each in entry.evidence
+    }
+    checks = {check for check, *_ in answering}
+    return bool(page.entries) and all(entry.evidence for entry in page.entries) and len(answering) == len(checks)
 
 
 class EvidenceReplays:

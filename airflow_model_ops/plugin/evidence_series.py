@@ -24,13 +24,13 @@ iterated logarithm", 1970; Wasserman, Ramdas, Balakrishnan, "Universal inference
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from airflow_model_ops.core.checks import Assessment, Check, CheckKind, Summary
+from airflow_model_ops.core.checks import Assessment, Check, CheckKind, Evidence, Summary
 from airflow_model_ops.core.judge.record import Entry, Opening
 from airflow_model_ops.core.judge.release import ReleaseJudge
 from airflow_model_ops.plugin.datamodels.history import CheckSeries, Point
@@ -81,14 +81,29 @@ class Replay:
             entry.apply(self.judge)
             if entry.percent is not None:
                 self.steps.append(Step(entry.percent))
-            elif entry.evidence:
-                self._note(entry)
+            else:
+                self._note(entry.evidence)
 
-    def _note(self, entry: Entry) -> None:
+    def skip(self, entries: Sequence[Entry], *, state: Mapping[str, Any]) -> None:
+        """Go on behind intervals of one step, of which only the last one is shown.
+
+        :param state: The judge's state after them.
+        """
+        self._begin_step(entries[0].evidence)
+        self.judge = self.opening.judge()
+        self.judge.restore(state)
+        self._note(entries[-1].evidence)
+
+    def _begin_step(self, evidence: Sequence[Evidence]) -> None:
         step = self.steps[-1]
-        if step.at is None:
-            step.at = min(_time(each.begin or each.at) for each in entry.evidence)
-        ends = {each.check: each.instant for each in entry.evidence}
+        if step.at is None and evidence:
+            step.at = min(_time(each.begin or each.at) for each in evidence)
+
+    def _note(self, evidence: Sequence[Evidence]) -> None:
+        if not evidence:
+            return
+        self._begin_step(evidence)
+        ends = {each.check: each.instant for each in evidence}
         latest = max(ends.values())
         for assessment in self.summary.assessments:
             points = self.points.get(assessment.check)
@@ -96,7 +111,7 @@ class Replay:
                 continue
             at = ends.get(assessment.check, latest).astimezone(UTC)
             at = max(at, points[-1].at) if points else at
-            points.append(point_of(assessment, at=at, percent=step.percent))
+            points.append(point_of(assessment, at=at, percent=self.steps[-1].percent))
             if len(points) >= 2 * MOST_POINTS and len(points) % MOST_POINTS == 0:
                 points[:] = thinned(points)
 
@@ -134,19 +149,32 @@ def series_of(replay: Replay) -> list[CheckSeries]:
 def thinned(points: Sequence[Point], *, most: int = MOST_POINTS) -> list[Point]:
     """Return about ``most`` of a series' points, evenly over its time.
 
-    The first and the last of each step are kept, and so are both points beside a change of the verdict.
+    The first and the last of each step are kept, and so are both points beside a change of the verdict; where it changes
+    without end, as many changes as there is room for.
     """
     if len(points) <= most:
         return list(points)
-    borders = [index for index, (one, next_) in enumerate(pairwise(points)) if _differ(one, next_)]
-    kept = {0, len(points) - 1, *borders, *(index + 1 for index in borders)}
+    kept = {0, len(points) - 1, *_beside(points, _is_another_step)}
+    changes = sorted(_beside(points, _is_another_verdict) - kept)
+    kept.update(_evenly(points, changes, most=most // 2))
+    kept.update(_evenly(points, range(len(points)), most=max(1, most - len(kept))))
+    return [points[index] for index in sorted(kept)]
+
+
+def _beside(points: Sequence[Point], differ: Callable[[Point, Point], bool]) -> set[int]:
+    """Return the places before and after each border between two points."""
+    borders = [index for index, (one, other) in enumerate(pairwise(points)) if differ(one, other)]
+    return {*borders, *(index + 1 for index in borders)}
+
+
+def _evenly(points: Sequence[Point], places: Sequence[int], *, most: int) -> Iterable[int]:
+    """Return the last of the places in each of so many equal spans of the series' time; all of them if there are no more."""
+    if len(places) <= most:
+        return places
     begin, span = points[0].at, (points[-1].at - points[0].at).total_seconds()
-    places = max(1, most - len(kept))
-    newest_at = {
-        int(places * (point.at - begin).total_seconds() / span) if span else index * places // len(points): index
-        for index, point in enumerate(points)
-    }
-    return [points[index] for index in sorted(kept.union(newest_at.values()))]
+    if not span:
+        return places[-most:]
+    return {int(most * (points[place].at - begin).total_seconds() / span): place for place in places}.values()
 
 
 def describe(check: Check) -> str:
@@ -189,12 +217,14 @@ def _series(check: Check, replay: Replay, now: Assessment) -> CheckSeries:
     )
 
 
-def _differ(one: Point, other: Point) -> bool:
-    return (one.verdict, one.percent) != (other.verdict, other.percent) or _began_anew(one, other)
+def _is_another_verdict(one: Point, other: Point) -> bool:
+    return one.verdict != other.verdict
 
 
-def _began_anew(one: Point, other: Point) -> bool:
-    """Whether a new step lies between two points: its counts begin at nothing."""
+def _is_another_step(one: Point, other: Point) -> bool:
+    """Whether a step begins between two points: with another share, or with counts that begin at nothing."""
+    if one.percent != other.percent:
+        return True
     return one.canary_total is not None and other.canary_total is not None and other.canary_total < one.canary_total
 
 
