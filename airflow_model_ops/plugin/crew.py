@@ -7,6 +7,8 @@ import queue
 import threading
 from collections.abc import Callable
 
+_IDLE_SECONDS = 60.0
+"""After how long without work a thread ends."""
 _log = logging.getLogger(__name__)
 
 
@@ -22,21 +24,27 @@ class Crew:
         self._size = size
         self._name = name
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._threads = 0
         self._lock = threading.Lock()
 
     def submit(self, work: Callable[[], None]) -> None:
         """Let a thread do this when one is free; what it raises is logged."""
         self._work.put(work)
         with self._lock:
-            if len(self._threads) < self._size:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            if self._threads < self._size:
+                self._threads += 1
+                threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def _run(self) -> None:
         while True:
-            work = self._work.get()
+            try:
+                work = self._work.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                with self._lock:  # what is put after this finds that a thread is missing
+                    if self._work.empty():
+                        self._threads -= 1
+                        return
+                continue
             try:
                 work()
             except Exception:  # noqa: BLE001 (the next piece of work must be done all the same)
