@@ -63,6 +63,9 @@ const EVENTS: Record<string, string> = {
   applied: "traffic applied",
   pushed: "pushed",
   validated: "validated",
+  verdict: "judged",
+  retired: "files deleted",
+  end_hold_back: "hold-back ended",
 };
 
 /** Say an entry of the log in words; one that this page does not know as it is called. */

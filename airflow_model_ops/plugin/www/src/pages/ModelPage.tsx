@@ -8,12 +8,17 @@ import type { Schemas } from "../api/client";
 import { useModel } from "../api/hooks";
 import { ErrorState, Loading, StaleNote } from "../components/states";
 import { HOME, TABS, type Tab, modelPath } from "../routes";
+import { EvidenceTab } from "./EvidenceTab";
+import { Banners } from "./overview/Banners";
 import { OverviewTab } from "./OverviewTab";
 import type { TabProps } from "./tab";
+import { TimelineTab } from "./TimelineTab";
 
 /** The tabs that there are, by their part of the address; they are shown in the order of `TABS`. */
 const CONTENT: Partial<Record<Tab, { title: string; Content: ComponentType<TabProps> }>> = {
   overview: { title: "Overview", Content: OverviewTab },
+  evidence: { title: "Evidence", Content: EvidenceTab },
+  timeline: { title: "Timeline", Content: TimelineTab },
 };
 
 export function ModelPage({ model, tab }: { readonly model: string; readonly tab: Tab }) {
@@ -27,6 +32,7 @@ export function ModelPage({ model, tab }: { readonly model: string; readonly tab
           <ActionBar answer={data} />
         </Flex>
         <StaleNote error={error} />
+        <Banners row={data.row} />
         <ModelTabs answer={data} tab={tab} refresh={refresh} />
       </ActionsOfModel>
     );
