@@ -30,16 +30,16 @@ export function useNow(): number {
 
 const UNITS: readonly [string, number][] = [["d", 86_400], ["h", 3_600], ["min", 60], ["s", 1]];
 
-/** Say a length of time in its largest unit, such as `3 min`; up to a few seconds it is `moments`. */
+/** Say a length of time in the largest unit of which it has two, such as `3 min` or `30 h`; a few seconds are `moments`. */
 export function duration(seconds: number): string {
   if (seconds < 5) return "moments";
-  const [unit, size] = UNITS.find(([, length]) => seconds >= length) ?? (["s", 1] as const);
+  const [unit, size] = UNITS.find(([, length]) => seconds >= 2 * length) ?? (["s", 1] as const);
   return `${Math.floor(seconds / size)} ${unit}`;
 }
 
-/** Say how long ago a moment was; one that a fast clock puts in the future is now. */
-export function ago(at: string, nowMs: number): string {
-  return `${duration(Math.max(0, (nowMs - Date.parse(at)) / 1000))} ago`;
+/** Say how long it is since a moment; one that a fast clock puts in the future is now. */
+export function since(at: string, nowMs: number): string {
+  return duration(Math.max(0, (nowMs - Date.parse(at)) / 1000));
 }
 
 const FORMAT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });

@@ -44,7 +44,7 @@ function Way({ value, words, detail }: { readonly value: string; readonly words:
       <RadioGroup.ItemIndicator />
       <RadioGroup.ItemText fontWeight="normal">
         {words}{" "}
-        {detail && <Text as="span" color="fg.muted" fontFamily="mono" fontSize="xs" overflowWrap="anywhere">{detail}</Text>}
+        {detail && <Text as="span" color="fg.muted" fontSize="xs" overflowWrap="anywhere">{detail}</Text>}
       </RadioGroup.ItemText>
     </RadioGroup.Item>
   );

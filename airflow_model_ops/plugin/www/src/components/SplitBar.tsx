@@ -38,7 +38,7 @@ export function SplitBar({ split, roles, height = "10px", legend = false }: Prop
       {legend && (
         <Flex aria-hidden="true" gap={4} rowGap={1} mt={2} wrap="wrap" fontSize="sm">
           {shares.map((share) => (
-            <Flex key={share.version} align="center" gap={2}>
+            <Flex key={share.version} align="center" columnGap={2} wrap="wrap">
               <Box
                 boxSize="10px"
                 borderRadius="2px"

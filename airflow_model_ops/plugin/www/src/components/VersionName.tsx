@@ -7,11 +7,13 @@ interface Props {
   readonly version: string;
   /** With a model it is a link to the version's lineage. */
   readonly model?: string;
+  /** In small print and on one line, for tables. */
+  readonly compact?: boolean;
 }
 
-export function VersionName({ version, model }: Props) {
+export function VersionName({ version, model, compact = false }: Props) {
   const name = (
-    <Text as="span" fontFamily="mono" fontSize="0.95em" overflowWrap="anywhere">
+    <Text as="span" fontFamily="mono" overflowWrap="anywhere" {...(compact ? { fontSize: "xs", whiteSpace: { lg: "nowrap" } } : { fontSize: "0.95em" })}>
       {version}
     </Text>
   );

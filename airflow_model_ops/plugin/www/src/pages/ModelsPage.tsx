@@ -79,12 +79,13 @@ function Age({ list, busy, refresh }: { readonly list: Schemas["ModelList"]; rea
 }
 
 function Mistakes({ count }: { readonly count: number }) {
-  const files = count === 1 ? "1 YAML file has mistakes" : `${count} YAML files have mistakes`;
+  const files =
+    count === 1 ? "1 YAML file has mistakes, so that the model it describes is" : `${count} YAML files have mistakes, so that the models they describe are`;
   return (
     <Alert.Root status="warning" role="status" size="sm" mb={3}>
       <Alert.Indicator />
       <Alert.Description>
-        {files}, so that what it describes is not released. <Link asChild textDecoration="underline"><RouterLink to="/">Airflow's import errors</RouterLink></Link> say
+        {files} not released. <Link asChild textDecoration="underline"><RouterLink to="/">Airflow's import errors</RouterLink></Link> say
         which and why.
       </Alert.Description>
     </Alert.Root>

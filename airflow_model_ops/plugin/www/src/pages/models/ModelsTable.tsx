@@ -2,7 +2,7 @@ import { Box, Grid, Table, Text } from "@chakra-ui/react";
 import type { ComponentType } from "react";
 
 import type { Schemas } from "../../api/client";
-import { SplitBar } from "../../components/SplitBar";
+import { SplitBar, percent } from "../../components/SplitBar";
 import { rolesOf } from "../../looks";
 import { CanaryCell, EventCell, GoldenCell, HealthCell, NameCell, QuarantinedCell, StableCell } from "./cells";
 
@@ -12,7 +12,13 @@ interface Props {
 }
 
 function TrafficCell({ row }: { readonly row: Row }) {
-  return <SplitBar split={row.split} roles={rolesOf(row)} />;
+  return (
+    <>
+      <SplitBar split={row.split} roles={rolesOf(row)} />
+      {/* The bar says it to a screen reader already. */}
+      <Text aria-hidden="true" fontSize="xs" color="fg.muted" mt={1}>{row.split.map((share) => percent(share.percent)).join(" + ")}</Text>
+    </>
+  );
 }
 
 const COLUMNS: readonly { title: string; Cell: ComponentType<{ row: Row }>; width?: string }[] = [

@@ -40,9 +40,9 @@ export function StableCell({ row }: Props) {
   if (row.stable === null) return <Text color="fg.muted">{row.traffic === "none" ? "nothing released yet" : "no stable version"}</Text>;
   return (
     <Box>
-      <VersionName version={row.stable} />
+      <VersionName version={row.stable} compact />
       <Text fontSize="xs" color="fg.muted">
-        since <TimeAgo at={row.stable_since} />
+        for <TimeAgo at={row.stable_since} word="" />
       </Text>
     </Box>
   );
@@ -52,7 +52,7 @@ export function CanaryCell({ row: { canary, hold_back } }: Props) {
   if (canary) {
     return (
       <Box>
-        <VersionName version={canary.version} />
+        <VersionName version={canary.version} compact />
         <Flex gap={2} mt={1} align="center" wrap="wrap">
           <Text as="span" fontWeight="semibold" whiteSpace="nowrap">{percent(canary.percent)}</Text>
           <VerdictBadge verdict={canary.verdict} reason={canary.reason} />
@@ -63,8 +63,8 @@ export function CanaryCell({ row: { canary, hold_back } }: Props) {
   if (hold_back) {
     return (
       <Box>
-        <VersionName version={hold_back.version} />
-        <Text fontSize="xs" color="fg.muted">held back at {percent(hold_back.percent)}</Text>
+        <VersionName version={hold_back.version} compact />
+        <Text fontSize="xs" color="fg.muted">former stable, held back at {percent(hold_back.percent)}</Text>
       </Box>
     );
   }
@@ -73,7 +73,7 @@ export function CanaryCell({ row: { canary, hold_back } }: Props) {
 
 export function GoldenCell({ row }: Props) {
   if (row.golden === null) return NOTHING;
-  return row.golden === row.stable ? <Text as="span">same as stable</Text> : <VersionName version={row.golden} />;
+  return row.golden === row.stable ? <Text as="span">same as stable</Text> : <VersionName version={row.golden} compact />;
 }
 
 export function QuarantinedCell({ row }: Props) {
@@ -86,7 +86,7 @@ export function EventCell({ row: { last_event: event } }: Props) {
     <Box title={event.reason}>
       <Text>{eventWords(event.name)}</Text>
       <Text fontSize="xs" color="fg.muted" overflowWrap="anywhere">
-        <TimeAgo at={event.at} /> by {event.who.name}
+        <TimeAgo at={event.at} /> {event.who.kind === "person" ? `by ${event.who.name}` : "by automation"}
       </Text>
     </Box>
   );

@@ -5,6 +5,7 @@ import { SplitBar, percent } from "../../components/SplitBar";
 import { TimeAgo } from "../../components/TimeAgo";
 import { VersionName } from "../../components/VersionName";
 import { rolesOf } from "../../looks";
+import { absolute } from "../../time";
 
 const TRAFFIC: Record<Schemas["Traffic"], { words: string; palette: string; sign: string }> = {
   applied: { words: "the servers follow", palette: "green", sign: "✓" },
@@ -26,8 +27,9 @@ export function ServesNow({ row }: { readonly row: Schemas["ModelRow"] }) {
             <VersionName version={row.stable} model={row.model} />
           </Text>
           <Text color="fg.muted" mb={3}>
-            stable since <TimeAgo at={row.stable_since} />
-            {share && <>, serves {percent(share.percent)}</>}
+            {share && <>serves {percent(share.percent)}, </>}
+            stable for <TimeAgo at={row.stable_since} word="" />
+            {row.stable_since && <>, since {absolute(row.stable_since)}</>}
           </Text>
         </>
       )}
@@ -41,7 +43,6 @@ export function ServesNow({ row }: { readonly row: Schemas["ModelRow"] }) {
             <span aria-hidden="true">★</span> golden: {row.golden === row.stable ? "the stable one" : row.golden}
           </Badge>
         )}
-        {row.hold_back && <Badge colorPalette="purple" variant="subtle">held back at {percent(row.hold_back.percent)}: {row.hold_back.version}</Badge>}
       </Flex>
     </Box>
   );
