@@ -6,20 +6,17 @@ import atexit
 import os
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 
-_PREFIX = "airflow-home-"
 
-
+@cache
 def private_airflow_home() -> Path:
-    """Return the home; the first that asks makes it: Airflow reads its settings once per process.
+    """Return the home of this process; the first that asks makes it: Airflow reads its settings once per process.
 
-    Without a database and without examples.
+    Without a database and without examples. A worker of a parallel run has another one than the process that started it.
     """
-    known = Path(os.environ.get("AIRFLOW_HOME", ""))
-    if known.name.startswith(_PREFIX):
-        return known
-    home = tempfile.mkdtemp(prefix=_PREFIX)
+    home = tempfile.mkdtemp(prefix="airflow-home-")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ.update(
         {
