@@ -12,7 +12,7 @@ from airflow_model_ops import __version__
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.plugin.mounted import MountedApp
 from airflow_model_ops.plugin.reading import Unanswered
-from airflow_model_ops.plugin.routes import actions, evidence, model, models, timeline, traffic
+from airflow_model_ops.plugin.routes import actions, context, evidence, model, models, timeline, traffic, versions
 
 BUNDLE = Path(__file__).parent / "bundle"
 """The built page, as the wheel carries it. It is public: it holds no data."""
@@ -28,7 +28,16 @@ def create_app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
-    for router in (models.router, model.router, timeline.router, traffic.router, evidence.router, actions.router):
+    for router in (
+        models.router,
+        model.router,
+        timeline.router,
+        traffic.router,
+        evidence.router,
+        actions.router,
+        versions.router,
+        context.router,
+    ):
         app.include_router(router, prefix="/api/v1")
     app.mount("/bundle", StaticFiles(directory=BUNDLE), name="bundle")
     app.add_exception_handler(Unanswered, _unanswered)

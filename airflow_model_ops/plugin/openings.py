@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_model_ops.config.model_file import ModelIdentity
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 KEPT_SECONDS = 60.0
 """How long something opened is used: a changed connection is followed after that."""
+LEDGER_PATIENCE_SECONDS = 2.5
+"""How long a ledger that is away is tried again, and may take for an answer, whatever its connection allows for recording."""
 
 _kept: dict[Hashable, tuple[float, Any]] = {}
 _lock = threading.Lock()
@@ -75,4 +78,9 @@ def _ledger_at(conn_id: str) -> LedgerQueries:
     from airflow_model_ops.adapters.lineage.queries import LedgerQueries
     from airflow_model_ops.hooks.mlmd import ledger_settings_of
 
-    return LedgerQueries(ledger_settings_of(fetch_connection(conn_id)))
+    settings = ledger_settings_of(fetch_connection(conn_id))
+    # A page does not wait for longer anyway, and a thread that goes on trying is one less for the others' questions.
+    patience = {
+        key: min(getattr(settings, key), LEDGER_PATIENCE_SECONDS) for key in ("retry_seconds", "answer_seconds")
+    }
+    return LedgerQueries(replace(settings, **patience))
