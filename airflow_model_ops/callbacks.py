@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_model_ops.config.model_file import ModelFile
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind
+from airflow_model_ops.notifications import tell_news
 from airflow_model_ops.operators.base import APPLY_SECONDS, release_id
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class AbortReleaseOfRun:
         commit = control.abort(reason=f"the DAG run ended: {reason}", fence=live.fence)
         _log.warning("%s", commit.reason)
         control.apply(deadline_seconds=APPLY_SECONDS / 2)
+        tell_news(self._model, repository=control.repository, clock=control.clock, context={**context})
 
 
 def _ended_at(fields: dict[str, Any]) -> str:

@@ -228,7 +228,7 @@ def build_housekeeping_dag(
     ) as dag:
         taken: set[str] = set()
         for fleet, place in fleets_of(models).items():
-            ReconcileOperator(task_id=unique(f"reconcile_{fleet}", taken), connections=place)
+            ReconcileOperator(task_id=unique(f"reconcile_{fleet}", taken), connections=place, models=models)
         for name, file in sorted(models.items()):
             with TaskGroup(group_id=unique(name.replace(".", "__"), taken), group_display_name=name):
                 record = record_of(model=file)

@@ -59,6 +59,7 @@ def build_watch_dag(models: Mapping[str, ModelIdentity], *, dag_id: str = "model
             ReconcileOperator(
                 task_id=f"reconcile_{fleet}",
                 connections=place,
+                models=models,
                 apply_seconds=_WATCH_SECONDS,
                 retries=3,
                 retry_delay=timedelta(seconds=2),

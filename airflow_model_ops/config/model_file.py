@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from airflow_model_ops.config.durations import LongerThanZero
 from airflow_model_ops.config.fleet_place import DEFAULT_REPOSITORY, DEFAULT_TARGET, FleetPlace
+from airflow_model_ops.config.notification_part import NotificationsPart
 from airflow_model_ops.config.release_parts import (
     CanaryPart,
     CheckPart,
@@ -155,6 +156,7 @@ class ModelFile(ModelIdentity):
     watch: WatchPart = WatchPart()
     guard: GuardPart = GuardPart(enabled=False)
     retention: RetentionPart = RetentionPart()
+    notifications: NotificationsPart = NotificationsPart()
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
 
     @field_validator("guard", mode="before")

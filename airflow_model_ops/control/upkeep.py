@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from airflow_model_ops.control.apply import FleetApplier
@@ -47,10 +48,14 @@ class Neglected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
-    """What a reconciliation did, and what it could not do, each in a sentence per model."""
+    """What a reconciliation did, and what it could not do, each in a sentence per model.
+
+    :param drifted: How what serves had strayed from an applied head before, if that was looked for.
+    """
 
     done: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    drifted: dict[str, str] = field(default_factory=dict)
 
 
 class Upkeep:
@@ -97,23 +102,36 @@ class Upkeep:
         """Return the models whose servers have strayed from an applied head, as the last look has shown."""
         if self._clock.now() - self._looked_at >= LOOK_SECONDS and applied:
             self._looked_at = self._clock.now()
-            plan = fleet_plan(applied, fleet=self._fleet, now=self._looked_at)
-            try:
-                found = self._target.astray(plan)
-            except (ModelOpsError, OSError) as error:
-                _log.error("cannot look at the servers of fleet %r now: %s", self._fleet, error)
-                found = {}
+            found = self._strays(applied)
             for model, why in found.items():
                 _log.warning("model=%s %s", model, why)
             self._astray = {(model, applied[model].generation) for model in found}
         return {model for model, head in applied.items() if (model, head.generation) in self._astray}
 
-    def reconcile(self, *, deadline_seconds: float) -> Reconciled:
+    def _strays(self, applied: dict[str, Head]) -> dict[str, str]:
+        """Ask the servers what has strayed from applied heads, each with the reason; nothing if they cannot be asked."""
+        if not applied:
+            return {}
+        try:
+            return dict(self._target.astray(fleet_plan(applied, fleet=self._fleet, now=self._clock.now())))
+        except (ModelOpsError, OSError) as error:
+            _log.error("cannot look at the servers of fleet %r now: %s", self._fleet, error)
+            return {}
+
+    def _drifted(self, heads: dict[str, Head], waiting: Collection[str]) -> dict[str, str]:
+        """Return how what serves has strayed from heads that were applied."""
+        written = "the documents that serve come from another generation than the one that was applied"
+        stale = {model: written for model in waiting if heads[model].applied is not None}
+        settled = {model: head for model, head in heads.items() if head.applied is not None and model not in stale}
+        return {**stale, **self._strays(settled)}
+
+    def reconcile(self, *, deadline_seconds: float, look_for_drift: bool = False) -> Reconciled:
         """Abort abandoned releases, end abandoned hold-backs, apply every head, and compare with what really serves.
 
         One model that cannot be mended does not keep the others from it, nor delays them.
 
         :param deadline_seconds: How long to go on, for all models together.
+        :param look_for_drift: Whether to ask the servers first what has strayed, so that it can be told.
         """
         done: dict[str, str] = {}
         failed: dict[str, str] = {}
@@ -124,6 +142,7 @@ class Upkeep:
                 failed[model] = str(error)
         heads = read_heads(self._repository, fleet=self._fleet)
         waiting = self._applier.unapplied(heads)
+        drifted = self._drifted(heads, waiting) if look_for_drift else {}
         progress = self._applier.reconcile(
             deadline_seconds=deadline_seconds, leave={model for model in waiting if self._is_left_to_its_author(model)}
         )
@@ -135,7 +154,7 @@ class Upkeep:
         for model, why in unfinished.items():
             if not self._is_left_to_its_author(model):
                 failed.setdefault(model, why)
-        return Reconciled(done=done, failed=failed)
+        return Reconciled(done=done, failed=failed, drifted=drifted)
 
     def _end_if_abandoned(self, model: str, seen: ServingState, done: dict[str, str]) -> None:
         fence, keeper = seen.leased, self._keeper(model)

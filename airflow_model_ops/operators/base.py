@@ -15,7 +15,7 @@ from airflow_model_ops.core.errors import InvalidConfig, ModelOnHold, ModelOpsEr
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.question import Answer, Question
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
-from airflow_model_ops.operators.lineage_notes import LineageNotes
+from airflow_model_ops.operators.news import NewsTeller
 from airflow_model_ops.required_actions import is_answer, put, who_answered
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def is_about(event: Mapping[str, Any], release: Mapping[str, Any]) -> bool:
     return "attempt" not in event or Fence(release=event["release"], attempt=int(event["attempt"])) == fence_of(release)
 
 
-class ModelOperator(LineageNotes):
-    """Base of operators that act on one model. They tell their lineage to Airflow's OpenLineage provider, if it is installed.
+class ModelOperator(NewsTeller):
+    """Base of operators that act on one model. They tell their lineage to Airflow's OpenLineage provider, if it is installed,
+    and what is new of the model to whoever its YAML file names.
 
     :param model: The model's YAML file: its path, or as loaded by ``load_model_file``; or several by name, as
         ``load_model_files`` returns them, of which ``choose`` names one at run time.
@@ -162,17 +163,22 @@ class ModelOperator(LineageNotes):
 
     def execute(self, context: Context) -> Any:
         """Do the operator's work; an error that no retry can mend fails the task without retries."""
-        with told_to_airflow():
+        with self.telling(context), told_to_airflow():
             return self.act(context)
+
+    def models_given(self) -> tuple[ModelIdentity, ...]:
+        """Return the models that the task may act on."""
+        return tuple(self.model.values()) if isinstance(self.model, Mapping) else (self.identity,)
 
     def opened(self, context: Context) -> None:
         """Open the model that the task acts on, which notes it."""
         self.control(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the triggerer; only then see to the lineage, so that nothing waits for it."""
+        """Go on after the triggerer; only then see to news and lineage, so that nothing waits for them."""
         try:
-            return super().resume_execution(next_method, next_kwargs, context)
+            with self.telling(context, resumed=True):
+                return super().resume_execution(next_method, next_kwargs, context)
         finally:
             self.note_resumed(context)
 
@@ -209,12 +215,13 @@ class ReleaseOperator(TrafficOperator):
 
     def execute(self, context: Context) -> Any:
         """Act, or wait for a person's resume first."""
-        with told_to_airflow():
-            try:
-                return self.act(context)
-            except ModelOnHold as held:
-                self.log.info("model=%s waits: %s", self.model_file.model, held)
-        return self._wait_for_resume(context)
+        with self.telling(context):
+            with told_to_airflow():
+                try:
+                    return self.act(context)
+                except ModelOnHold as held:
+                    self.log.info("model=%s waits: %s", self.model_file.model, held)
+            return self._wait_for_resume(context)
 
     def execute_watched(
         self,

@@ -66,14 +66,7 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
         if not alarms:
             raise AirflowSkipException("no alarm started this run; the guard starts one when stable is above a ceiling")
         failed: dict[str, Exception] = {}
-        committed: list[tuple[ModelControl, ModelIdentity, Commit]] = []
-        for alarm in alarms:
-            try:
-                identity = self._identity_of(alarm.model)
-                control = self._control_of(identity, context)
-                committed.append((control, identity, self._go_back(control, alarm)))
-            except (ModelOpsError, AirflowException) as error:
-                failed[alarm.model] = error
+        committed = self._commit_all(context, alarms, failed)
         done, waiting = {}, []
         for control, identity, commit in committed:
             try:
@@ -89,9 +82,31 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
         if waiting:
             control, identity, load = waiting[0]
             self.wait_for_load(context, control, load, identity=identity)
+        self._tell_refused(context, alarms, failed)  # last: nobody's way back waits for a message
         if failed:
             _raise(failed)
         return done
+
+    def _commit_all(
+        self, context: Context, alarms: Iterable[_Alarm], failed: dict[str, Exception]
+    ) -> list[tuple[ModelControl, ModelIdentity, Commit]]:
+        committed: list[tuple[ModelControl, ModelIdentity, Commit]] = []
+        for alarm in alarms:
+            try:
+                identity = self._identity_of(alarm.model)
+                control = self._control_of(identity, context)
+                committed.append((control, identity, self._go_back(control, alarm)))
+            except (ModelOpsError, AirflowException) as error:
+                failed[alarm.model] = error
+        return committed
+
+    def _tell_refused(self, context: Context, alarms: Iterable[_Alarm], failed: Mapping[str, Exception]) -> None:
+        controls = {control.model: control for control in self.noted_controls}
+        for alarm in alarms:
+            refused = failed.get(alarm.model)
+            if isinstance(refused, TransitionRefused) and alarm.model in controls:
+                why = f"{alarm.reason}; {refused}"
+                self.tell_stuck(context, controls[alarm.model], version=alarm.version, why=why)
 
     def _go_back(self, control: ModelControl, alarm: _Alarm) -> Commit:
         from airflow_model_ops.control.stable_guard import recent_way_back

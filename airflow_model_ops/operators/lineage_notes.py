@@ -49,6 +49,11 @@ class LineageNotes(BaseOperator):
         before = self._noted.get(control.model)
         self._noted[control.model] = _Noted(control=control, pushed=pushed or (before.pushed if before else None))
 
+    @property
+    def noted_controls(self) -> tuple[ModelControl, ...]:
+        """The controls of the models that the task has opened."""
+        return tuple(noted.control for noted in self._noted.values())
+
     def note_resumed(self, context: Context) -> None:
         """Note the model of a task that came back from the triggerer and had no need to open it."""
         if self._noted or _WHO_ASKS not in sys.modules:

@@ -76,6 +76,8 @@ class WatchPromotionOperator(ReleaseOperator):
             raise AirflowFailException(f"{event['error']}; the promoted version keeps all traffic and is not watched")
         outcome = WatchOutcome.from_json(event)
         self.log.info("watch result=%s verdict=%s reason=%s", outcome.result, outcome.verdict, outcome.reason)
+        if outcome.result is WatchResult.NOT_ROLLED_BACK:
+            self.tell_stuck(context, self.control(context), version=self.release["version"], why=outcome.reason)
         if outcome.result in {WatchResult.ROLLED_BACK, WatchResult.NOT_ROLLED_BACK}:
             what = "was rolled back" if outcome.result is WatchResult.ROLLED_BACK else "goes on serving"
             verdict = outcome.verdict.value if outcome.verdict else "-"

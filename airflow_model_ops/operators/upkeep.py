@@ -13,6 +13,7 @@ from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, release_id, told_to_airflow
+from airflow_model_ops.operators.fleet_news import FleetNews
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -56,6 +57,8 @@ class ReconcileOperator(BaseOperator):
     :param connections: Where the fleet is: a :class:`~airflow_model_ops.config.fleet_place.FleetPlace`, such as ``place`` of a
         loaded model file, or the connection ids of the repository and a TF Serving fleet.
     :param apply_seconds: How long to go on with models that do not follow yet, for all together.
+    :param models: The models of the installation by name: those of this fleet whose YAML files name notifiers are told of what is
+        new and of drift; see :mod:`airflow_model_ops.notifications`.
     """
 
     ui_color = "#e6f4ea"
@@ -65,10 +68,12 @@ class ReconcileOperator(BaseOperator):
         *,
         connections: FleetPlace | ConnectionsPart | Mapping[str, Any] | None = None,
         apply_seconds: float = APPLY_SECONDS,
+        models: Mapping[str, ModelIdentity] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.connections = connections
+        self.models = dict(models or {})
         self.apply_seconds = apply_seconds
         self.outlets = [*self.outlets, ROLLBACK_ALIAS]
 
@@ -77,9 +82,13 @@ class ReconcileOperator(BaseOperator):
         from airflow_model_ops.hooks.wiring import open_fleet_of
 
         with told_to_airflow():
-            fleet = open_fleet_of(place_of(self.connections))
-            result = fleet.upkeep(origin=origin_of(context)).reconcile(deadline_seconds=self.apply_seconds)
+            place, origin = place_of(self.connections), origin_of(context)
+            fleet, news = open_fleet_of(place), FleetNews.of(self.models, place=place)
+            result = fleet.upkeep(origin=origin).reconcile(
+                deadline_seconds=self.apply_seconds, look_for_drift=news.wants_drift
+            )
             self._emit(context, fleet)
+            news.tell(fleet, result, origin=origin, context={**context})
         for model, what in result.done.items():
             self.log.info("model=%s %s", model, what)
         if result.failed:

@@ -14,6 +14,7 @@ from airflow_model_ops.config.model_file import ModelFile
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
+from airflow_model_ops.triggers.telling import BackgroundTeller
 
 if TYPE_CHECKING:
     from airflow_model_ops.control.model_control import ModelControl
@@ -100,7 +101,7 @@ class ObservingTrigger(BaseTrigger):
 
     async def _watch(self) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        next_tick, watched = loop.time(), None
+        next_tick, watched, teller = loop.time(), None, BackgroundTeller(self.model_file)
         while True:
             if (event := await self.interrupted()) is not None:
                 return event
@@ -116,6 +117,7 @@ class ObservingTrigger(BaseTrigger):
             if outcome is not None:
                 return outcome.to_json()
             if due:
+                await teller.look(self.control)
                 next_tick = loop.time() + (watched.interval_seconds if watched else self.look_seconds)
             await asyncio.sleep(min(self.look_seconds, max(0.1, next_tick - loop.time())))
 

@@ -1,0 +1,60 @@
+"""Addresses of pages for people. Pure; nothing secret is ever in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode, urlsplit
+
+PAGE_PATH = "/plugin/model-ops"
+"""The Model Ops page, below ``[api] base_url``."""
+_CONSOLE = "https://console.cloud.google.com"
+
+
+def model_page(base_url: str, model: str) -> str:
+    """Return the page of a model.
+
+    :param base_url: Airflow's ``[api] base_url``, perhaps with a path; empty: the address is a path alone.
+    """
+    return f"{without_secrets(base_url)}{PAGE_PATH}/models/{quote(model, safe='')}"
+
+
+def run_page(base_url: str, run: Mapping[str, str]) -> str:
+    """Return Airflow's page of the DAG run that an entry's origin names; empty if it names none."""
+    dag_id, run_id = run.get("dag_id"), run.get("run_id")
+    if not dag_id or not run_id:
+        return ""
+    return f"{without_secrets(base_url)}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def prometheus_page(url: str, *queries: str, range_seconds: float = 3_600.0) -> str:
+    """Return Prometheus's expression browser with a graph of each query."""
+    fields: dict[str, str] = {}
+    for number, query in enumerate(queries):
+        fields |= {
+            f"g{number}.expr": query,
+            f"g{number}.tab": "0",
+            f"g{number}.range_input": f"{round(range_seconds)}s",
+        }
+    return f"{without_secrets(url)}/graph?{urlencode(fields, quote_via=quote)}"
+
+
+def vertex_endpoint_page(*, project: str, location: str, endpoint: str) -> str:
+    """Return the page of an endpoint in Google's console."""
+    place = f"locations/{quote(location, safe='')}/endpoints/{quote(endpoint, safe='')}"
+    return f"{_CONSOLE}/vertex-ai/online-prediction/{place}?project={quote(project, safe='')}"
+
+
+def metrics_explorer_page(*, project: str, query: str) -> str:
+    """Return Cloud Monitoring's Metrics explorer of a project, with a query in PromQL."""
+    state = {
+        "xyChart": {"dataSets": [{"prometheusQuery": query, "plotType": "LINE", "targetAxis": "Y1"}]},
+    }
+    fields = {"project": project, "pageState": json.dumps(state, separators=(",", ":"))}
+    return f"{_CONSOLE}/monitoring/metrics-explorer?{urlencode(fields, quote_via=quote)}"
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without the user, the password, the query and the fragment that somebody may have written into it."""
+    place = urlsplit(url.strip())
+    return place._replace(netloc=place.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
