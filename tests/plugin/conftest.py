@@ -6,9 +6,9 @@ What a test changes in the story or in Airflow's database must be its own: both 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 private_airflow_home()
 ROLES = {"admin": "ADMIN", "op": "OP", "user": "USER", "viewer": "VIEWER", "stranger": ""}
 """Users by name. The simple auth manager lets each role above VIEWER trigger DAGs; ``stranger`` is signed in and may nothing."""
-_SECRET = "not-so-secret-" * 5
+SECRET = "not-so-secret-" * 5
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStory]:
     """The story whose fleet takes the place of all connections, its YAML files in ``[model_ops] models_dir``."""
     from tests.plugin.page_story import told_in
 
-    with told_in(tmp_path_factory.mktemp("page")) as told, _settings(model_ops__models_dir=str(told.models_dir)):
+    with told_in(tmp_path_factory.mktemp("page")) as told, settings(model_ops__models_dir=str(told.models_dir)):
         yield told
 
 
@@ -56,7 +56,7 @@ def app(story: PageStory, airflow_database: None) -> Iterator[FastAPI]:
     from airflow_model_ops.plugin.app import create_app
 
     users = ",".join(f"{name}:{role}" for name, role in ROLES.items())
-    with _settings(core__simple_auth_manager_users=users, api_auth__jwt_secret=_SECRET):
+    with settings(core__simple_auth_manager_users=users, api_auth__jwt_secret=SECRET):
         parent = FastAPI()
         parent.mount("/model-ops", create_app())
         airflow_app.init_auth_manager(parent)
@@ -137,22 +137,22 @@ def as_nobody(client_of: Callable[[str | None], TestClient]) -> TestClient:
 
 
 @contextmanager
-def _settings(**values: str) -> Iterator[None]:
+def settings(**values: str) -> Iterator[None]:
     """Set options of Airflow, as ``section__option``, while the context lasts."""
     with mock.patch.dict(os.environ, {f"AIRFLOW__{name.upper()}": value for name, value in values.items()}):
         yield
 
 
 @pytest.fixture
-def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """Collect the runs that the page would start, in place of Airflow, which test_dag_runs.py has."""
+def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Mapping[str, Any]]]:
+    """Collect the DAG runs that the page would start: no Airflow is behind it here, as it is in ``test_actions``."""
     from airflow_model_ops.plugin import dag_runs
 
-    runs: list[dict[str, object]] = []
+    started: list[tuple[str, Mapping[str, Any]]] = []
 
-    async def start(_: object, dag_id: str, *, conf: dict[str, object]) -> str:
-        runs.append({"dag_id": dag_id, "conf": conf})
-        return f"manual__{len(runs)}"
+    async def start(_: object, dag_id: str, *, conf: Mapping[str, Any]) -> str:
+        started.append((dag_id, conf))
+        return f"manual__{len(started)}"
 
     monkeypatch.setattr(dag_runs, "start", start)
-    return runs
+    return started
