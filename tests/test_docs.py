@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from airflow_model_ops.config import model_file
 from airflow_model_ops.config.fleet import FleetConfig, parse_fleet
 from airflow_model_ops.config.model_file import parse_model_file
+from airflow_model_ops.config.notification_part import NotificationsPart
 from airflow_model_ops.config.release_parts import CheckPart
 from airflow_model_ops.config.source_part import PipelinePart, SourcePart
 from airflow_model_ops.config.target_part import VertexPart
@@ -210,6 +211,7 @@ SECTIONS = {
     "watch": model_file.WatchPart,
     "guard": model_file.GuardPart,
     "retention": model_file.RetentionPart,
+    "notifications": NotificationsPart,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from airflow_model_ops.control.model_control import ModelControl
 from airflow_model_ops.notifications import notifier_class, tell_news
 from airflow_model_ops.operators.changes import HoldModelOperator
 from airflow_model_ops.operators.check import CheckMetricsOperator
+from airflow_model_ops.operators.guard import GuardRollbackOperator
+from airflow_model_ops.operators.promotion_watch import WatchPromotionOperator
 from airflow_model_ops.operators.rollback import RollbackModelOperator
 from airflow_model_ops.operators.traffic import AbortReleaseOperator, PromoteModelOperator, StartCanaryOperator
 from airflow_model_ops.operators.upkeep import ReconcileOperator
@@ -157,6 +160,44 @@ class TestWhatIsTold:
         restart(story)
         task.execute(context_of())
         assert len(told) == 2
+
+
+class TestStuck:
+    """What should have been taken back and goes on serving is told, too: it waits for a person."""
+
+    def test_the_watch_that_may_not_roll_back_says_so_once(self, story: Story, told: list[str]) -> None:
+        task = WatchPromotionOperator(
+            task_id="watch", model=story.model, release={"release": "r", "attempt": "1", "version": "digits-v1.0.0"}
+        )
+        event = {
+            "result": "not_rolled_back",
+            "verdict": "HARM",
+            "reason": "errors 7 %; it cannot be taken back (no target)",
+            "evidence": None,
+            "release": "r",
+            "attempt": 1,
+        }
+        for number in (1, 2):
+            with pytest.raises(AirflowFailException, match="goes on serving"):
+                task.resume_execution("execute_complete", {"event": event}, context_of(try_number=number))
+
+        assert told == [
+            "digits: digits-v1.0.0 is NOT rolled back and goes on serving; a person must act | "
+            + "errors 7 %; it cannot be taken back (no target)"
+        ]
+
+    def test_the_guard_without_a_target_says_so(self, story: Story, told: list[str]) -> None:
+        alarm = {"model": "digits", "version": "digits-v1.0.0", "reason": "errors above 1 %", "evidence": None}
+        context = context_of(dag_id="model_guard")
+        event = SimpleNamespace(timestamp=1, extra={"payload": alarm})
+        context["triggering_asset_events"] = {"alarms": [event]}
+
+        with pytest.raises(AirflowFailException, match="not every model was taken back"):
+            GuardRollbackOperator(task_id="rollback", model={"digits": story.model}).execute(context)
+
+        (message,) = told
+        assert message.startswith("digits: digits-v1.0.0 is NOT rolled back and goes on serving; a person must act | ")
+        assert "errors above 1 %; " in message
 
 
 class TestOnce:
