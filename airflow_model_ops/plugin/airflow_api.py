@@ -7,6 +7,7 @@ credentials and nobody else's, and comes from the caller's address.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ SECONDS = 15.0
 """How long an answer may take; Airflow's database may be slow."""
 _PASSED_ON = frozenset({b"authorization", b"referer", b"user-agent", b"x-request-id"})
 """The caller's headers that Airflow sees. By ``referer`` it tells runs that were started in its UI from others."""
+_log = logging.getLogger(__name__)
 
 
 class AirflowApi:
@@ -46,7 +48,7 @@ class AirflowApi:
         if {".", ".."} & set(path):  # a client resolves them, and so would ask for something else
             raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no {'/'.join(path)}")
         url = "/".join((self._root, *(quote(part, safe="") for part in path)))
-        transport = httpx.ASGITransport(app=self._app, raise_app_exceptions=False, client=self._client)
+        transport = httpx.ASGITransport(app=self._app, client=self._client)
         base_url = f"{self._scheme}://airflow"
         async with httpx.AsyncClient(transport=transport, base_url=base_url, headers=self._headers) as client:
             try:
@@ -57,6 +59,12 @@ class AirflowApi:
                 raise HTTPException(
                     status.HTTP_504_GATEWAY_TIMEOUT, f"Airflow's API did not answer within {SECONDS:g} s{may_be}"
                 ) from None
+            except Exception as error:
+                _log.exception("Airflow's own API failed at %s %s", method, url)
+                raise HTTPException(
+                    status.HTTP_502_BAD_GATEWAY,
+                    f"Airflow's API failed ({type(error).__name__}); the API server's log has more",
+                ) from error
 
 
 def airflow_api_of(request: Request) -> AirflowApi:

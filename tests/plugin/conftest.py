@@ -5,9 +5,11 @@ What a test changes in the story or in Airflow's database must be its own: both 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -145,7 +147,7 @@ def settings(**values: str) -> Iterator[None]:
 
 @pytest.fixture
 def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Mapping[str, Any]]]:
-    """Collect the DAG runs that the page would start: no Airflow is behind it here, as it is in ``test_actions``."""
+    """Collect the DAG runs that the page would start: no Airflow is behind it here, as it is in ``test_dag_runs``."""
     from airflow_model_ops.plugin import dag_runs
 
     started: list[tuple[str, Mapping[str, Any]]] = []
@@ -156,3 +158,20 @@ def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Mapping[str
 
     monkeypatch.setattr(dag_runs, "start", start)
     return started
+
+
+@pytest.fixture
+def recorded(story: PageStory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ledger that holds the logs of ``spam`` and ``churn``, behind the models' connection: a real one, in a SQLite file."""
+    from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
+    from airflow_model_ops.adapters.lineage.settings import LedgerSettings
+    from airflow_model_ops.control.recording import record
+    from airflow_model_ops.plugin import openings
+
+    path = tmp_path / "mlmd.sqlite"
+    for model in ("spam", "churn"):
+        record(MlmdLedger(LedgerSettings(path=path)), story.repository, model)
+    connection = {"conn_type": "mlmd", "extra": {"kind": "sqlite", "path": str(path)}}
+    monkeypatch.setenv("AIRFLOW_CONN_MLMD_DEFAULT", json.dumps(connection))
+    openings.forget()
+    return path
