@@ -13,11 +13,13 @@ import { Banners } from "./overview/Banners";
 import { OverviewTab } from "./OverviewTab";
 import type { TabProps } from "./tab";
 import { TimelineTab } from "./TimelineTab";
+import { VersionsTab } from "./VersionsTab";
 
 /** The tabs that there are, by their part of the address; they are shown in the order of `TABS`. */
 const CONTENT: Partial<Record<Tab, { title: string; Content: ComponentType<TabProps> }>> = {
   overview: { title: "Overview", Content: OverviewTab },
   evidence: { title: "Evidence", Content: EvidenceTab },
+  versions: { title: "Versions", Content: VersionsTab },
   timeline: { title: "Timeline", Content: TimelineTab },
 };
 
