@@ -1,0 +1,79 @@
+"""What the page's tests share: a browser, people who are signed in, and models with a past."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.e2e.story import GOLDEN, MODEL, UNWATCHED, Run, Story
+from tests.ui.browser import WIDTH, Person, Profiles, Theme, chromium
+
+_ROOT = Path(__file__).resolve().parents[2]
+Opens = Callable[..., Person]
+"""Gives a person at a browser; see :func:`opens`."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all; each user has a profile of their own in it."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def profiles(whole_story: Story, browser: Browser) -> Iterator[Profiles]:
+    """The profiles of all who have signed in."""
+    profiles = Profiles(browser, airflow=whole_story.stack.airflow)
+    yield profiles
+    profiles.close()
+
+
+@pytest.fixture
+def story(whole_story: Story, first_release: Run) -> Iterator[Story]:
+    """Two good versions, the first one golden, the second stable; no request may fail while a test uses it."""
+    whole_story.no_release_is_live()
+    _two_versions(whole_story)
+    yield whole_story
+    account = whole_story.traffic()
+    assert account["failed"] == 0, f"{account['failures']}\n{whole_story.retold()}"
+
+
+@pytest.fixture
+def opens(story: Story, profiles: Profiles) -> Iterator[Opens]:
+    """Give people a tab of their browsers: ``opens("admin")``, or ``opens(None)`` for somebody who has not signed in.
+
+    A test fails in which a page has a script's error.
+    """
+    people: list[Person] = []
+
+    def give(user: str | None, *, theme: Theme = "light", width: int = WIDTH) -> Person:
+        people.append(profiles.tab(user, theme=theme, width=width))
+        return people[-1]
+
+    yield give
+    for person in people:
+        person.page.close()
+    faults = [fault for person in people for fault in person.script_errors]
+    assert not faults, faults
+
+
+@pytest.fixture(scope="session")
+def shots() -> Path:
+    """Where the screenshots are kept."""
+    directory = Path(os.environ.get("MODEL_OPS_SHOTS") or _ROOT / ".cache" / "ui-shots")
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _two_versions(story: Story) -> None:
+    """Have a stable version other than the golden one; nothing is done if an earlier test has left it so."""
+    if story.state.golden is None:
+        story.trigger(GOLDEN, {"model": MODEL}).ends("success")
+    golden, stable = story.state.golden, story.state.stable
+    assert golden is not None
+    if golden.version == stable:
+        story.release("good-2", dag=UNWATCHED).ends("success")
