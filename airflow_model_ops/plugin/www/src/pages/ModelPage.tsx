@@ -10,6 +10,7 @@ import { ErrorState, Loading, StaleNote } from "../components/states";
 import { HOME, TABS, type Tab, modelPath } from "../routes";
 import { EvidenceTab } from "./EvidenceTab";
 import { Banners } from "./overview/Banners";
+import { LineageTab } from "./LineageTab";
 import { OverviewTab } from "./OverviewTab";
 import type { TabProps } from "./tab";
 import { TimelineTab } from "./TimelineTab";
@@ -21,6 +22,7 @@ const CONTENT: Partial<Record<Tab, { title: string; Content: ComponentType<TabPr
   evidence: { title: "Evidence", Content: EvidenceTab },
   versions: { title: "Versions", Content: VersionsTab },
   timeline: { title: "Timeline", Content: TimelineTab },
+  lineage: { title: "Lineage", Content: LineageTab },
 };
 
 export function ModelPage({ model, tab }: { readonly model: string; readonly tab: Tab }) {
