@@ -12,7 +12,17 @@ from airflow_model_ops import __version__
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.plugin.mounted import MountedApp
 from airflow_model_ops.plugin.reading import Unanswered
-from airflow_model_ops.plugin.routes import actions, context, evidence, model, models, timeline, traffic, versions
+from airflow_model_ops.plugin.routes import (
+    actions,
+    comparison,
+    context,
+    evidence,
+    model,
+    models,
+    timeline,
+    traffic,
+    versions,
+)
 
 BUNDLE = Path(__file__).parent / "bundle"
 """The built page, as the wheel carries it. It is public: it holds no data."""
@@ -36,6 +46,7 @@ def create_app() -> FastAPI:
         evidence.router,
         actions.router,
         versions.router,
+        comparison.router,
         context.router,
     ):
         app.include_router(router, prefix="/api/v1")

@@ -160,18 +160,28 @@ def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Mapping[str
     return started
 
 
-@pytest.fixture
-def recorded(story: PageStory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ledger that holds the logs of ``spam`` and ``churn``, behind the models' connection: a real one, in a SQLite file."""
+@pytest.fixture(scope="module")
+def ledger_file(story: PageStory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real ledger, in a SQLite file, that holds the log of ``spam`` as the story left it."""
     from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
     from airflow_model_ops.adapters.lineage.settings import LedgerSettings
     from airflow_model_ops.control.recording import record
+
+    path = tmp_path_factory.mktemp("ledger") / "mlmd.sqlite"
+    record(MlmdLedger(LedgerSettings(path=path)), story.repository, "spam")
+    return path
+
+
+@pytest.fixture
+def recorded(ledger_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, behind the models' connection."""
     from airflow_model_ops.plugin import openings
 
-    path = tmp_path / "mlmd.sqlite"
-    for model in ("spam", "churn"):
-        record(MlmdLedger(LedgerSettings(path=path)), story.repository, model)
-    connection = {"conn_type": "mlmd", "extra": {"kind": "sqlite", "path": str(path)}}
-    monkeypatch.setenv("AIRFLOW_CONN_MLMD_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW_CONN_MLMD_DEFAULT", ledger_connection(ledger_file))
     openings.forget()
-    return path
+    return ledger_file
+
+
+def ledger_connection(path: Path) -> str:
+    """Return the connection of a ledger in a SQLite file, as an environment variable holds it."""
+    return json.dumps({"conn_type": "mlmd", "extra": {"kind": "sqlite", "path": str(path)}})

@@ -15,7 +15,7 @@ from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.core.ports import KnownVersion, Manifest
 from airflow_model_ops.core.state import Canary, Fence, Golden, Holdback, LiveRelease, ServingState
 from airflow_model_ops.core.versioning import Scheme, VersionNaming
-from airflow_model_ops.plugin import openings, version_names
+from airflow_model_ops.plugin import version_names
 from airflow_model_ops.plugin.version_names import sorted_newest_first
 from airflow_model_ops.plugin.version_table import VersionsPage, read_page, read_pushes, rows_of, statuses
 from airflow_model_ops.testing import InMemoryRepository
@@ -170,9 +170,7 @@ class TestTheAnswer:
         assert as_viewer.get("models/spam/versions", params=params).status_code == 422
 
     @pytest.mark.integration
-    def test_the_ledger_tells_what_the_validation_said(
-        self, as_viewer: TestClient, story: PageStory, recorded: Path
-    ) -> None:
+    def test_the_ledger_tells_what_the_validation_said(self, as_viewer: TestClient, recorded: Path) -> None:
         answer = as_viewer.get("models/spam/versions").json()
         assert answer["ledger"] == {"value": True, "trouble": None}
         assert [row["blessed"] for row in answer["versions"]] == [True, True, True]
@@ -188,18 +186,3 @@ def test_pushes_are_looked_for_in_the_newest_entries_alone(story: PageStory) -> 
         V3.name: "manual__3",
     }
     assert read_pushes(log, []) == {}
-
-
-@pytest.fixture
-def recorded(story: PageStory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A ledger that holds the story, behind the models' connection."""
-    from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
-    from airflow_model_ops.adapters.lineage.settings import LedgerSettings
-    from airflow_model_ops.control.recording import record
-
-    path = tmp_path / "mlmd.sqlite"
-    record(MlmdLedger(LedgerSettings(path=path)), story.repository, "spam")
-    connection = {"conn_type": "mlmd", "extra": {"kind": "sqlite", "path": str(path)}}
-    monkeypatch.setenv("AIRFLOW_CONN_MLMD_DEFAULT", json.dumps(connection))
-    openings.forget()
-    return path

@@ -75,7 +75,11 @@ class Plot(Answer):
 
     metric: str
     unit: str
+    """Such as ``ms`` or ``1/s``; ``share``: of all, 0 to 1; empty where nobody knows it."""
+    step_seconds: float
+    """How far apart neighbouring points are; where they are farther apart, nothing was measured between."""
     lines: list[PlotLine]
+    """In the order in which the versions were asked for; a version of which nothing was measured has none."""
 
 
 class Comparison(Answer):
@@ -83,6 +87,9 @@ class Comparison(Answer):
 
     versions: list[str]
     metrics: Part[list[ComparedMetric]]
+    """From the manifests alone (``offline``, ``about``) while the ledger is away; trouble: the repository's, if both are."""
+    ledger: Part[bool]
+    """Whether what only the ledger knows (validation, real traffic) is among the metrics."""
     plots: Part[list[Plot]]
 
 
@@ -117,5 +124,7 @@ class LineageGraph(Answer):
     edges: list[GraphEdge]
     truncated: bool
     """Whether there is more downstream than is shown."""
-    behind: int
-    """How many log entries the ledger does not know yet."""
+    behind: int | None
+    """How many log entries the ledger does not know yet; ``None``: not known, as the log or the ledger cannot be read."""
+    ledger: Part[bool]
+    """Whether the ledger was read; without it there is only what the manifest and the serving state tell."""
