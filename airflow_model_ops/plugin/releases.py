@@ -21,7 +21,7 @@ class Attempt:
     """One attempt of a release.
 
     :param at: When it started.
-    :param stable: What was stable when it started; ``None`` also if its start lies further back.
+    :param stable: What was stable while it was live.
     :param outcome: The action that ended it, or took back what it promoted; ``None``: it is live.
     :param verdicts: The facts ``verdict`` of it, newest first.
     """
@@ -71,24 +71,25 @@ def attempts_of(entries: Iterable[Entry]) -> dict[Fence, Attempt]:
         if live is not None:
             if live.fence not in found and len(found) == MOST_RELEASES:
                 break
-            attempt = found.setdefault(live.fence, _seen_last(live, ended_by=newer, taken_back=taken_back))
+            attempt = found.setdefault(live.fence, _seen_last(entry.state, live, newer, taken_back))
             if entry.action is Action.START_CANARY:
-                attempt.at, attempt.stable = datetime.fromisoformat(entry.at), _name_of_stable(entry.state)
+                attempt.at = datetime.fromisoformat(entry.at)
         newer = entry
     for fence, attempt in found.items():
         attempt.verdicts = verdicts.get(fence, [])
     return found
 
 
-def _seen_last(live: LiveRelease, *, ended_by: Entry | None, taken_back: set[Fence]) -> Attempt:
-    outcome = None if ended_by is None else ended_by.name
+def _seen_last(state: ServingState, live: LiveRelease, newer: Entry | None, taken_back: set[Fence]) -> Attempt:
+    """Return an attempt by the newest state in which it was live.
+
+    :param newer: The transition that followed.
+    """
+    outcome = None if newer is None else newer.name
     return Attempt(
         fence=live.fence,
         version=live.version.name,
         at=datetime.fromisoformat(live.started_at),
+        stable=state.stable.name if state.stable else None,
         outcome=Action.ROLLBACK.value if live.fence in taken_back else outcome,
     )
-
-
-def _name_of_stable(state: ServingState) -> str | None:
-    return state.stable.name if state.stable else None
