@@ -1,8 +1,8 @@
 import { Box, CloseButton, Flex } from "@chakra-ui/react";
 import { type ReactNode, useMemo, useState } from "react";
-import { useSWRConfig } from "swr";
 
 import type { Schemas } from "../api/client";
+import { useFreshParts, useNewsOf } from "../api/news";
 import { ActionDialog } from "./ActionDialog";
 import { type Followed, FollowedRun } from "./FollowedRun";
 import type { Action } from "./actions";
@@ -18,6 +18,7 @@ export function ActionsOfModel({ answer, children }: Props) {
   const [asked, setAsked] = useState<{ action: Action; version: string | undefined } | null>(null);
   const [followed, setFollowed] = useState<Followed | null>(null);
   const news = useNewsOf(answer.row.model);
+  useFreshParts(answer);
   const actions = useMemo(
     () => ({
       offer: (action: Action) => answer.offers.find((offer) => offer.action === action),
@@ -52,15 +53,4 @@ export function ActionsOfModel({ answer, children }: Props) {
       )}
     </ActionsContext.Provider>
   );
-}
-
-/** Return what makes the page ask again for all that it shows of a model, but for the run that tells the news. */
-function useNewsOf(model: string): () => void {
-  const { mutate } = useSWRConfig();
-  return () => void mutate((key) => Array.isArray(key) && isOf(model, key));
-}
-
-function isOf(model: string, [path, asked]: readonly unknown[]): boolean {
-  if (String(path).endsWith("{run_id}") || String(path).endsWith("rollback-preview")) return false;
-  return path === "/api/v1/models" || (asked as { path?: { model?: string } } | undefined)?.path?.model === model;
 }
