@@ -1,4 +1,8 @@
-"""The models of this installation as the API server knows them: their YAML files, read again only when one changes."""
+"""The models of this installation as the API server knows them: their YAML files, read again only when one changes.
+
+Hundreds of files take a good part of a second, so a change is read by a thread of its own: requests go on with what was
+known until it is done.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ class _Kept:
     catalogue: Catalogue = field(default_factory=lambda: Catalogue(models={}, mistakes=0))
     stamp: _Stamp | None = None
     looked_at: float = float("-inf")
+    reads: bool = False
+    """Whether a thread reads the files now."""
 
 
 _kept = _Kept()
@@ -54,13 +60,36 @@ def _look(kept: _Kept) -> None:
     try:
         directory = models_dir()
         stamp = _stamp(directory)
-        if stamp != kept.stamp:
-            found = load_ways_back(directory)
-            kept.catalogue = Catalogue(models=dict(found.models), mistakes=len(found.mistakes))
-            kept.stamp = stamp
+        if kept.stamp is None:
+            _take(kept, _read(directory), stamp)
+        elif stamp != kept.stamp and not kept.reads:
+            kept.reads = True
+            thread = threading.Thread(target=_read_aside, args=(directory, stamp), name="model-ops-files", daemon=True)
+            thread.start()
     except (InvalidConfig, OSError):
         kept.catalogue, kept.stamp = Catalogue(models={}, mistakes=1), None
     kept.looked_at = time.monotonic()
+
+
+def _read_aside(directory: Path, stamp: _Stamp) -> None:
+    """Read changed files; one that changes meanwhile has another stamp then, and is read again."""
+    try:
+        found = _read(directory)
+        with _lock:
+            if _kept.stamp is not None:  # else somebody wants everything read anew
+                _take(_kept, found, stamp)
+    finally:
+        with _lock:
+            _kept.reads = False
+
+
+def _read(directory: Path) -> Catalogue:
+    found = load_ways_back(directory)
+    return Catalogue(models=dict(found.models), mistakes=len(found.mistakes))
+
+
+def _take(kept: _Kept, found: Catalogue, stamp: _Stamp) -> None:
+    kept.catalogue, kept.stamp = found, stamp
 
 
 def _stamp(directory: Path) -> _Stamp:

@@ -105,6 +105,11 @@ class Projection:
         self._asked_at = time.monotonic()
         self._outstanding = 0
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether logs are being looked at."""
+        return self._outstanding > 0
+
     def rows(self, models: Collection[str], *, wait_seconds: float = 0.15) -> Overview:
         """Return the rows of some models as they are known.
 
