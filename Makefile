@@ -15,7 +15,7 @@ UV_PIP_COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev 
 	--override requirements/overrides.txt --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: help setup lock page test test-fast test-page test-ui test-all lint lint-style lint-types lint-files lint-page format demo bench bench-judge bench-judge-full bench-lineage docs install-check clean
+.PHONY: help setup lock page test test-fast test-page test-ui test-all lint lint-style lint-types lint-files lint-page format demo bench bench-judge bench-judge-full bench-lineage bench-page docs install-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -81,6 +81,9 @@ bench-judge-full: setup ## The same with many runs on other seeds (SEED=2026); w
 
 bench-lineage: setup ## Write ledgers of up to 1e5 versions and time questions to them; WRITE=docs keeps the results there
 	@$(BIN)/python -m benchmarks.lineage $(if $(WRITE),--write $(WRITE))
+
+bench-page: setup ## Time the page's API over 200 models and 1e5 versions; not 0 when an answer takes too long
+	@$(BIN)/python -m benchmarks.page
 
 docs: setup ## Check the documentation: links, and that every operator, sensor, setting and error is described
 	$(BIN)/python scripts/check_docs.py
