@@ -7,7 +7,7 @@ holds: a period begins when the fact of its split was written, but never before 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -17,77 +17,76 @@ from airflow_model_ops.plugin.datamodels.base import Share
 from airflow_model_ops.plugin.datamodels.history import Period, TrafficHistory
 from airflow_model_ops.plugin.entries import confirmed_split
 
-MOST_ENTRIES = 20_000
-"""How far back a log is read at most."""
+MOST_NOTED = 10_000
+"""How many changes and confirmations are told at most: some years of a release a day."""
 CLOCKS_APART = timedelta(minutes=10)
 """By how much workers' clocks may differ: so much longer a log is read before a moment counts as covered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Confirmed:
+class Noted:
+    """What an entry tells of traffic.
+
+    :param generation: The one that a split belongs to.
+    :param split: What serves by a fact ``applied``; ``None`` for a transition, which only says why.
+    """
+
     at: datetime
     generation: int
-    split: list[Share]
     reason: str
+    split: list[Share] | None
 
 
-def traffic_of(entries: Iterable[Entry], *, since: datetime, naming: VersionNaming) -> TrafficHistory:
+def noted_of(entry: Entry, naming: VersionNaming) -> Noted | None:
+    """Return what an entry tells of traffic; ``None``: nothing.
+
+    :param naming: How the model's versions are named; the facts know their numbers.
+    """
+    if entry.is_transition:
+        generation, split = entry.sequence, None
+    elif entry.name == FactKind.APPLIED.value and (confirmed := confirmed_split(entry.detail, naming)) is not None:
+        generation, split = int(entry.detail.get("generation", entry.generation)), confirmed
+    else:
+        return None
+    return Noted(at=datetime.fromisoformat(entry.at), generation=generation, reason=entry.reason, split=split)
+
+
+def traffic_of(noted: Iterable[Noted], *, since: datetime) -> TrafficHistory:
     """Return the periods that reach beyond a moment, oldest first; the newest one is open.
 
     A change that was committed and never confirmed is in none.
 
-    :param entries: Of the log, newest first; no more are taken than the moment needs.
-    :param naming: How the model's versions are named; the facts know their numbers.
+    :param noted: Of the log, newest first; no more is taken than the moment needs.
     """
-    periods = _periods(_confirmed(entries, until=since - CLOCKS_APART, naming=naming))
+    periods = _periods(_confirmed(noted, until=since - CLOCKS_APART))
     shown = [period for period in periods if period.end is None or period.end > since]
     return TrafficHistory(periods=shown, begin=shown[0].begin if shown else None)
 
 
-def _confirmed(entries: Iterable[Entry], *, until: datetime, naming: VersionNaming) -> list[_Confirmed]:
-    """Return the confirmed splits, oldest first, from the newest one that began before a moment."""
-    found: list[_Confirmed] = []
+def _confirmed(noted: Iterable[Noted], *, until: datetime) -> list[tuple[Noted, list[Share]]]:
+    """Return the confirmed splits, oldest first, from the newest one that began before a moment; each with its change's reason."""
+    found: list[tuple[Noted, list[Share]]] = []
     reasons: dict[int, str] = {}
-    for entry in islice(entries, MOST_ENTRIES):
-        if entry.is_transition:
-            reasons[entry.sequence] = entry.reason
-        elif (confirmed := _confirmed_by(entry, naming)) is not None:
-            found.append(confirmed)
-        if found and found[-1].at <= until and found[-1].generation in reasons:
+    for each in islice(noted, MOST_NOTED):
+        if each.split is None:
+            reasons[each.generation] = each.reason
+        else:
+            found.append((each, each.split))
+        if found and found[-1][0].at <= until and found[-1][0].generation in reasons:
             break
-    found.reverse()
-    return [
-        _Confirmed(at=each.at, generation=each.generation, split=each.split, reason=reasons[each.generation])
-        if each.generation in reasons
-        else each
-        for each in found
-    ]
+    return [(replace(each, reason=reasons.get(each.generation, each.reason)), split) for each, split in reversed(found)]
 
 
-def _confirmed_by(entry: Entry, naming: VersionNaming) -> _Confirmed | None:
-    if entry.name != FactKind.APPLIED.value:
-        return None
-    split = confirmed_split(entry.detail, naming)
-    if split is None:
-        return None
-    return _Confirmed(
-        at=datetime.fromisoformat(entry.at),
-        generation=int(entry.detail.get("generation", entry.generation)),
-        split=split,
-        reason=entry.reason,
-    )
-
-
-def _periods(confirmed: Sequence[_Confirmed]) -> list[Period]:
+def _periods(confirmed: Sequence[tuple[Noted, list[Share]]]) -> list[Period]:
     """Return the periods; a confirmation that only repeats the split before it begins none."""
-    began: list[tuple[datetime, _Confirmed]] = []
-    for each in confirmed:
+    began: list[tuple[datetime, Noted, list[Share]]] = []
+    for each, split in confirmed:
         if not began:
-            began.append((each.at, each))
-        elif began[-1][1].split != each.split:
-            began.append((max(each.at, began[-1][0]), each))
-    ends = [*(begin for begin, _ in began[1:]), None]
+            began.append((each.at, each, split))
+        elif began[-1][2] != split:
+            began.append((max(each.at, began[-1][0]), each, split))
+    ends = [*(begin for begin, *_ in began[1:]), None]
     return [
-        Period(begin=begin, end=end, split=each.split, generation=each.generation, reason=each.reason)
-        for (begin, each), end in zip(began, ends, strict=False)
+        Period(begin=begin, end=end, split=split, generation=each.generation, reason=each.reason)
+        for (begin, each, split), end in zip(began, ends, strict=False)
     ]

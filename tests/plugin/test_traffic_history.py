@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.plugin.datamodels.history import Period, TrafficHistory
 from airflow_model_ops.plugin.log_walk import newest_first
-from airflow_model_ops.plugin.traffic_history import CLOCKS_APART, traffic_of
+from airflow_model_ops.plugin.traffic_history import CLOCKS_APART, Noted, noted_of, traffic_of
+from airflow_model_ops.plugin.traffic_reading import TrafficReader
 from tests.plugin.written_log import NAMING, WrittenLog, at
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ ALL = -1e6
 
 
 def history(log: WrittenLog, *, since: float = ALL) -> TrafficHistory:
-    return traffic_of(newest_first(log), since=at(since), naming=NAMING)
+    return traffic_of(noted(newest_first(log)), since=at(since))
+
+
+def noted(entries: Iterable[Entry]) -> Iterator[Noted]:
+    return (found for entry in entries if (found := noted_of(entry, NAMING)) is not None)
 
 
 def shares(period: Period) -> dict[str, float]:
@@ -113,7 +118,7 @@ class TestHowFarBack:
                 taken.append(entry.sequence)
                 yield entry
 
-        traffic_of(counted(), since=at(60 * 90 + 30), naming=NAMING)
+        traffic_of(noted(counted()), since=at(60 * 90 + 30))
         assert min(taken) == 181  # the transition that the covering period confirms
 
     def test_a_newest_confirmation_from_before_covers_all(self) -> None:
@@ -162,6 +167,62 @@ def test_periods_cover_the_time_without_a_gap_or_an_overlap(changes: list[Any], 
     if any(datetime.fromisoformat(entry.at) <= at(since) - CLOCKS_APART for entry, _ in confirmed):
         assert told.begin is not None
         assert told.begin <= at(since)
+
+
+class _Repository:
+    """A repository of one log, which may be replaced by another."""
+
+    uri = "memory://one"
+
+    def __init__(self, log: WrittenLog) -> None:
+        self.the_log = log
+
+    def log(self, model: str) -> WrittenLog:
+        del model
+        return self.the_log
+
+
+class TestReadingAgain:
+    def read(self, reader: TrafficReader, log: Any, *, since: float = ALL) -> TrafficHistory:
+        return reader.read(log, model="digits", naming=NAMING, since=at(since))
+
+    @given(
+        questions=st.lists(st.tuples(st.integers(0, 3), st.integers(-60, 700)), min_size=1, max_size=8),
+    )
+    def test_what_is_kept_changes_no_answer(self, questions: list[tuple[int, int]]) -> None:
+        """Whatever came meanwhile, and whether more of the past is asked for, or less."""
+        log, reader = WrittenLog(), TrafficReader()
+        minutes = 0
+        for more, since in questions:
+            for _ in range(more):
+                log.commit(minutes, canary=1 + minutes % 7)
+                if minutes % 3:
+                    log.confirm(minutes + 1)
+                minutes += 37
+            assert self.read(reader, _Repository(log), since=since) == history(log, since=since)
+
+    def test_looking_again_reads_what_came_since(self) -> None:
+        log, reader = TestHowFarBack().log(), TrafficReader()
+        self.read(reader, _Repository(log))
+        log.commit(7000, canary=33)
+        log.confirm(7001)
+        log.reads.clear()
+        assert canaries(self.read(reader, _Repository(log)))[-1] == 33
+        assert len(log.reads) < 80
+        log.reads.clear()
+        self.read(reader, _Repository(log))
+        assert log.reads == [202]
+
+    def test_a_log_that_was_restored_from_a_backup_is_read_anew(self) -> None:
+        reader, repository = TrafficReader(), _Repository(TestHowFarBack().log())
+        self.read(reader, repository)
+        other = WrittenLog()
+        other.commit(0, canary=7)
+        other.confirm(1)
+        repository.the_log = other
+        assert canaries(self.read(reader, repository)) == [7]
+        repository.the_log = WrittenLog()
+        assert self.read(reader, repository) == TrafficHistory(periods=[], begin=None)
 
 
 class TestTheRoute:

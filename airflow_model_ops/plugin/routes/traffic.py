@@ -10,12 +10,12 @@ from fastapi import APIRouter, Query
 from airflow_model_ops.plugin.access import Model
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.datamodels.history import TrafficHistory
-from airflow_model_ops.plugin.log_walk import newest_first
 from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.reading import ask
-from airflow_model_ops.plugin.traffic_history import traffic_of
+from airflow_model_ops.plugin.traffic_reading import TrafficReader
 
 router = APIRouter(tags=["History"])
+_traffic = TrafficReader()
 
 
 @router.get("/models/{model}/traffic")
@@ -25,6 +25,6 @@ async def read_traffic(model: Model, hours: Annotated[float, Query(gt=0, le=2160
     def read() -> TrafficHistory:
         fleet = fleet_of(model)
         since = datetime.fromtimestamp(fleet.clock.now(), UTC) - timedelta(hours=hours)
-        return traffic_of(newest_first(fleet.repository.log(model.model)), since=since, naming=model.naming())
+        return _traffic.read(fleet.repository, model=model.model, naming=model.naming(), since=since)
 
     return await ask(Backend.REPOSITORY, read)
