@@ -20,7 +20,7 @@ export function ServesNow({ row }: { readonly row: Schemas["ModelRow"] }) {
   return (
     <Box>
       {row.stable === null ? (
-        <Text fontSize="2xl" fontWeight="semibold">Nothing is stable</Text>
+        <Text fontSize="2xl" fontWeight="semibold" mb={3}>{row.traffic === "none" ? "Nothing was released yet" : "Nothing is stable"}</Text>
       ) : (
         <>
           <Text fontSize={{ base: "xl", md: "2xl" }} fontWeight="semibold" lineHeight="short">
@@ -33,7 +33,7 @@ export function ServesNow({ row }: { readonly row: Schemas["ModelRow"] }) {
           </Text>
         </>
       )}
-      <SplitBar split={row.split} roles={rolesOf(row)} height="22px" legend />
+      {row.split.length > 0 && <SplitBar split={row.split} roles={rolesOf(row)} height="22px" legend />}
       <Flex gap={2} mt={3} wrap="wrap">
         <Badge colorPalette={traffic.palette} variant="subtle">
           <span aria-hidden="true">{traffic.sign}</span> {traffic.words}
