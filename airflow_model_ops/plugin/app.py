@@ -17,6 +17,7 @@ from airflow_model_ops.plugin.routes import (
     comparison,
     context,
     evidence,
+    lineage,
     model,
     models,
     timeline,
@@ -47,6 +48,7 @@ def create_app() -> FastAPI:
         actions.router,
         versions.router,
         comparison.router,
+        lineage.router,
         context.router,
     ):
         app.include_router(router, prefix="/api/v1")

@@ -20,7 +20,11 @@ def who_of(entry: Entry) -> Who:
 
 def run_of(entry: Entry) -> RunLink | None:
     """Return the DAG run that wrote an entry; ``None``: nobody's run did, as with break-glass."""
-    run = entry.origin.run
+    return link_to(entry.origin.run)
+
+
+def link_to(run: Mapping[str, str]) -> RunLink | None:
+    """Return the DAG run that entries and the ledger's rows name; ``None`` if they name none."""
     dag_id, run_id = run.get("dag_id"), run.get("run_id")
     if not dag_id or not run_id:
         return None

@@ -39,25 +39,24 @@ def metrics_of(
 
 
 def plots_of(curves: Sequence[Curve], *, versions: Sequence[str]) -> list[Plot]:
-    """Return curves as plots, their lines in the order of the versions."""
+    """Return curves as plots, their lines in the order of the versions; shares in percent."""
     return [
         Plot(
             metric=curve.metric,
-            unit=curve.unit,
+            unit="%" if curve.unit == "share" else curve.unit,
             step_seconds=curve.step_seconds,
             lines=[
-                PlotLine(
-                    version=name,
-                    points=[
-                        PlotPoint(at=datetime.fromtimestamp(at, tz=UTC), value=value) for at, value in curve.lines[name]
-                    ],
-                )
+                PlotLine(version=name, points=_points(curve.lines[name], times=100 if curve.unit == "share" else 1))
                 for name in versions
                 if name in curve.lines
             ],
         )
         for curve in curves
     ]
+
+
+def _points(line: Sequence[tuple[float, float]], *, times: float) -> list[PlotPoint]:
+    return [PlotPoint(at=datetime.fromtimestamp(at, tz=UTC), value=value * times) for at, value in line]
 
 
 def _offline(

@@ -17,7 +17,7 @@ from airflow_model_ops.core.versioning import Version, VersionNaming
 from airflow_model_ops.plugin import log_walk
 from airflow_model_ops.plugin.datamodels.base import RunLink, Who
 from airflow_model_ops.plugin.datamodels.versions import VersionRow
-from airflow_model_ops.plugin.entries import run_of, who_of
+from airflow_model_ops.plugin.entries import link_to, run_of, who_of
 from airflow_model_ops.plugin.plain_values import figures, moment, plain
 from airflow_model_ops.plugin.version_names import newest_first, sorted_newest_first
 
@@ -90,9 +90,7 @@ def read_pushes(log: Log, versions: Collection[str]) -> dict[str, Pushed]:
 def pushed_of(row: HistoryRow) -> Pushed:
     """Return what the ledger says of a push."""
     kind, _, name = row.actor.partition(" ")
-    dag_id, run_id = row.run.get("dag_id"), row.run.get("run_id")
-    link = RunLink(dag_id=dag_id, run_id=run_id, task_id=row.run.get("task_id") or None) if dag_id and run_id else None
-    return Pushed(who=Who(kind=kind, name=name), run=link)
+    return Pushed(who=Who(kind=kind, name=name), run=link_to(row.run))
 
 
 def rows_of(

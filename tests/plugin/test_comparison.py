@@ -73,11 +73,12 @@ class TestNumbers:
         assert (found["as canary", "errors"].values[V2], found["as canary", "errors"].events[V2]) == (0.005, 200)
         assert found["as stable", "errors"].events == {V1: 1000, V2: None}
 
-    def test_lines_are_in_the_order_of_the_question(self) -> None:
-        curve = Curve(metric="requests", unit="1/s", step_seconds=60, lines={V1: ((0.0, 1.0),), V2: ((60.0, 2.0),)})
-        (plot,) = plots_of([curve], versions=[V3, V2, V1])
+    def test_lines_are_in_the_order_of_the_question_and_shares_in_percent(self) -> None:
+        lines = {V1: ((0.0, 0.1),), V2: ((60.0, 0.25),)}
+        (plot,) = plots_of([Curve(metric="error rate", unit="share", step_seconds=60, lines=lines)], versions=[V3, V2, V1])
         assert [line.version for line in plot.lines] == [V2, V1]
         assert plot.lines[0].points[0].at == datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+        assert (plot.lines[0].points[0].value, plot.unit) == (25, "%")
 
 
 def compare(client: TestClient, *versions: str, model: str = "spam", **more: Any) -> Any:

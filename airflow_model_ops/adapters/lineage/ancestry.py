@@ -23,9 +23,19 @@ from airflow_model_ops.adapters.lineage.rows import (
     version_row,
 )
 from airflow_model_ops.core.log import FactKind
-from airflow_model_ops.core.upstream import UpstreamLineage
+from airflow_model_ops.core.upstream import UpstreamArtifact, UpstreamExecution, UpstreamLineage
 
 _EXAMPLES = ("Examples", "system.Dataset", "Dataset")
+
+
+def is_trainer(execution: UpstreamExecution) -> bool:
+    """Whether a component trained, as far as its type tells."""
+    return "train" in execution.type.rpartition(".")[2].lower()
+
+
+def is_examples(artifact: UpstreamArtifact) -> bool:
+    """Whether an artifact is examples or a dataset."""
+    return artifact.type.startswith(_EXAMPLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +57,11 @@ class PipelineSummary:
     def of(cls, lineage: UpstreamLineage) -> PipelineSummary:
         """Read TFX's lineage, in its legacy and its portable layout, or that of Kubeflow Pipelines."""
         kinds = [execution.type for execution in lineage.executions]
-        examples = [artifact for artifact in lineage.artifacts if artifact.type.startswith(_EXAMPLES)]
+        examples = [artifact for artifact in lineage.artifacts if is_examples(artifact)]
         return cls(
             pipelines=_once(context.name for context in lineage.contexts if context.type in PIPELINE_CONTEXTS),
             runs=_once(context.name for context in lineage.contexts if context.type in RUN_CONTEXTS),
-            trainers=_once(kind for kind in kinds if "train" in kind.rpartition(".")[2].lower()),
+            trainers=_once(execution.type for execution in lineage.executions if is_trainer(execution)),
             made_by=_once(kinds),
             examples=_once(artifact.uri or f"{artifact.type} {artifact.id}" for artifact in examples),
         )

@@ -75,7 +75,7 @@ class Plot(Answer):
 
     metric: str
     unit: str
-    """Such as ``ms`` or ``1/s``; ``share``: of all, 0 to 1; empty where nobody knows it."""
+    """Such as ``ms``, ``1/s`` or ``%``; empty where nobody knows it."""
     step_seconds: float
     """How far apart neighbouring points are; where they are farther apart, nothing was measured between."""
     lines: list[PlotLine]
@@ -124,7 +124,7 @@ class LineageGraph(Answer):
     edges: list[GraphEdge]
     truncated: bool
     """Whether there is more downstream than is shown."""
-    behind: int | None
-    """How many log entries the ledger does not know yet; ``None``: not known, as the log or the ledger cannot be read."""
+    behind: int
+    """How many log entries the ledger does not know yet; 0 also while the log or the ledger cannot be read."""
     ledger: Part[bool]
     """Whether the ledger was read; without it there is only what the manifest and the serving state tell."""
