@@ -16,8 +16,8 @@ _QUESTION = CanaryPart(steps=(StepPart(percent=30, bake=10),), interval=1, deadl
 _DOUBTED = tuple(check.model_copy(update={"negligible": 0.0001}) for check in _DIGITS.checks)
 """No request fails here, so only a rate below ``negligible`` could show that: not before the deadline."""
 
-_LOOKED_AT = tuple(check.model_copy(update={"min_samples": 200}) for check in _DIGITS.checks)
-"""A person sees the canary for about 15 s before its verdict: 12 requests a second go to it."""
+_LOOKED_AT = tuple(check.model_copy(update={"min_samples": 800}) for check in _DIGITS.checks)
+"""A person sees the canary for about 20 s before its verdict: there are 40 requests a second to both versions."""
 
 patient = build_release_dag(_DIGITS, dag_id="patient_release_digits")
 hurried = build_release_dag(_DIGITS, dag_id="hurried_release_digits", dagrun_timeout=timedelta(seconds=35))

@@ -22,6 +22,8 @@ PATIENCE = 30_000
 """Milliseconds that a busy machine may need for a page of Airflow."""
 _HEIGHT = 900
 _AXE = Path(__file__).resolve().parents[2] / "airflow_model_ops/plugin/www/node_modules/axe-core/axe.min.js"
+_FRAMED = "main-content"
+"""How Airflow marks what is within its own frame."""
 _GRAVE = frozenset({"serious", "critical"})
 Theme = Literal["light", "dark"]
 
@@ -59,9 +61,12 @@ class Person:
     page: Page
     asked: list[Asked] = field(default_factory=list)
     script_errors: list[str] = field(default_factory=list)
+    _under_way: set[Request] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.page.on("request", self._note)
+        self.page.on("requestfinished", self._under_way.discard)
+        self.page.on("requestfailed", self._under_way.discard)
         self.page.on("pageerror", lambda error: self.script_errors.append(f"{error}\n{error.stack or ''}"))
 
     def signs_in(self, username: str, password: str) -> None:
@@ -118,6 +123,12 @@ class Person:
         )
         return int(answer[0]), answer[1]
 
+    @property
+    def has_its_answers(self) -> bool:
+        """Whether no question to our API is under way."""
+        self.page.evaluate("null")  # lets the browser tell what has happened meanwhile
+        return not self._under_way
+
     def looks_away(self) -> None:
         """Make the tab a hidden one, as the browser tells a page whose tab is not in front."""
         self._is_seen(False)
@@ -127,10 +138,12 @@ class Person:
         self._is_seen(True)
 
     def grave_faults(self) -> list[str]:
-        """Return what axe finds on the open page that keeps somebody from using it: ours, not of Airflow's own frame."""
+        """Return what axe finds on the open page that keeps somebody from using it; Airflow's own frame is left out."""
         if not self.page.evaluate("typeof window.axe === 'object'"):
             self.page.evaluate(_AXE.read_text(encoding="utf-8"))
-        found = self.page.evaluate("ours => axe.run(ours, {resultTypes: ['violations']})", self._ours())
+        dialog = self.page.get_by_role("dialog")
+        ours = dialog if dialog.count() else self.page.get_by_test_id(_FRAMED)
+        found = ours.evaluate("ours => axe.run(ours, {resultTypes: ['violations']})")
         return [
             f"{fault['impact']} {fault['id']}: {node['html'][:300]}; {node['failureSummary']}"
             for fault in found["violations"]
@@ -138,9 +151,12 @@ class Person:
             for node in fault["nodes"]
         ]
 
-    def _ours(self) -> list[str]:
-        """Return where our part of the page is: an open dialog is beside it."""
-        return ["[role=dialog]"] if self.page.get_by_role("dialog").count() else ["main, #root"]
+    def is_wider_than_the_screen(self) -> bool:
+        """Whether one has to scroll sideways to read the page."""
+        framed = self.page.get_by_test_id(_FRAMED)
+        return bool(
+            framed.evaluate("ours => [ours, document.documentElement].some(one => one.scrollWidth > one.clientWidth)")
+        )
 
     def _sees_list(self) -> None:
         expect(self.page.get_by_role("heading", name="Model Ops", level=1)).to_be_visible()
@@ -159,6 +175,7 @@ class Person:
     def _note(self, request: Request) -> None:
         path = urlsplit(request.url).path
         if API in path:
+            self._under_way.add(request)
             self.asked.append(Asked(at=time.monotonic(), method=request.method, path=path.split(API, 1)[1]))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from airflow_model_ops.core.versioning import Version
 from tests.e2e.story import GOLDEN, MODEL, UNWATCHED, Run, Story
 from tests.ui.browser import WIDTH, Person, Profiles, Theme, chromium
 
@@ -34,12 +35,25 @@ def profiles(whole_story: Story, browser: Browser) -> Iterator[Profiles]:
 
 @pytest.fixture
 def story(whole_story: Story, first_release: Run) -> Iterator[Story]:
-    """Two good versions, the first one golden, the second stable; no request may fail while a test uses it."""
-    whole_story.no_release_is_live()
-    _two_versions(whole_story)
+    """A stack with a stable version and a golden one; no request may fail while a test uses it."""
+    if whole_story.state.golden is None:
+        whole_story.trigger(GOLDEN, {"model": MODEL}).ends("success")
     yield whole_story
     account = whole_story.traffic()
     assert account["failed"] == 0, f"{account['failures']}\n{whole_story.retold()}"
+
+
+@pytest.fixture
+def apart(story: Story) -> tuple[Version, Version]:
+    """The stable version and the golden one, which is another; a release is made only where they are the same."""
+    stable, golden = story.state.stable, story.state.golden
+    assert golden is not None
+    if golden.version == stable:
+        story.no_release_is_live()
+        story.release("good-2", dag=UNWATCHED).ends("success")
+        stable = story.state.stable
+    assert stable is not None
+    return stable, golden.version
 
 
 @pytest.fixture
@@ -67,13 +81,3 @@ def shots() -> Path:
     directory = Path(os.environ.get("MODEL_OPS_SHOTS") or _ROOT / ".cache" / "ui-shots")
     directory.mkdir(parents=True, exist_ok=True)
     return directory
-
-
-def _two_versions(story: Story) -> None:
-    """Have a stable version other than the golden one; nothing is done if an earlier test has left it so."""
-    if story.state.golden is None:
-        story.trigger(GOLDEN, {"model": MODEL}).ends("success")
-    golden, stable = story.state.golden, story.state.stable
-    assert golden is not None
-    if golden.version == stable:
-        story.release("good-2", dag=UNWATCHED).ends("success")

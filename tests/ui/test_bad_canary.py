@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.story import MODEL, SHOWN, Story
-from tests.ui.browser import Asked, Person
+from tests.ui.browser import Asked
 from tests.ui.conftest import Opens
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
@@ -20,16 +20,17 @@ _A_SECOND = 8
 """More requests than this within one second are a storm: opening a tab asks for all that it shows."""
 _EACH_SECOND = 2.0
 """The same on average while something is live."""
-_MINUTE = 60_000
 
 
 def test_a_bad_canary_turns_to_rollback_on_the_open_page_without_a_reload(story: Story, opens: Opens) -> None:
+    story.no_release_is_live()
+    admin = opens("admin")
+    admin.opens_list()
     run = story.release("bad", dag=SHOWN)
     story.skips_validation(run)
     story.until(lambda: story.state.release, what="the release is live", about=run)
     version = run.returned("push")["version"]
 
-    admin = opens("admin")
     admin.opens_model(MODEL)
     admin.page.evaluate("window.notReloaded = true")
     canary = admin.page.get_by_role("region", name="Canary")
@@ -50,45 +51,6 @@ def test_a_bad_canary_turns_to_rollback_on_the_open_page_without_a_reload(story:
     assert admin.page.evaluate("window.notReloaded") is True
     _no_storm(admin.asked)
     run.ends("failed")
-
-
-def test_what_happened_while_a_tab_was_open_is_in_it_when_all_is_over(story: Story, opens: Opens) -> None:
-    run = story.live_canary()
-    admin = opens("admin")
-    admin.opens_model(MODEL)
-    timeline = admin.turns_to("Timeline")
-    expect(timeline.get_by_text("canary started").first).to_be_visible()
-    entries = timeline.get_by_text("the tab is open")
-    expect(entries).to_have_count(0)
-    story.rollback(target="previous", reason="the tab is open").ends("success")
-    expect(entries.first).to_be_visible()
-    run.ends("failed")
-
-
-def test_the_page_asks_again_only_while_something_is_live_and_somebody_looks(story: Story, opens: Opens) -> None:
-    story.live_canary()
-    admin = opens("admin")
-    admin.page.clock.install()
-    admin.opens_model(MODEL)
-    assert _asked_in_a_minute(admin) > 0, "live, and somebody looks"
-    admin.looks_away()
-    assert _asked_in_a_minute(admin) == 0, "nobody looks"
-    admin.looks_again()
-    assert _asked_in_a_minute(admin) > 0, "somebody looks again"
-
-    story.no_release_is_live()
-    expect(admin.page.get_by_text("No canary runs and no release is live.")).to_be_visible()
-    expect(admin.page.get_by_text("the servers follow")).to_be_visible()
-    assert _asked_in_a_minute(admin) == 0, "nothing is live"
-
-
-def _asked_in_a_minute(person: Person) -> int:
-    """Return how many requests the page makes while its clock goes on by a minute; those under way have ended before."""
-    person.page.wait_for_load_state("networkidle")
-    before = len(person.asked)
-    person.page.clock.run_for(_MINUTE)
-    person.page.wait_for_load_state("networkidle")
-    return len(person.asked) - before
 
 
 def _no_storm(asked: list[Asked]) -> None:

@@ -1,0 +1,48 @@
+"""The page asks again only while something is live and somebody looks, and still misses nothing."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.story import MODEL, Story
+from tests.ui.browser import Person
+from tests.ui.conftest import Opens
+
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
+
+_MINUTE = 60_000
+
+
+def test_the_page_asks_again_only_while_something_is_live_and_somebody_looks_and_misses_no_end(
+    story: Story, opens: Opens
+) -> None:
+    run, reason = story.live_canary(), f"the timeline is open, entry {story.newest}"
+    admin = opens("admin")
+    admin.page.clock.install()
+    admin.opens_model(MODEL)
+    timeline = admin.turns_to("Timeline")
+    expect(timeline.get_by_text("canary started").first).to_be_visible()
+    assert _asked_in_a_minute(story, admin) > 0, "live, and somebody looks"
+    admin.looks_away()
+    assert _asked_in_a_minute(story, admin) == 0, "nobody looks"
+    admin.looks_again()
+    assert _asked_in_a_minute(story, admin) > 0, "somebody looks again"
+
+    story.rollback(target="previous", reason=reason).ends("success")
+    expect(timeline.get_by_text(reason).first).to_be_visible()
+    run.ends("failed")
+    story.until(lambda: story.head.applied_at, what="the head is applied")
+    admin.turns_to("Overview")
+    expect(admin.page.get_by_text("No canary runs and no release is live.")).to_be_visible()
+    expect(admin.page.get_by_text("the servers follow")).to_be_visible()
+    assert _asked_in_a_minute(story, admin) == 0, "nothing is live"
+
+
+def _asked_in_a_minute(story: Story, person: Person) -> int:
+    """Return how many requests the page makes while its clock goes on by a minute; those under way have ended before."""
+    story.until(lambda: person.has_its_answers, what="the page has its answers")
+    before = len(person.asked)
+    person.page.clock.run_for(_MINUTE)
+    story.until(lambda: person.has_its_answers, what="the page has its answers")
+    return len(person.asked) - before
