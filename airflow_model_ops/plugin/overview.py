@@ -31,8 +31,6 @@ _READERS = 4
 """Threads per repository: those of a bucket mostly wait."""
 _LOOKERS = 8
 """Threads for all fleets; one fleet takes one at most."""
-_FRESH_LOOK_SECONDS = 60.0
-"""A look at a fleet that is older than this says nothing of now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +42,7 @@ class Cadence:
     :param idle: After how long without a request it goes to sleep.
     :param patience: How long a log or a fleet may take before its rows say that it does not answer.
     :param stale: How old a row may be without a request waiting for a newer one.
+    :param fresh_look: How long a look at a fleet is shown, if the next one takes its time.
     """
 
     logs: float = 2.0
@@ -51,6 +50,7 @@ class Cadence:
     idle: float = 180.0
     patience: float = 5.0
     stale: float = 10.0
+    fresh_look: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,8 @@ class _Kept:
     reading: Reading | None = None
     trouble: str | None = None
     looked_at: float | None = None
-    busy_since: float | None = None
+    queued_at: float | None = None
+    begun_at: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -79,13 +80,15 @@ class _Kept:
 class _KeptFleet:
     look: FleetLook = field(default_factory=FleetLook)
     looked_at: float | None = None
-    busy_since: float | None = None
+    queued: bool = False
+    begun_at: float | None = None
 
 
 class Projection:
     """The rows of all models.
 
     :param models: Returns the models there are.
+    :param now: Returns seconds that never go back.
     """
 
     def __init__(
@@ -93,7 +96,9 @@ class Projection:
         *,
         models: Callable[[], Mapping[str, ModelIdentity]] = lambda: catalogue().models,
         cadence: Cadence | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = now
         self._models = models
         self._cadence = cadence or Cadence()
         self._kept: dict[str, _Kept] = {}
@@ -102,8 +107,10 @@ class Projection:
         self._lookers = Crew(size=_LOOKERS, name="model-ops-fleet-look")
         self._changed = threading.Condition()
         self._awake: threading.Event | None = None
-        self._asked_at = time.monotonic()
+        self._asked_at = self._now()
         self._outstanding = 0
+        self._progress: dict[str, float] = {}
+        """When a look at any log of a repository has ended last."""
 
     @property
     def is_busy(self) -> bool:
@@ -120,7 +127,7 @@ class Projection:
         self._wake()
         with self._changed:
             self._changed.wait_for(lambda: self._is_fresh(shown), timeout=wait_seconds)
-            now = time.monotonic()
+            now = self._now()
             seen = [kept.looked_at if (kept := self._kept.get(each.model)) else None for each in shown]
             return Overview(
                 rows=[self._row(each, now) for each in shown],
@@ -137,23 +144,23 @@ class Projection:
             kept = self._kept_of(model)
         reading = self._read(kept)
         with self._changed:
-            return row_of(model, reading, self._look_of(model, time.monotonic()), trouble=None), reading
+            return row_of(model, reading, self._look_of(model, self._now()), trouble=None), reading
 
     def last_known(self, model: ModelIdentity, *, trouble: str) -> tuple[ModelRow, Reading | None]:
         """Return what was read of a model before, with why it cannot be read now."""
         with self._changed:
             kept = self._kept.get(model.model)
             reading = kept.reading if kept else None
-            return row_of(model, reading, self._look_of(model, time.monotonic()), trouble=trouble), reading
+            return row_of(model, reading, self._look_of(model, self._now()), trouble=trouble), reading
 
     def refresh(self) -> None:
         """Begin to look at every model and fleet that is due; returns at once."""
-        known, now = self._models(), time.monotonic()
+        known, now = self._models(), self._now()
         with self._changed:
             self._forget_removed(known)
-            due = [kept for model in known.values() if (kept := self._kept_of(model)).busy_since is None]
+            due = [kept for model in known.values() if (kept := self._kept_of(model)).queued_at is None]
             for kept in due:
-                kept.busy_since = now
+                kept.queued_at = now
             self._outstanding += len(due)
         for kept in due:
             crew = self._readers.setdefault(
@@ -171,7 +178,7 @@ class Projection:
 
     def _wake(self) -> None:
         with self._changed:
-            self._asked_at = time.monotonic()
+            self._asked_at = self._now()
             if self._awake is not None:
                 return
             self._awake = ended = threading.Event()
@@ -185,7 +192,7 @@ class Projection:
                 _log.exception("the list of models could not be brought up to date; it is tried again")
             ended.wait(self._cadence.logs)
             with self._changed:
-                if time.monotonic() - self._asked_at > self._cadence.idle and self._awake is ended:
+                if self._now() - self._asked_at > self._cadence.idle and self._awake is ended:
                     self._awake = None
                     return
 
@@ -203,16 +210,20 @@ class Projection:
             del self._fleets[place]
 
     def _look(self, kept: _Kept) -> None:
+        former = kept.trouble
+        with self._changed:
+            kept.begun_at = self._now()
         try:
             self._read(kept)
-        except ModelOpsError as error:
-            _log.warning("model %r cannot be read: %s", kept.identity.model, error)
-        finally:
-            with self._changed:
-                kept.busy_since = None
-                self._outstanding -= 1
-                last = self._outstanding == 0
-                self._changed.notify_all()
+        except Exception as error:  # noqa: BLE001 (its row tells it; the other models must be read)
+            if kept.trouble != former:
+                _log.warning("model %r cannot be read: %s", kept.identity.model, error, exc_info=_unforeseen(error))
+        with self._changed:
+            kept.queued_at = kept.begun_at = None
+            self._progress[kept.identity.connections.repository] = self._now()
+            self._outstanding -= 1
+            last = self._outstanding == 0
+            self._changed.notify_all()
         if last:
             self._begin_fleets(self._models())
 
@@ -222,28 +233,28 @@ class Projection:
                 reading = kept.reader.read(fleet_of(kept.identity))
         except Exception as error:
             with self._changed:
-                kept.trouble, kept.looked_at = str(error) or type(error).__name__, time.monotonic()
+                kept.trouble, kept.looked_at = _told(error), self._now()
             raise
         with self._changed:
-            kept.reading, kept.trouble, kept.looked_at = reading, None, time.monotonic()
+            kept.reading, kept.trouble, kept.looked_at = reading, None, self._now()
         return reading
 
     def _begin_fleets(self, known: Mapping[str, ModelIdentity]) -> None:
         places: dict[FleetPlace, list[ModelIdentity]] = {}
         for model in known.values():
             places.setdefault(model.place, []).append(model)
-        now = time.monotonic()
+        now = self._now()
         with self._changed:
             due = [place for place, models in places.items() if self._is_due(place, models, now)]
             for place in due:
-                self._fleets[place].busy_since = now
+                self._fleets[place].queued = True
         for place in due:
             self._lookers.submit(partial(self._look_at_fleet, place, places[place]))
 
     def _is_due(self, place: FleetPlace, models: list[ModelIdentity], now: float) -> bool:
         """Whether a fleet is to be looked at now: never before all its logs were read, or do not answer."""
         fleet = self._fleets.setdefault(place, _KeptFleet())
-        if fleet.busy_since is not None:
+        if fleet.queued:
             return False
         if fleet.looked_at is not None and now - fleet.looked_at < self._cadence.fleets:
             return False
@@ -251,22 +262,31 @@ class Projection:
 
     def _is_settled(self, model: ModelIdentity, now: float) -> bool:
         kept = self._kept.get(model.model)
-        return kept is not None and (kept.looked_at is not None or self._is_hung(kept.busy_since, now))
+        return kept is not None and (kept.looked_at is not None or self._is_hung(kept, now))
 
-    def _is_hung(self, busy_since: float | None, now: float) -> bool:
-        return busy_since is not None and now - busy_since > self._cadence.patience
+    def _is_hung(self, kept: _Kept, now: float) -> bool:
+        """Whether a log does not answer, or so many of its repository that this one's turn does not come."""
+        if kept.begun_at is not None:
+            return now - kept.begun_at > self._cadence.patience
+        if kept.queued_at is None:
+            return False
+        progress = self._progress.get(kept.identity.connections.repository, kept.queued_at)
+        return now - max(progress, kept.queued_at) > self._cadence.patience
 
     def _look_at_fleet(self, place: FleetPlace, models: list[ModelIdentity]) -> None:
-        look = FleetLook(health=unanswered("failed; the API server's log has more"))
+        with self._changed:
+            fleet = self._fleets.setdefault(place, _KeptFleet())
+            former, fleet.begun_at = fleet.look.health.trouble, self._now()
         try:
             look = self._looked(models)
-        except ModelOpsError as error:
-            look = FleetLook(health=unanswered(str(error)))
-        finally:
-            with self._changed:
-                fleet = self._fleets.setdefault(place, _KeptFleet())
-                fleet.look, fleet.looked_at, fleet.busy_since = look, time.monotonic(), None
-                self._changed.notify_all()
+        except Exception as error:  # noqa: BLE001 (the rows of its models tell it)
+            look = FleetLook(health=unanswered(_told(error)))
+            if look.health.trouble != former:
+                _log.warning("fleet %r cannot be looked at: %s", place.shown, error, exc_info=_unforeseen(error))
+        with self._changed:
+            fleet.look, fleet.looked_at = look, self._now()
+            fleet.queued, fleet.begun_at = False, None
+            self._changed.notify_all()
 
     def _looked(self, models: list[ModelIdentity]) -> FleetLook:
         with self._changed:
@@ -275,7 +295,7 @@ class Projection:
         return look_at(fleet_of(models[0]), models=[model.model for model in models], heads=heads)
 
     def _is_fresh(self, shown: list[ModelIdentity]) -> bool:
-        now = time.monotonic()
+        now = self._now()
         known = (self._kept.get(model.model) for model in shown)
         return all(
             kept is not None and kept.looked_at is not None and now - kept.looked_at < self._cadence.stale
@@ -287,7 +307,7 @@ class Projection:
         if kept is None:
             return row_of(model, None, look, trouble=None)
         trouble = kept.trouble
-        if self._is_hung(kept.busy_since, now):
+        if self._is_hung(kept, now):
             trouble = f"the repository has not answered for more than {self._cadence.patience:g} s"
         return row_of(model, kept.reading, look, trouble=trouble)
 
@@ -295,10 +315,22 @@ class Projection:
         fleet = self._fleets.get(model.place)
         if fleet is None:
             return FleetLook()
-        if self._is_hung(fleet.busy_since, now):
+        if fleet.looked_at is not None and now - fleet.looked_at < self._cadence.fresh_look:
+            return fleet.look
+        if fleet.begun_at is not None and now - fleet.begun_at > self._cadence.patience:
             return FleetLook(health=unanswered(f"has not answered for more than {self._cadence.patience:g} s"))
-        old = fleet.looked_at is None or now - fleet.looked_at > _FRESH_LOOK_SECONDS
-        return FleetLook() if old else fleet.look
+        return FleetLook()
+
+
+def _told(error: Exception) -> str:
+    """Return what a row says of an error: the words of one that was not foreseen may be meant for nobody else."""
+    if isinstance(error, ModelOpsError):
+        return str(error)
+    return f"failed ({type(error).__name__}); the API server's log has more"
+
+
+def _unforeseen(error: Exception) -> Exception | None:
+    return None if isinstance(error, ModelOpsError) else error
 
 
 _projections: list[Projection] = []

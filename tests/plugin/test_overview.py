@@ -25,7 +25,7 @@ from airflow_model_ops.testing import InMemoryLog, InMemoryRepository, InMemoryT
 from tests.waits import until
 
 ADA = Actor(kind=ActorKind.PERSON, name="ada")
-SOON = Cadence(logs=0.01, fleets=0.01, patience=0.05, stale=0.05, idle=60.0)
+SOON = Cadence(logs=0.01, fleets=0.01, patience=0.05, stale=0.05, idle=60.0, fresh_look=60.0)
 
 
 class WatchedLog:
@@ -188,6 +188,52 @@ def test_a_fleet_that_hangs_delays_no_row_and_is_said_not_to_answer(scene: Scene
     assert "has not answered" in rows["a"].health.trouble.reason
 
 
+def test_a_fleet_that_begins_to_hang_is_shown_as_it_was_for_a_while(scene: Scene, gate: threading.Event) -> None:
+    projection = scene.projection(Cadence(logs=0.01, fleets=0.01, patience=0.05, fresh_look=0.3))
+    seen(projection, until_=lambda rows: rows["a"].health.value)
+
+    scene.target.gate = gate
+
+    seen(projection, until_=lambda rows: rows["a"].health.trouble)
+
+
+def test_logs_that_all_hang_are_all_said_not_to_answer(scene: Scene, gate: threading.Event) -> None:
+    scene.models |= {name: ModelIdentity(model=name) for name in "defghi"}
+    for model in scene.models:
+        scene.repository.log(model).gate = gate
+
+    projection = scene.projection()
+
+    seen(projection, *scene.models, until_=lambda rows: all(row.trouble for row in rows.values()))
+
+
+def test_a_log_whose_turn_has_not_come_yet_is_in_no_trouble_while_others_are_read(scene: Scene) -> None:
+    gates = {model: threading.Event() for model in "abcdefgh"}
+    for model, gate in gates.items():
+        scene.models[model] = ModelIdentity(model=model)
+        scene.repository.log(model).gate = gate
+    seconds = [0.0]
+    projection = Projection(models=lambda: scene.models, cadence=Cadence(patience=5.0), now=lambda: seconds[0])
+    projection.refresh()
+    until(lambda: len(_begun(projection)) == 4, what="four threads at work")
+    first = _begun(projection)
+
+    seconds[0] = 4.0
+    ended = min(first)
+    gates[ended].set()
+    until(lambda: _begun(projection) - first, what="the next one's turn")
+    seconds[0] = 8.0
+
+    troubled = {model for model in gates if projection._row(scene.models[model], seconds[0]).trouble}
+    assert troubled == first - {ended}
+    for gate in gates.values():
+        gate.set()
+
+
+def _begun(projection: Projection) -> set[str]:
+    return {name for name, kept in projection._kept.items() if kept.begun_at is not None}
+
+
 def test_a_log_that_has_not_grown_costs_its_newest_entry(scene: Scene) -> None:
     scene.serve(*range(1, 9))
     projection, log = scene.projection(), scene.repository.log("a")
@@ -229,7 +275,8 @@ def test_what_one_model_cannot_tell_is_its_own_trouble_and_its_row_stays(scene: 
 def test_a_model_recovers_from_its_trouble(scene: Scene) -> None:
     scene.repository.log("a").trouble = ValueError("nobody foresaw this")
     projection = scene.projection()
-    seen(projection, until_=lambda rows: rows["a"].trouble == "nobody foresaw this")
+    rows = seen(projection, until_=lambda rows: rows["a"].trouble)
+    assert rows["a"].trouble == "failed (ValueError); the API server's log has more"
 
     scene.repository.log("a").trouble = None
 
