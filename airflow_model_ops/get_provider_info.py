@@ -43,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
                 },
             },
         },
+        "extra-links": [f"airflow_model_ops.links.{link}" for link in ("ModelLink", "MetricsLink", "VertexAILink")],
         "cli": ["airflow_model_ops.cli.get_commands"],
     }
 
@@ -144,6 +145,9 @@ def _prometheus() -> dict[str, Any]:
             ),
             "verify": _field("TLS verification", "true, false, or the path of a CA bundle.", default="true"),
             "timeout": _field("Time-out", "For one measurement, such as 5s.", default="5s"),
+            "external_url": _field(
+                "URL for people", "Where browsers find it, for links to its queries. Empty: the URL above."
+            ),
         },
     }
 

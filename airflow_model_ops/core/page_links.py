@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
 PAGE_PATH = "/plugin/model-ops"
@@ -11,12 +10,13 @@ PAGE_PATH = "/plugin/model-ops"
 _CONSOLE = "https://console.cloud.google.com"
 
 
-def model_page(base_url: str, model: str) -> str:
-    """Return the page of a model.
+def model_page(base_url: str, model: str | None) -> str:
+    """Return the page of a model; ``None``: the list of all models.
 
     :param base_url: Airflow's ``[api] base_url``, perhaps with a path; empty: the address is a path alone.
     """
-    return f"{without_secrets(base_url)}{PAGE_PATH}/models/{quote(model, safe='')}"
+    page = f"{without_secrets(base_url)}{PAGE_PATH}"
+    return page if model is None else f"{page}/models/{quote(model, safe='')}"
 
 
 def run_page(base_url: str, run: Mapping[str, str]) -> str:
@@ -27,31 +27,21 @@ def run_page(base_url: str, run: Mapping[str, str]) -> str:
     return f"{without_secrets(base_url)}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
 
 
-def prometheus_page(url: str, *queries: str, range_seconds: float = 3_600.0) -> str:
-    """Return Prometheus's expression browser with a graph of each query."""
+def prometheus_page(url: str, queries: Iterable[str]) -> str:
+    """Return Prometheus's expression browser with each query: what answers raw samples as a table, the others as a graph."""
     fields: dict[str, str] = {}
     for number, query in enumerate(queries):
-        fields |= {
-            f"g{number}.expr": query,
-            f"g{number}.tab": "0",
-            f"g{number}.range_input": f"{round(range_seconds)}s",
-        }
+        table = query.endswith("]")
+        fields |= {f"g{number}.expr": query, f"g{number}.tab": "1" if table else "0"}
+        if not table:
+            fields[f"g{number}.range_input"] = "1h"
     return f"{without_secrets(url)}/graph?{urlencode(fields, quote_via=quote)}"
 
 
 def vertex_endpoint_page(*, project: str, location: str, endpoint: str) -> str:
     """Return the page of an endpoint in Google's console."""
     place = f"locations/{quote(location, safe='')}/endpoints/{quote(endpoint, safe='')}"
-    return f"{_CONSOLE}/vertex-ai/online-prediction/{place}?project={quote(project, safe='')}"
-
-
-def metrics_explorer_page(*, project: str, query: str) -> str:
-    """Return Cloud Monitoring's Metrics explorer of a project, with a query in PromQL."""
-    state = {
-        "xyChart": {"dataSets": [{"prometheusQuery": query, "plotType": "LINE", "targetAxis": "Y1"}]},
-    }
-    fields = {"project": project, "pageState": json.dumps(state, separators=(",", ":"))}
-    return f"{_CONSOLE}/monitoring/metrics-explorer?{urlencode(fields, quote_via=quote)}"
+    return f"{_CONSOLE}/vertex-ai/{place}?project={quote(project, safe='')}"
 
 
 def without_secrets(url: str) -> str:

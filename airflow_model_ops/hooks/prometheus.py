@@ -53,14 +53,23 @@ def source_of(connection: Connection) -> PrometheusSource:
 
     extra = connection.extra_dejson
     return PrometheusSource(
-        _url(connection),
+        url_of(connection),
         timeout_seconds=_timeout_seconds(connection),
         headers=_headers(connection),
         verify=_verify(extra.get("verify")),
     )
 
 
-def _url(connection: Connection) -> str:
+def shown_url_of(connection: Connection) -> str:
+    """Return where people find it in their browsers: the extra ``external_url``, as Prometheus calls that; else the URL."""
+    return str(connection.extra_dejson.get("external_url") or "") or url_of(connection)
+
+
+def url_of(connection: Connection) -> str:
+    """Return where its API is.
+
+    :raises InvalidConfig: if the connection names no host.
+    """
     if not connection.host:
         raise InvalidConfig(
             f"connection {connection.conn_id!r} names no host; give the URL of Prometheus, such as http://prometheus:9090"

@@ -15,7 +15,8 @@ from airflow_model_ops.core.errors import InvalidConfig, ModelOnHold, ModelOpsEr
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.question import Answer, Question
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
-from airflow_model_ops.operators.news import NewsTeller
+from airflow_model_ops.operators.linked import LinkNotes
+from airflow_model_ops.operators.outcomes import body_of, check_outcome
 from airflow_model_ops.required_actions import is_answer, put, who_answered
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def is_about(event: Mapping[str, Any], release: Mapping[str, Any]) -> bool:
     return "attempt" not in event or Fence(release=event["release"], attempt=int(event["attempt"])) == fence_of(release)
 
 
-class ModelOperator(NewsTeller):
+class ModelOperator(LinkNotes):
     """Base of operators that act on one model. They tell their lineage to Airflow's OpenLineage provider, if it is installed,
     and what is new of the model to whoever its YAML file names.
 
@@ -122,6 +123,7 @@ class ModelOperator(NewsTeller):
         super().__init__(**kwargs)
         self.model = model
         self.choose = choose
+        self.operator_extra_links = self.links_of(model)
 
     @property
     def model_file(self) -> ModelFile:
@@ -163,6 +165,7 @@ class ModelOperator(NewsTeller):
 
     def execute(self, context: Context) -> Any:
         """Do the operator's work; an error that no retry can mend fails the task without retries."""
+        self.link_model(context)
         with self.telling(context), told_to_airflow():
             return self.act(context)
 
@@ -215,6 +218,7 @@ class ReleaseOperator(TrafficOperator):
 
     def execute(self, context: Context) -> Any:
         """Act, or wait for a person's resume first."""
+        self.link_model(context)
         with self.telling(context):
             with told_to_airflow():
                 try:
@@ -259,7 +263,7 @@ class ReleaseOperator(TrafficOperator):
         if outcome is None:
             self.watch_step(context, step=index, of=of, method_name=method_name)
         if outcome.result is StepResult.ASKED:
-            put(self._question(step=index, of=of), task=str(context["ti"].id), body=_body(outcome))
+            put(self._question(step=index, of=of), task=str(context["ti"].id), body=body_of(outcome))
             self.log.info("step=%d asks a person, under this run's required actions: %s", index, outcome.reason)
             self.watch_step(context, step=index, of=of, method_name=method_name, asked=True)
         return outcome
@@ -282,6 +286,7 @@ class ReleaseOperator(TrafficOperator):
 
         watched = dict(self.release if of is None else of)
         fence = fence_of(watched)
+        self.link_checks(context, of=str(watched["version"]))
         self.defer(
             trigger=CanaryStepTrigger(
                 model=self.model_file.model_dump(mode="json"),
@@ -371,29 +376,3 @@ class ReleaseOperator(TrafficOperator):
         if state.stable is None:  # a first release gets everything at once, and its last step judges
             return len(steps) - 1
         return next((index for index, step in enumerate(steps) if step.percent == state.canary.percent), None)
-
-
-def _body(outcome: StepOutcome) -> str:
-    """Return what helps to decide, in Markdown."""
-    verdict = outcome.verdict.value if outcome.verdict else "no verdict"
-    return (
-        f"**{verdict}**: {outcome.reason}\n\nThe model is on hold and the canary keeps its share of the traffic. It is "
-        "watched until you answer: HARM or BREACH ends it at once, and this question with it. To let the step pass is your "
-        "decision and is recorded as yours, without proof. These figures are of the first time this task asked."
-    )
-
-
-def check_outcome(event: Mapping[str, Any]) -> StepOutcome:
-    """Return how a watched step ended, from its trigger's event.
-
-    :raises AirflowFailException: in the trigger's words, if the release ended with it.
-    """
-    from airflow_model_ops.control.step_check import StepOutcome, StepResult
-
-    if "error" in event:
-        raise AirflowFailException(event["error"])
-    outcome = StepOutcome.from_json(event)
-    if outcome.result in {StepResult.ABORTED, StepResult.PRE_EMPTED}:
-        verdict = f"{outcome.verdict.value}: " if outcome.verdict else ""
-        raise AirflowFailException(f"{verdict}{outcome.reason}")
-    return outcome

@@ -25,6 +25,7 @@ class CheckMetricsOperator(ReleaseOperator):
     """
 
     ui_color = "#fef7e0"
+    asks_metrics = True
 
     def __init__(self, *, step: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

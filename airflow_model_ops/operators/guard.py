@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS
-from airflow_model_ops.config.model_file import ModelIdentity
+from airflow_model_ops.config.model_file import ModelFile, ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError, NoRollbackTarget, TransitionRefused
 from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, attempt_of, origin_of, release_id
 from airflow_model_ops.operators.loading import LoadingOperator
@@ -55,6 +55,7 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
     """
 
     ui_color = "#fce8e6"
+    asks_metrics = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -67,6 +68,7 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
             raise AirflowSkipException("no alarm started this run; the guard starts one when stable is above a ceiling")
         failed: dict[str, Exception] = {}
         committed = self._commit_all(context, alarms, failed)
+        self._link(context, alarms[0])
         done, waiting = {}, []
         for control, identity, commit in committed:
             try:
@@ -86,6 +88,13 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
         if failed:
             _raise(failed)
         return done
+
+    def _link(self, context: Context, alarm: _Alarm) -> None:
+        """Link to the first model; nobody's way back waited for that."""
+        identity = self.model.get(alarm.model) if isinstance(self.model, Mapping) else self._own()
+        if isinstance(identity, ModelFile):
+            self.link_model(context, identity=identity)
+            self.link_checks(context, of=alarm.version, alone=True, identity=identity)
 
     def _commit_all(
         self, context: Context, alarms: Iterable[_Alarm], failed: dict[str, Exception]

@@ -34,6 +34,7 @@ class WatchPromotionOperator(ReleaseOperator):
     """
 
     ui_color = "#fef7e0"
+    asks_metrics = True
 
     def act(self, context: Context) -> dict[str, Any]:
         """Make sure that there was a promotion, then wait in the triggerer."""
@@ -47,6 +48,7 @@ class WatchPromotionOperator(ReleaseOperator):
                 "this task after its promotion"
             )
         control.keep_watched(fence, version)
+        self.link_checks(context, of=version.name)
         seconds = self.model_file.policy().watch.seconds
         self.log.info("model=%s release=%s %s is watched for %g s", control.model, fence.release, version, seconds)
         return self.defer(

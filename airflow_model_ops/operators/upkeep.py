@@ -12,6 +12,9 @@ from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
 from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.page_links import model_page
+from airflow_model_ops.links import ModelLink
+from airflow_model_ops.notifications import base_url
 from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, release_id, told_to_airflow
 from airflow_model_ops.operators.fleet_news import FleetNews
 
@@ -62,6 +65,7 @@ class ReconcileOperator(BaseOperator):
     """
 
     ui_color = "#e6f4ea"
+    operator_extra_links = (ModelLink(),)
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class ReconcileOperator(BaseOperator):
         super().__init__(**kwargs)
         self.connections = connections
         self.models = dict(models or {})
+        self.noted_links = {ModelLink().xcom_key: model_page(base_url(), None)}
         self.apply_seconds = apply_seconds
         self.outlets = [*self.outlets, ROLLBACK_ALIAS]
 

@@ -106,7 +106,7 @@ class TestPush:
         result = self.push(story, saved_model, dataset_version="2024_06").execute(context)
 
         assert (result["version"], result["number"], result["size"]) == ("digits-v1.0.0", "100000000", "5")
-        assert context["ti"].pushed == {"version_id": "digits-v1.0.0"}
+        assert context["ti"].pushed["version_id"] == "digits-v1.0.0"
         assert (
             story.repository.manifest(DIGITS, story.model.naming().parse("digits-v1.0.0")).dataset_version == "2024_06"
         )

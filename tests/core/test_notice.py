@@ -9,7 +9,6 @@ import pytest
 from airflow_model_ops.core.log import Entry, FactKind, Origin, fact, transition
 from airflow_model_ops.core.notice import Event, drift_notice, news_in, notice_of, stuck_notice
 from airflow_model_ops.core.page_links import (
-    metrics_explorer_page,
     model_page,
     prometheus_page,
     run_page,
@@ -207,7 +206,9 @@ class TestAddresses:
         assert model_page("https://ada:secret@af.example/air", "digits") == (
             "https://af.example/air/plugin/model-ops/models/digits"
         )
-        assert prometheus_page("http://u:p@prom:9090/prom/?token=t#x", "up").startswith("http://prom:9090/prom/graph?")
+        assert prometheus_page("http://u:p@prom:9090/prom/?token=t#x", ["up"]).startswith(
+            "http://prom:9090/prom/graph?"
+        )
         assert run_page("https://u:p@af.example", RUN).startswith("https://af.example/dags/")
 
     def test_names_are_quoted_and_without_a_base_the_address_is_a_path(self) -> None:
@@ -217,15 +218,14 @@ class TestAddresses:
         )
         assert run_page(BASE, {}) == ""
 
-    def test_prometheus_gets_one_graph_per_query(self) -> None:
-        page = prometheus_page("http://prom:9090", 'up{a="b"}', "time()", range_seconds=600)
+    def test_prometheus_draws_what_is_a_number_and_lists_what_is_counted(self) -> None:
+        page = prometheus_page("http://prom:9090", ["time()", '{__name__="up"}[60s]'])
         assert page == (
-            "http://prom:9090/graph?g0.expr=up%7Ba%3D%22b%22%7D&g0.tab=0&g0.range_input=600s"
-            "&g1.expr=time%28%29&g1.tab=0&g1.range_input=600s"
+            "http://prom:9090/graph?g0.expr=time%28%29&g0.tab=0&g0.range_input=1h"
+            "&g1.expr=%7B__name__%3D%22up%22%7D%5B60s%5D&g1.tab=1"
         )
 
-    def test_googles_console_gets_the_endpoint_and_the_query(self) -> None:
+    def test_googles_console_gets_the_endpoint(self) -> None:
         assert vertex_endpoint_page(project="p", location="europe-west4", endpoint="digits") == (
-            "https://console.cloud.google.com/vertex-ai/online-prediction/locations/europe-west4/endpoints/digits?project=p"
+            "https://console.cloud.google.com/vertex-ai/locations/europe-west4/endpoints/digits?project=p"
         )
-        assert "prometheusQuery%22%3A%22up%22" in metrics_explorer_page(project="p", query="up")
