@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/v1/context": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Context
+         * @description Tell which model a DAG or one of its runs is about, if the caller may see both.
+         */
+        get: operations["get_context_api_v1_context_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/models": {
         parameters: {
             query?: never;
@@ -11,7 +31,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List Models */
+        /**
+         * List Models
+         * @description List the models that the caller may see, as a projection in memory knows them: no log is read for it.
+         */
         get: operations["list_models_api_v1_models_get"];
         put?: never;
         post?: never;
@@ -28,197 +51,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get Model */
-        get: operations["get_model_api_v1_models__model__get"];
+        /**
+         * Show Model
+         * @description Show one model: its log is read now, and its fleet is asked what really serves.
+         */
+        get: operations["show_model_api_v1_models__model__get"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/timeline": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Timeline */
-        get: operations["get_timeline_api_v1_models__model__timeline_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/traffic": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Traffic */
-        get: operations["get_traffic_api_v1_models__model__traffic_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/evidence": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Evidence */
-        get: operations["get_evidence_api_v1_models__model__evidence_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/versions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List Versions */
-        get: operations["list_versions_api_v1_models__model__versions_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/comparison": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Compare Versions */
-        get: operations["compare_versions_api_v1_models__model__comparison_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/versions/{version}/lineage": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get Lineage */
-        get: operations["get_lineage_api_v1_models__model__versions__version__lineage_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/rollback-preview": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Preview Rollback */
-        get: operations["preview_rollback_api_v1_models__model__rollback_preview_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/rollback": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Rollback Model */
-        post: operations["rollback_model_api_v1_models__model__rollback_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/pin": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Pin Model */
-        post: operations["pin_model_api_v1_models__model__pin_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/hold": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Hold Model */
-        post: operations["hold_model_api_v1_models__model__hold_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/models/{model}/resume": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Resume Model */
-        post: operations["resume_model_api_v1_models__model__resume_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -234,8 +73,91 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Abort Model */
-        post: operations["abort_model_api_v1_models__model__abort_post"];
+        /**
+         * Abort
+         * @description End the live release.
+         */
+        post: operations["abort_api_v1_models__model__abort_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/actions/{dag_id}/{run_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow
+         * @description Say how far an action is.
+         */
+        get: operations["follow_api_v1_models__model__actions__dag_id___run_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/comparison": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Compare Versions
+         * @description Compare two to four versions: their numbers, and how they did in the past hours.
+         */
+        get: operations["compare_versions_api_v1_models__model__comparison_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Evidence
+         * @description Return the evidence of a release: the one that is asked for, or the live one, or the one that was judged last.
+         */
+        get: operations["read_evidence_api_v1_models__model__evidence_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hold
+         * @description Stop shifts and promotions.
+         */
+        post: operations["hold_api_v1_models__model__hold_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -251,8 +173,31 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Lift Model */
-        post: operations["lift_model_api_v1_models__model__lift_post"];
+        /**
+         * Lift
+         * @description End a version's quarantine.
+         */
+        post: operations["lift_api_v1_models__model__lift_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pin
+         * @description Pin the golden version.
+         */
+        post: operations["pin_api_v1_models__model__pin_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -268,23 +213,69 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Quarantine Model */
-        post: operations["quarantine_model_api_v1_models__model__quarantine_post"];
+        /**
+         * Quarantine
+         * @description Ban a version.
+         */
+        post: operations["quarantine_api_v1_models__model__quarantine_post"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/v1/models/{model}/actions/{dag_id}/{run_id}": {
+    "/api/v1/models/{model}/resume": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Follow Action */
-        get: operations["follow_action_api_v1_models__model__actions__dag_id___run_id__get"];
+        get?: never;
+        put?: never;
+        /**
+         * Resume
+         * @description End a hold.
+         */
+        post: operations["resume_api_v1_models__model__resume_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Roll Back
+         * @description Take the model back.
+         */
+        post: operations["roll_back_api_v1_models__model__rollback_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/rollback-preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Preview Rollback
+         * @description Say what a rollback would do now; nothing is changed.
+         */
+        get: operations["preview_rollback_api_v1_models__model__rollback_preview_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -293,15 +284,78 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/context": {
+    "/api/v1/models/{model}/timeline": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Get Context */
-        get: operations["get_context_api_v1_context_get"];
+        /**
+         * Read Timeline
+         * @description Return a page of the model's log, newest first.
+         */
+        get: operations["read_timeline_api_v1_models__model__timeline_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Traffic
+         * @description Return the confirmed splits of the last hours, oldest first, from the one that served when they began.
+         */
+        get: operations["read_traffic_api_v1_models__model__traffic_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Versions
+         * @description Return a page of all versions that were ever pushed, newest first; deleted ones are `retired`.
+         */
+        get: operations["list_versions_api_v1_models__model__versions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/models/{model}/versions/{version}/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Lineage
+         * @description Return the lineage graph of a version; other models have a name in it only if the caller may see them.
+         */
+        get: operations["show_lineage_api_v1_models__model__versions__version__lineage_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -333,22 +387,22 @@ export interface components {
          * @description A canary and what is known of it so far.
          */
         CanaryRow: {
-            /** Version */
-            version: string;
+            /** Judged At */
+            judged_at: string | null;
             /** Percent */
             percent: number;
-            /**
-             * Verdict
-             * @description The newest verdict of this attempt, such as ``UNDECIDED``; ``None`` before the first.
-             */
-            verdict: string | null;
             /**
              * Reason
              * @description The judge's sentence.
              */
             reason: string | null;
-            /** Judged At */
-            judged_at: string | null;
+            /**
+             * Verdict
+             * @description The newest verdict of this attempt, such as ``UNDECIDED``; ``None`` before the first.
+             */
+            verdict: string | null;
+            /** Version */
+            version: string;
         };
         /**
          * CheckSeries
@@ -360,43 +414,43 @@ export interface components {
             /** Description */
             description: string;
             /**
+             * Harm Line
+             * @description log10 of the e-value at which HARM acts.
+             */
+            harm_line: number | null;
+            /**
              * Kind
              * @description ``share`` (bad events of all events) or ``gauge`` (a measured value).
              */
             kind: string;
+            /**
+             * Limits
+             * @description ``min`` and ``max``: of a gauge check's value, or of a share's bad rate.
+             */
+            limits: {
+                [key: string]: number;
+            };
             /** Muted */
             muted: boolean;
-            /**
-             * Rollback Line
-             * @description The risk ratio beyond which a canary is worse than is put up with: ``max_ratio``.
-             */
-            rollback_line: number | null;
+            /** Points */
+            points: components["schemas"]["Point"][];
             /**
              * Promotion Line
              * @description The risk ratio below which it must be shown to be: ``margin``.
              */
             promotion_line: number | null;
             /**
-             * Limits
-             * @description Of a gauge check: its ``min`` and ``max``.
-             */
-            limits: {
-                [key: string]: number;
-            };
-            /**
-             * Harm Line
-             * @description log10 of the e-value at which HARM acts.
-             */
-            harm_line: number | null;
-            /** Safe Line */
-            safe_line: number | null;
-            /** Points */
-            points: components["schemas"]["Point"][];
-            /**
              * Reason
              * @description What it says now, a sentence with the numbers.
              */
             reason: string;
+            /**
+             * Rollback Line
+             * @description The risk ratio beyond which a canary is worse than is put up with: ``max_ratio``.
+             */
+            rollback_line: number | null;
+            /** Safe Line */
+            safe_line: number | null;
             /** Verdict */
             verdict: string;
         };
@@ -405,20 +459,8 @@ export interface components {
          * @description One metric of all compared versions.
          */
         ComparedMetric: {
-            /** Metric */
-            metric: string;
-            /**
-             * Group
-             * @description ``offline``, ``validation``, ``as canary``, ``as stable`` or ``about``.
-             */
-            group: string;
-            /**
-             * Values
-             * @description By version; ``None``: not measured.
-             */
-            values: {
-                [key: string]: number | string | null;
-            };
+            /** Differs */
+            differs: boolean;
             /**
              * Events
              * @description How many events are behind each value, by version, where that is known.
@@ -426,26 +468,39 @@ export interface components {
             events: {
                 [key: string]: number | null;
             };
-            /** Differs */
-            differs: boolean;
+            /**
+             * Group
+             * @description ``offline``, ``validation``, ``as canary``, ``as stable`` or ``about``.
+             */
+            group: string;
+            /** Metric */
+            metric: string;
+            /**
+             * Values
+             * @description By version; ``None``: not measured.
+             */
+            values: {
+                [key: string]: number | string | null;
+            };
         };
         /**
          * Comparison
          * @description Versions side by side: as numbers from the ledger, as plots from the metric source.
          */
         Comparison: {
-            /** Versions */
-            versions: string[];
+            /** @description Whether what only the ledger knows (validation, real traffic) is among the metrics. */
+            ledger: components["schemas"]["Part_bool_"];
+            /** @description From the manifests alone (``offline``, ``about``) while the ledger is away; trouble: the repository's, if both are. */
             metrics: components["schemas"]["Part_list_ComparedMetric__"];
             plots: components["schemas"]["Part_list_Plot__"];
+            /** Versions */
+            versions: string[];
         };
         /**
          * Event
          * @description One entry of a model's log, in short.
          */
         Event: {
-            /** Sequence */
-            sequence: number;
             /**
              * At
              * Format: date-time
@@ -456,10 +511,12 @@ export interface components {
              * @description The action of a transition, such as ``promote``, or the kind of a fact, such as ``verdict``.
              */
             name: string;
-            /** Version */
-            version: string | null;
             /** Reason */
             reason: string;
+            /** Sequence */
+            sequence: number;
+            /** Version */
+            version: string | null;
             who: components["schemas"]["Who"];
         };
         /**
@@ -467,63 +524,72 @@ export interface components {
          * @description The evidence of a release, and which others there are.
          */
         EvidenceAnswer: {
-            /** @description ``None``: nothing was ever judged. */
-            series: components["schemas"]["EvidenceSeries"] | null;
             /**
              * Releases
              * @description Newest first.
              */
             releases: components["schemas"]["ReleaseChoice"][];
+            /** @description ``None``: nothing was ever judged. */
+            series: components["schemas"]["EvidenceSeries"] | null;
         };
         /**
          * EvidenceSeries
          * @description The evidence of one attempt of a release.
          */
         EvidenceSeries: {
-            /** Release */
-            release: string;
             /** Attempt */
             attempt: number;
-            /** Version */
-            version: string | null;
-            /** Stable */
-            stable: string | null;
+            /** Checks */
+            checks: components["schemas"]["CheckSeries"][];
             /**
              * Confidence
              * @description Of the confidence sequences, such as 0.99.
              */
             confidence: number | null;
-            /** Steps */
-            steps: components["schemas"]["StepMark"][];
-            /** Checks */
-            checks: components["schemas"]["CheckSeries"][];
-            /** Verdict */
-            verdict: string;
-            /** Reason */
-            reason: string;
             /**
              * Live
              * @description Whether it still grows.
              */
             live: boolean;
+            /** Reason */
+            reason: string;
+            /** Release */
+            release: string;
+            /** Stable */
+            stable: string | null;
+            /** Steps */
+            steps: components["schemas"]["StepMark"][];
+            /** Verdict */
+            verdict: string;
+            /** Version */
+            version: string | null;
         };
         /**
          * GraphEdge
          * @description An arrow of a lineage graph.
          */
         GraphEdge: {
+            /** Label */
+            label: string;
             /** Source */
             source: string;
             /** Target */
             target: string;
-            /** Label */
-            label: string;
         };
         /**
          * GraphNode
          * @description A node of a lineage graph.
          */
         GraphNode: {
+            /**
+             * Column
+             * @description Left to right: below 0 is upstream, 0 the version itself, above 0 downstream.
+             */
+            column: number;
+            /** Detail */
+            detail: {
+                [key: string]: string;
+            };
             /** Id */
             id: string;
             /**
@@ -533,21 +599,12 @@ export interface components {
             kind: string;
             /** Label */
             label: string;
-            /** Detail */
-            detail: {
-                [key: string]: string;
-            };
-            /**
-             * Column
-             * @description Left to right: below 0 is upstream, 0 the version itself, above 0 downstream.
-             */
-            column: number;
-            run: components["schemas"]["RunLink"] | null;
             /**
              * Model
              * @description Of a version: its model, if the caller may see it.
              */
             model: string | null;
+            run: components["schemas"]["RunLink"] | null;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -559,21 +616,21 @@ export interface components {
          * @description The newest transition: what should serve, and who wanted it.
          */
         Head: {
-            /** Generation */
-            generation: number;
+            /** Action */
+            action: string;
+            /** Applied At */
+            applied_at: string | null;
             /**
              * At
              * Format: date-time
              */
             at: string;
-            /** Action */
-            action: string;
+            /** Generation */
+            generation: number;
             /** Reason */
             reason: string;
-            who: components["schemas"]["Who"];
             run: components["schemas"]["RunLink"] | null;
-            /** Applied At */
-            applied_at: string | null;
+            who: components["schemas"]["Who"];
         };
         /**
          * Health
@@ -582,13 +639,13 @@ export interface components {
         Health: {
             /** Answering */
             answering: number;
-            /** Servers */
-            servers: number;
             /**
              * Reason
              * @description What is wrong; ``None``: all answer.
              */
             reason: string | null;
+            /** Servers */
+            servers: number;
         };
         /**
          * HoldRow
@@ -615,68 +672,72 @@ export interface components {
          * @description End a version's quarantine.
          */
         LiftWish: {
-            /** Version */
-            version: string;
             /** Reason */
             reason: string;
+            /** Version */
+            version: string;
         };
         /**
          * LineageGraph
          * @description Where a version comes from, and what it led to.
          */
         LineageGraph: {
-            /** Version */
-            version: string;
-            /** Nodes */
-            nodes: components["schemas"]["GraphNode"][];
+            /**
+             * Behind
+             * @description How many log entries the ledger does not know yet; 0 also while the log or the ledger cannot be read.
+             */
+            behind: number;
             /** Edges */
             edges: components["schemas"]["GraphEdge"][];
+            /** @description Whether the ledger was read; without it there is only what the manifest and the serving state tell. */
+            ledger: components["schemas"]["Part_bool_"];
+            /** Nodes */
+            nodes: components["schemas"]["GraphNode"][];
             /**
              * Truncated
              * @description Whether there is more downstream than is shown.
              */
             truncated: boolean;
-            /**
-             * Behind
-             * @description How many log entries the ledger does not know yet.
-             */
-            behind: number;
+            /** Version */
+            version: string;
         };
         /**
          * LiveReleaseRow
          * @description The release that may change traffic now.
          */
         LiveReleaseRow: {
-            /** Id */
-            id: string;
             /** Attempt */
             attempt: number;
-            /** Version */
-            version: string;
+            /** Id */
+            id: string;
+            run: components["schemas"]["RunLink"] | null;
             /**
              * Started At
              * Format: date-time
              */
             started_at: string;
-            run: components["schemas"]["RunLink"] | null;
             /**
              * Steps
              * @description The traffic percents of its policy; empty where the YAML file cannot be read.
              */
             steps: number[];
+            /** Version */
+            version: string;
         };
         /**
          * ModelAnswer
          * @description One model: read from its log just now.
          */
         ModelAnswer: {
-            row: components["schemas"]["ModelRow"];
-            head: components["schemas"]["Head"] | null;
             /**
              * Earlier
              * @description Versions that were stable before, newest first.
              */
             earlier: string[];
+            head: components["schemas"]["Head"] | null;
+            observed: components["schemas"]["Part_ObservedRow_"];
+            /** Offers */
+            offers: components["schemas"]["Offer"][];
             /** Quarantined */
             quarantined: string[];
             release: components["schemas"]["LiveReleaseRow"] | null;
@@ -685,9 +746,7 @@ export interface components {
              * @description The DAG that releases this model.
              */
             release_dag: string;
-            observed: components["schemas"]["Part_ObservedRow_"];
-            /** Offers */
-            offers: components["schemas"]["Offer"][];
+            row: components["schemas"]["ModelRow"];
             /**
              * User
              * @description Who is signed in, in whose name an action is done.
@@ -699,8 +758,6 @@ export interface components {
          * @description All models that the caller may see.
          */
         ModelList: {
-            /** Models */
-            models: components["schemas"]["ModelRow"][];
             /**
              * Age Seconds
              * @description How old the oldest row is; ``None`` while nothing was read yet.
@@ -716,21 +773,48 @@ export interface components {
              * @description How many YAML files have mistakes; Airflow's import errors tell them.
              */
             mistakes: number;
+            /** Models */
+            models: components["schemas"]["ModelRow"][];
         };
         /**
          * ModelRow
          * @description One model in the list: from the cached projection, as old as the list says.
          */
         ModelRow: {
-            /** Model */
-            model: string;
+            canary: components["schemas"]["CanaryRow"] | null;
+            /**
+             * Drift
+             * @description How what serves differs from what should; ``None``: it does not, or was not looked at yet.
+             */
+            drift: string | null;
             /** Fleet */
             fleet: string | null;
+            /** Golden */
+            golden: string | null;
+            /** @description Of its fleet; neither value nor trouble: it was not looked at yet. */
+            health: components["schemas"]["Part_Health_"];
+            hold: components["schemas"]["HoldRow"] | null;
+            hold_back: components["schemas"]["Share"] | null;
+            last_event: components["schemas"]["Event"] | null;
+            /**
+             * Live
+             * @description Whether something is going on: a release, a change not yet applied, a version held back.
+             */
+            live: boolean;
+            /** Model */
+            model: string;
             /**
              * Platform
              * @description ``tf_serving`` or ``vertex_ai``.
              */
             platform: string;
+            /**
+             * Quarantined
+             * @description How many versions are.
+             */
+            quarantined: number;
+            /** Split */
+            split: components["schemas"]["Share"][];
             /** Stable */
             stable: string | null;
             /**
@@ -738,31 +822,7 @@ export interface components {
              * @description When it became stable, by the log.
              */
             stable_since: string | null;
-            /** Split */
-            split: components["schemas"]["Share"][];
-            canary: components["schemas"]["CanaryRow"] | null;
-            hold_back: components["schemas"]["Share"] | null;
-            /** Golden */
-            golden: string | null;
-            /**
-             * Quarantined
-             * @description How many versions are.
-             */
-            quarantined: number;
-            hold: components["schemas"]["HoldRow"] | null;
-            last_event: components["schemas"]["Event"] | null;
             traffic: components["schemas"]["Traffic"];
-            /**
-             * Live
-             * @description Whether something is going on: a release, a change not yet applied, a version held back.
-             */
-            live: boolean;
-            /**
-             * Drift
-             * @description How what serves differs from what should; ``None``: it does not, or was not looked at yet.
-             */
-            drift: string | null;
-            health: components["schemas"]["Part_Health_"];
             /**
              * Trouble
              * @description Why this model's log cannot be read; what else the row says is then older, or empty.
@@ -776,10 +836,6 @@ export interface components {
         ObservedRow: {
             /** Generation */
             generation: number | null;
-            /** Split */
-            split: components["schemas"]["Share"][];
-            /** Servers */
-            servers: components["schemas"]["ServerRow"][];
             /**
              * Labels
              * @description Label to version, as the servers resolve it.
@@ -787,6 +843,10 @@ export interface components {
             labels: {
                 [key: string]: string | null;
             };
+            /** Servers */
+            servers: components["schemas"]["ServerRow"][];
+            /** Split */
+            split: components["schemas"]["Share"][];
         };
         /**
          * Offer
@@ -804,15 +864,15 @@ export interface components {
              */
             allowed: boolean;
             /**
-             * Why Not
-             * @description Why it makes no sense now, or is not allowed; ``None``: it may be done.
-             */
-            why_not: string | null;
-            /**
              * Dag Id
              * @description The DAG that a run is made of.
              */
             dag_id: string;
+            /**
+             * Why Not
+             * @description Why it makes no sense now, or is not allowed; ``None``: it may be done.
+             */
+            why_not: string | null;
         };
         /**
          * PageContext
@@ -832,31 +892,31 @@ export interface components {
         };
         /** Part[Health] */
         Part_Health_: {
-            value?: components["schemas"]["Health"] | null;
             trouble?: components["schemas"]["Trouble"] | null;
+            value?: components["schemas"]["Health"] | null;
         };
         /** Part[ObservedRow] */
         Part_ObservedRow_: {
-            value?: components["schemas"]["ObservedRow"] | null;
             trouble?: components["schemas"]["Trouble"] | null;
+            value?: components["schemas"]["ObservedRow"] | null;
         };
         /** Part[bool] */
         Part_bool_: {
+            trouble?: components["schemas"]["Trouble"] | null;
             /** Value */
             value?: boolean | null;
-            trouble?: components["schemas"]["Trouble"] | null;
         };
         /** Part[list[ComparedMetric]] */
         Part_list_ComparedMetric__: {
+            trouble?: components["schemas"]["Trouble"] | null;
             /** Value */
             value?: components["schemas"]["ComparedMetric"][] | null;
-            trouble?: components["schemas"]["Trouble"] | null;
         };
         /** Part[list[Plot]] */
         Part_list_Plot__: {
+            trouble?: components["schemas"]["Trouble"] | null;
             /** Value */
             value?: components["schemas"]["Plot"][] | null;
-            trouble?: components["schemas"]["Trouble"] | null;
         };
         /**
          * Period
@@ -873,12 +933,12 @@ export interface components {
              * @description ``None``: it goes on.
              */
             end: string | null;
-            /** Split */
-            split: components["schemas"]["Share"][];
             /** Generation */
             generation: number;
             /** Reason */
             reason: string;
+            /** Split */
+            split: components["schemas"]["Share"][];
         };
         /**
          * PinWish
@@ -896,22 +956,33 @@ export interface components {
          * @description One metric of the compared versions over time.
          */
         Plot: {
+            /**
+             * Lines
+             * @description In the order in which the versions were asked for; a version of which nothing was measured has none.
+             */
+            lines: components["schemas"]["PlotLine"][];
             /** Metric */
             metric: string;
-            /** Unit */
+            /**
+             * Step Seconds
+             * @description How far apart neighbouring points are; where they are farther apart, nothing was measured between.
+             */
+            step_seconds: number;
+            /**
+             * Unit
+             * @description Such as ``ms``, ``1/s`` or ``%``; empty where nobody knows it.
+             */
             unit: string;
-            /** Lines */
-            lines: components["schemas"]["PlotLine"][];
         };
         /**
          * PlotLine
          * @description One version's line.
          */
         PlotLine: {
-            /** Version */
-            version: string;
             /** Points */
             points: components["schemas"]["PlotPoint"][];
+            /** Version */
+            version: string;
         };
         /**
          * PlotPoint
@@ -939,6 +1010,22 @@ export interface components {
              * Format: date-time
              */
             at: string;
+            /** Canary Bad */
+            canary_bad: number | null;
+            /** Canary Total */
+            canary_total: number | null;
+            /**
+             * Harm
+             * @description Evidence of harm, log10 of the e-value; at ``harm_line`` of its series it acts.
+             */
+            harm: number | null;
+            /**
+             * High
+             * @description ``None``: unbounded.
+             */
+            high: number | null;
+            /** Low */
+            low: number | null;
             /**
              * Percent
              * @description The canary's share of traffic then.
@@ -946,38 +1033,22 @@ export interface components {
             percent: number;
             /** Ratio */
             ratio: number | null;
-            /** Low */
-            low: number | null;
-            /**
-             * High
-             * @description ``None``: unbounded.
-             */
-            high: number | null;
-            /** Canary Bad */
-            canary_bad: number | null;
-            /** Canary Total */
-            canary_total: number | null;
-            /** Stable Bad */
-            stable_bad: number | null;
-            /** Stable Total */
-            stable_total: number | null;
-            /**
-             * Value
-             * @description Of a gauge check: the canary's value.
-             */
-            value: number | null;
-            /** Stable Value */
-            stable_value: number | null;
-            /**
-             * Harm
-             * @description Evidence of harm, log10 of the e-value; at ``harm_line`` of its series it acts.
-             */
-            harm: number | null;
             /**
              * Safe
              * @description Evidence of safety, log10 of the e-value.
              */
             safe: number | null;
+            /** Stable Bad */
+            stable_bad: number | null;
+            /** Stable Total */
+            stable_total: number | null;
+            /** Stable Value */
+            stable_value: number | null;
+            /**
+             * Value
+             * @description Of a gauge check: the canary's value.
+             */
+            value: number | null;
             /** Verdict */
             verdict: string;
         };
@@ -986,34 +1057,34 @@ export interface components {
          * @description What a rollback would do, if it were asked for now. Nothing is changed.
          */
         Preview: {
-            /** To */
-            to: string;
+            /** After */
+            after: components["schemas"]["Share"][];
+            /** Before */
+            before: components["schemas"]["Share"][];
+            /** Ends Release */
+            ends_release: boolean;
             /** Possible */
             possible: boolean;
-            /** Why Not */
-            why_not: string | null;
+            /**
+             * Sentences
+             * @description What would happen, for people.
+             */
+            sentences: string[];
             /**
              * Target
              * @description The version that would be stable.
              */
             target: string | null;
-            /** Before */
-            before: components["schemas"]["Share"][];
-            /** After */
-            after: components["schemas"]["Share"][];
-            /** Ends Release */
-            ends_release: boolean;
+            /** To */
+            to: string;
             /**
              * Warm
              * @description Whether the target is loaded on every server that answers, so that it takes seconds; ``None``: the fleet was not asked
              *     in time.
              */
             warm: boolean | null;
-            /**
-             * Sentences
-             * @description What would happen, for people.
-             */
-            sentences: string[];
+            /** Why Not */
+            why_not: string | null;
         };
         /**
          * Progress
@@ -1022,6 +1093,18 @@ export interface components {
         Progress: {
             /** Dag Id */
             dag_id: string;
+            /**
+             * Done
+             * @description Whether the wish is fulfilled, or cannot be any more; the run may still be recording.
+             */
+            done: boolean;
+            /** Generation */
+            generation: number | null;
+            /**
+             * Message
+             * @description What happened, or why it was refused.
+             */
+            message: string;
             /** Run Id */
             run_id: string;
             /**
@@ -1029,58 +1112,46 @@ export interface components {
              * @description Of the run: ``queued``, ``running``, ``success`` or ``failed``.
              */
             state: string;
-            /**
-             * Done
-             * @description Whether the wish is fulfilled, or cannot be any more; the run may still be recording.
-             */
-            done: boolean;
             /** Succeeded */
             succeeded: boolean | null;
-            /**
-             * Message
-             * @description What happened, or why it was refused.
-             */
-            message: string;
-            /** Generation */
-            generation: number | null;
         };
         /**
          * QuarantineWish
          * @description Ban a version.
          */
         QuarantineWish: {
-            /** Version */
-            version: string;
-            /** Reason */
-            reason: string;
             /**
              * Force
              * @description Also the only one that serves.
              * @default false
              */
             force: boolean;
+            /** Reason */
+            reason: string;
+            /** Version */
+            version: string;
         };
         /**
          * ReleaseChoice
          * @description A release whose evidence can be asked for.
          */
         ReleaseChoice: {
-            /** Release */
-            release: string;
-            /** Attempt */
-            attempt: number;
-            /** Version */
-            version: string | null;
             /**
              * At
              * Format: date-time
              */
             at: string;
+            /** Attempt */
+            attempt: number;
             /**
              * Outcome
              * @description The action that ended it; ``None``: it is live.
              */
             outcome: string | null;
+            /** Release */
+            release: string;
+            /** Version */
+            version: string | null;
         };
         /**
          * ResumeWish
@@ -1095,14 +1166,14 @@ export interface components {
          * @description Take the model back.
          */
         RollbackWish: {
+            /** Reason */
+            reason: string;
             /**
              * To
              * @description ``previous``, ``golden``, or a version's name.
              * @default previous
              */
             to: string;
-            /** Reason */
-            reason: string;
         };
         /**
          * RunLink
@@ -1121,25 +1192,25 @@ export interface components {
          * @description One model server as it answers now.
          */
         ServerRow: {
-            /** Name */
-            name: string;
             /** Answers */
             answers: boolean;
             /** Loaded */
             loaded: string[];
+            /** Name */
+            name: string;
         };
         /**
          * Share
          * @description One version's share of the traffic.
          */
         Share: {
+            /** Percent */
+            percent: number;
             /**
              * Version
              * @description Its name; the serving number where no version of this model has it.
              */
             version: string;
-            /** Percent */
-            percent: number;
         };
         /**
          * Started
@@ -1163,6 +1234,11 @@ export interface components {
             at: string;
             /** Percent */
             percent: number;
+            /**
+             * Watch
+             * @description Whether it is the watch after the promotion: the version is judged against the one that is held back, if there is one.
+             */
+            watch: boolean;
         };
         /**
          * Timeline
@@ -1182,35 +1258,37 @@ export interface components {
          * @description One entry of the log, whole.
          */
         TimelineEntry: {
-            /** Sequence */
-            sequence: number;
             /**
              * At
              * Format: date-time
              */
             at: string;
-            /**
-             * Name
-             * @description The action of a transition, such as ``promote``, or the kind of a fact, such as ``verdict``.
-             */
-            name: string;
-            /** Version */
-            version: string | null;
-            /** Reason */
-            reason: string;
-            who: components["schemas"]["Who"];
+            /** Attempt */
+            attempt: number | null;
             /** Generation */
             generation: number;
+            /**
+             * Has Evidence
+             * @description Whether the evidence of its release can be shown.
+             */
+            has_evidence: boolean;
             /**
              * Kind
              * @description ``transition`` or ``fact``.
              */
             kind: string;
-            run: components["schemas"]["RunLink"] | null;
+            /**
+             * Name
+             * @description The action of a transition, such as ``promote``, or the kind of a fact, such as ``verdict``.
+             */
+            name: string;
+            /** Reason */
+            reason: string;
             /** Release */
             release: string | null;
-            /** Attempt */
-            attempt: number | null;
+            run: components["schemas"]["RunLink"] | null;
+            /** Sequence */
+            sequence: number;
             /**
              * Split
              * @description What should serve after a transition, or does after the fact ``applied``.
@@ -1218,11 +1296,9 @@ export interface components {
             split: components["schemas"]["Share"][] | null;
             /** Verdict */
             verdict: string | null;
-            /**
-             * Has Evidence
-             * @description Whether the evidence of its release can be shown.
-             */
-            has_evidence: boolean;
+            /** Version */
+            version: string | null;
+            who: components["schemas"]["Who"];
         };
         /**
          * Traffic
@@ -1235,13 +1311,13 @@ export interface components {
          * @description What served when, oldest first, from the facts ``applied``.
          */
         TrafficHistory: {
-            /** Periods */
-            periods: components["schemas"]["Period"][];
             /**
              * Begin
              * @description Nothing is known of the time before; ``None``: nothing ever served.
              */
             begin: string | null;
+            /** Periods */
+            periods: components["schemas"]["Period"][];
         };
         /**
          * Trouble
@@ -1254,53 +1330,51 @@ export interface components {
         };
         /** ValidationError */
         ValidationError: {
+            /** Context */
+            ctx?: Record<string, never>;
+            /** Input */
+            input?: unknown;
             /** Location */
             loc: (string | number)[];
             /** Message */
             msg: string;
             /** Error Type */
             type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
         };
         /**
          * VersionList
          * @description A page of a model's versions, newest first.
          */
         VersionList: {
-            /** Versions */
-            versions: components["schemas"]["VersionRow"][];
-            /** Total */
-            total: number;
-            /** Skip */
-            skip: number;
             /** @description Whether what only the ledger knows (validation) is in the rows. */
             ledger: components["schemas"]["Part_bool_"];
+            /** Skip */
+            skip: number;
+            /** Total */
+            total: number;
+            /** Versions */
+            versions: components["schemas"]["VersionRow"][];
         };
         /**
          * VersionRow
          * @description One version as its manifest describes it, and what it is now.
          */
         VersionRow: {
-            /** Version */
-            version: string;
-            /** Serving Number */
-            serving_number: string;
             /**
-             * Status
-             * @description Of ``stable``, ``canary``, ``golden``, ``held back``, ``earlier``, ``left``, ``quarantined``, ``retired``,
-             *     ``candidate``; several may hold.
+             * Blessed
+             * @description What its newest validation said; ``None``: there was none, or the ledger was not read.
              */
-            status: string[];
+            blessed: boolean | null;
             /** Created */
             created: string | null;
-            /** @description Who pushed it; ``None``: adopted, or pushed before that was recorded. */
-            who: components["schemas"]["Who"] | null;
-            run: components["schemas"]["RunLink"] | null;
             /** Dataset Version */
             dataset_version: string | null;
+            /** Digest */
+            digest: string | null;
+            /** Hyperparameters */
+            hyperparameters: {
+                [key: string]: unknown;
+            };
             /**
              * Metrics
              * @description Offline metrics.
@@ -1308,27 +1382,29 @@ export interface components {
             metrics: {
                 [key: string]: number;
             };
-            /** Hyperparameters */
-            hyperparameters: {
-                [key: string]: unknown;
-            };
-            /** Digest */
-            digest: string | null;
+            run: components["schemas"]["RunLink"] | null;
+            /** Serving Number */
+            serving_number: string;
             /**
              * Size
              * @description Bytes.
              */
             size: number | null;
             /**
-             * Blessed
-             * @description What its newest validation said; ``None``: there was none, or the ledger was not read.
+             * Status
+             * @description Of ``stable``, ``canary``, ``golden``, ``held back``, ``earlier``, ``left``, ``quarantined``, ``retired``,
+             *     ``candidate``; several may hold.
              */
-            blessed: boolean | null;
+            status: string[];
             /**
              * Trouble
              * @description Why its manifest cannot be read.
              */
             trouble: string | null;
+            /** Version */
+            version: string;
+            /** @description Who pushed it; ``None``: adopted, or pushed before that was recorded. */
+            who: components["schemas"]["Who"] | null;
         };
         /**
          * Who
@@ -1352,6 +1428,38 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_context_api_v1_context_get: {
+        parameters: {
+            query: {
+                dag_id: string;
+                run_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageContext"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     list_models_api_v1_models_get: {
         parameters: {
             query?: never;
@@ -1372,7 +1480,7 @@ export interface operations {
             };
         };
     };
-    get_model_api_v1_models__model__get: {
+    show_model_api_v1_models__model__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1403,27 +1511,28 @@ export interface operations {
             };
         };
     };
-    get_timeline_api_v1_models__model__timeline_get: {
+    abort_api_v1_models__model__abort_post: {
         parameters: {
-            query?: {
-                before?: number | null;
-                limit?: number;
-            };
+            query?: never;
             header?: never;
             path: {
                 model: string;
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AbortWish"];
+            };
+        };
         responses: {
             /** @description Successful Response */
-            200: {
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Timeline"];
+                    "application/json": components["schemas"]["Started"];
                 };
             };
             /** @description Validation Error */
@@ -1437,13 +1546,13 @@ export interface operations {
             };
         };
     };
-    get_traffic_api_v1_models__model__traffic_get: {
+    follow_api_v1_models__model__actions__dag_id___run_id__get: {
         parameters: {
-            query?: {
-                hours?: number;
-            };
+            query?: never;
             header?: never;
             path: {
+                dag_id: string;
+                run_id: string;
                 model: string;
             };
             cookie?: never;
@@ -1456,75 +1565,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TrafficHistory"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    get_evidence_api_v1_models__model__evidence_get: {
-        parameters: {
-            query?: {
-                release?: string | null;
-                attempt?: number | null;
-            };
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EvidenceAnswer"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    list_versions_api_v1_models__model__versions_get: {
-        parameters: {
-            query?: {
-                limit?: number;
-                skip?: number;
-            };
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["VersionList"];
+                    "application/json": components["schemas"]["Progress"];
                 };
             };
             /** @description Validation Error */
@@ -1572,13 +1613,15 @@ export interface operations {
             };
         };
     };
-    get_lineage_api_v1_models__model__versions__version__lineage_get: {
+    read_evidence_api_v1_models__model__evidence_get: {
         parameters: {
-            query?: never;
+            query?: {
+                release?: string | null;
+                attempt?: number | null;
+            };
             header?: never;
             path: {
                 model: string;
-                version: string;
             };
             cookie?: never;
         };
@@ -1590,7 +1633,217 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LineageGraph"];
+                    "application/json": components["schemas"]["EvidenceAnswer"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    hold_api_v1_models__model__hold_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HoldWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    lift_api_v1_models__model__lift_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LiftWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    pin_api_v1_models__model__pin_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PinWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    quarantine_api_v1_models__model__quarantine_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuarantineWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    resume_api_v1_models__model__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResumeWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    roll_back_api_v1_models__model__rollback_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RollbackWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Started"];
                 };
             };
             /** @description Validation Error */
@@ -1637,259 +1890,15 @@ export interface operations {
             };
         };
     };
-    rollback_model_api_v1_models__model__rollback_post: {
+    read_timeline_api_v1_models__model__timeline_get: {
         parameters: {
-            query?: never;
+            query?: {
+                before?: number | null;
+                limit?: number;
+            };
             header?: never;
             path: {
                 model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RollbackWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    pin_model_api_v1_models__model__pin_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["PinWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    hold_model_api_v1_models__model__hold_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["HoldWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    resume_model_api_v1_models__model__resume_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["ResumeWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    abort_model_api_v1_models__model__abort_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["AbortWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    lift_model_api_v1_models__model__lift_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["LiftWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    quarantine_model_api_v1_models__model__quarantine_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["QuarantineWish"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Started"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    follow_action_api_v1_models__model__actions__dag_id___run_id__get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                model: string;
-                dag_id: string;
-                run_id: string;
             };
             cookie?: never;
         };
@@ -1901,7 +1910,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Progress"];
+                    "application/json": components["schemas"]["Timeline"];
                 };
             };
             /** @description Validation Error */
@@ -1915,15 +1924,15 @@ export interface operations {
             };
         };
     };
-    get_context_api_v1_context_get: {
+    read_traffic_api_v1_models__model__traffic_get: {
         parameters: {
-            query: {
-                dag_id: string;
-                run_id?: string | null;
-                task_id?: string | null;
+            query?: {
+                hours?: number;
             };
             header?: never;
-            path?: never;
+            path: {
+                model: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -1934,7 +1943,73 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PageContext"];
+                    "application/json": components["schemas"]["TrafficHistory"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    list_versions_api_v1_models__model__versions_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                skip?: number;
+            };
+            header?: never;
+            path: {
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VersionList"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    show_lineage_api_v1_models__model__versions__version__lineage_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                version: string;
+                model: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineageGraph"];
                 };
             };
             /** @description Validation Error */
