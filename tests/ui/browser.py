@@ -65,8 +65,8 @@ class Person:
 
     def __post_init__(self) -> None:
         self.page.on("request", self._note)
-        self.page.on("requestfinished", self._under_way.discard)
-        self.page.on("requestfailed", self._under_way.discard)
+        self.page.on("requestfinished", self._note_end)
+        self.page.on("requestfailed", self._note_end)
         self.page.on("pageerror", lambda error: self.script_errors.append(f"{error}\n{error.stack or ''}"))
 
     def signs_in(self, username: str, password: str) -> None:
@@ -177,6 +177,9 @@ class Person:
         if API in path:
             self._under_way.add(request)
             self.asked.append(Asked(at=time.monotonic(), method=request.method, path=path.split(API, 1)[1]))
+
+    def _note_end(self, request: Request) -> None:
+        self._under_way.discard(request)
 
 
 class Profiles:
