@@ -321,3 +321,30 @@ class TestFollow:
             )
         }
         assert {answer.status_code for answer in answers.values()} == {404}, answers
+
+
+class TestLinks:
+    def test_a_task_that_still_waits_leads_to_its_models_page(
+        self, story: PageStory, bearer: Callable[[str], TestClient], session: Session
+    ) -> None:
+        """Airflow knows a link by its name and key in the DAG that it has stored, and finds its address in the XCom."""
+        from airflow.models.xcom import XComModel
+
+        from airflow_model_ops.operators.rollback import RollbackModelOperator
+        from tests.airflow.release_story import context_of
+
+        run_id = bearer("op").post("models/digits/rollback", json={"to": "golden", **REASON}).json()["run_id"]
+        path = f"{HOST}/air/api/v2/dags/model_rollback/dagRuns/{run_id}/taskInstances/rollback/links"
+        task = set_task(session, run_id, "model_rollback", "rollback", "deferred")
+        assert bearer("viewer").get(path).json()["extra_links"] == {"Model": None}
+
+        context = context_of()
+        with settings(api__base_url=f"{HOST}/air"):
+            RollbackModelOperator(task_id="rollback", model=story.models["digits"], **REASON).link_model(context)
+        where = {"dag_run_id": task.dag_run.id, "run_id": run_id, "dag_id": "model_rollback", "task_id": "rollback"}
+        session.add_all(XComModel(**where, map_index=-1, key=key, value=it) for key, it in context["ti"].pushed.items())
+        session.commit()
+
+        assert bearer("viewer").get(path).json()["extra_links"] == {
+            "Model": f"{HOST}/air/plugin/model-ops/models/digits"
+        }
