@@ -17,6 +17,7 @@ from airflow_model_ops.core.judge.record import Entry
 from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.plugin.evidence_series import Replay
+from airflow_model_ops.plugin.turns import turn_at
 
 _MOST_REPLAYS = 32
 """Some 300 to 600 points of each check of each replay stay in memory."""
@@ -112,6 +113,7 @@ class EvidenceReplays:
 
         :param subject: How its sentences call the canary.
         :raises InvalidState: if what is kept cannot be read.
+        :raises StillReading: if another thread takes it in for the first time, and needs long.
         """
         book = EvidenceBook(repository, model=model, fence=fence)
         position = book.load()
@@ -119,7 +121,7 @@ class EvidenceReplays:
             yield None
             return
         place = self._place((repository.uri, model, fence))
-        with place.lock:
+        with turn_at(place.lock, what=f"the evidence of release {fence.release!r}"):
             yield Replayed(
                 replay=place.catch_up(book, subject),
                 watching=position.step == WATCH,

@@ -11,7 +11,7 @@ from itertools import chain
 from airflow_model_ops.control.commit import head_state
 from airflow_model_ops.control.evidence_book import EvidenceBook
 from airflow_model_ops.core.checks import Assessment, Verdict
-from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.core.errors import InvalidState, ModelOpsError
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence, ServingState
@@ -123,8 +123,12 @@ class ReleaseEvidence:
         return older
 
     def _series(self, question: _Question, attempt: Attempt, state: ServingState | None) -> EvidenceSeries:
-        kept = self._kept(question, attempt, state)
-        return kept or _recorded(attempt, live=attempt.is_looked_after(state))
+        live = attempt.is_looked_after(state)
+        try:
+            return self._kept(question, attempt, state) or _recorded(attempt, live=live)
+        except InvalidState as error:  # the other releases can be looked at all the same
+            told = _recorded(attempt, live=live)
+            return told.model_copy(update={"reason": f"{told.reason} ({error})"})
 
     def _kept(self, question: _Question, attempt: Attempt, state: ServingState | None) -> EvidenceSeries | None:
         subject = attempt.version or _SUBJECT

@@ -15,6 +15,7 @@ from airflow_model_ops.core.versioning import VersionNaming
 from airflow_model_ops.plugin.datamodels.history import TrafficHistory
 from airflow_model_ops.plugin.log_walk import newest_first
 from airflow_model_ops.plugin.traffic_history import Noted, noted_of, traffic_of
+from airflow_model_ops.plugin.turns import turn_at
 
 _MOST_MODELS = 64
 
@@ -76,9 +77,10 @@ class TrafficReader:
         """Return what served since a moment.
 
         :raises InvalidState: if an entry that tells of it is lost or unreadable.
+        :raises StillReading: if another thread reads it for the first time, and needs long.
         """
         known = self._of((repository.uri, model, naming))
-        with known.lock:
+        with turn_at(known.lock, what=f"the log of model {model!r}"):
             return traffic_of(known.newest_first(repository.log(model)), since=since)
 
     def _of(self, key: tuple[str, str, VersionNaming]) -> _Known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -21,9 +22,9 @@ from airflow_model_ops.core.judge.record import Entry, Opening
 from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.policy import Watch
 from airflow_model_ops.core.state import Fence
-from airflow_model_ops.plugin import evidence_replays
+from airflow_model_ops.plugin import evidence_replays, turns
 from airflow_model_ops.plugin.datamodels.history import CheckSeries, EvidenceAnswer, EvidenceSeries, Point
-from airflow_model_ops.plugin.evidence_replays import EvidenceReplays
+from airflow_model_ops.plugin.evidence_replays import EvidenceReplays, Replayed
 from airflow_model_ops.plugin.evidence_series import Replay, describe, series_of, thinned
 from airflow_model_ops.plugin.release_evidence import ReleaseEvidence, UnknownRelease
 from tests.control.counted_traffic import arms_of
@@ -425,6 +426,16 @@ class TestReleases:
         assert [step.percent for step in told.steps] == [10]
         assert told.reason.startswith("HARM: errors of digits-v2.0.0")
 
+    def test_one_whose_evidence_cannot_be_read_is_told_by_its_verdicts_and_says_so(self, watch: WatchedRelease) -> None:
+        watch.traffic.harmful()
+        watch.ticks(5)
+        watch.repository.write_evidence("digits", "r", "attempt-1-evidence-1", b"{")
+        told = answer(watch)
+        assert [choice.release for choice in told.releases] == ["r"]
+        assert told.series is not None
+        assert told.series.verdict == "HARM"
+        assert "kept evidence cannot be read" in told.series.reason
+
     def test_one_that_the_log_does_not_tell_of_any_more_is_still_found(
         self, watch: WatchedRelease, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -457,6 +468,23 @@ def test_the_oldest_replays_are_forgotten(watch: WatchedRelease, monkeypatch: py
             seen.append(found.replay)
     assert seen[0] is seen[1]
     assert [key[1] for key in replays._places] == ["other"]
+
+
+def test_who_would_wait_long_for_anothers_reading_is_told_so(
+    watch: WatchedRelease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the threads that wait for one long release would be missing to all other models."""
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.01)
+    watch.ticks(1)
+    replays = EvidenceReplays()
+
+    def look() -> AbstractContextManager[Replayed | None]:
+        return replays.up_to_now(watch.repository, model="digits", fence=watch.fence, subject="it")
+
+    with look(), pytest.raises(turns.StillReading, match="evidence of release 'r' is still being read"), look():
+        raise AssertionError("two took it in at once")
+    with look() as found:
+        assert found is not None
 
 
 class TestTheRoute:
