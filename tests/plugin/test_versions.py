@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from airflow_model_ops.config.model_file import ModelIdentity
+from airflow_model_ops.core.errors import RepositoryUnavailable
 from airflow_model_ops.core.ports import KnownVersion, Manifest
 from airflow_model_ops.core.state import Canary, Fence, Golden, Holdback, LiveRelease, ServingState
 from airflow_model_ops.core.versioning import Scheme, VersionNaming
@@ -129,6 +132,37 @@ class TestPaging:
         assert [first.names, second.names, beyond.names] == [(V4.name, V3.name), (V2.name, V1.name), ()]
         assert {page.total for page in (first, second, beyond)} == {4}
         assert (repository.listed, len(repository.read)) == (1, 4)
+
+    def test_a_slow_listing_keeps_nobody_waiting_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Such as of a bucket with very many versions: all threads that read repositories would wait for it."""
+        begun, go_on = threading.Event(), threading.Event()
+
+        class Slow(InMemoryRepository):
+            def version_names(self, model: str) -> tuple[str, ...]:
+                begun.set()
+                assert go_on.wait(20)
+                return super().version_names(model)
+
+        repository, model = Slow(), ModelIdentity(model="digits")
+        repository.add_version("digits", V1)
+        monkeypatch.setattr(version_names, "WAIT_SECONDS", 0.01)
+        monkeypatch.setattr(version_names, "KEPT_SECONDS", -1.0)
+        monkeypatch.setattr(version_names, "KEPT_TIMES", -1.0)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(version_names.newest_first, repository, model)
+            assert begun.wait(20)
+            with pytest.raises(RepositoryUnavailable, match="are still being listed; ask again"):
+                version_names.newest_first(repository, model)
+            go_on.set()
+            assert first.result(20) == (V1.name,)
+            begun.clear()
+            go_on.clear()
+            repository.add_version("digits", V2)
+            second = pool.submit(version_names.newest_first, repository, model)
+            assert begun.wait(20)
+            assert version_names.newest_first(repository, model) == (V1.name,)
+            go_on.set()
+            assert second.result(20) == (V2.name, V1.name)
 
 
 class TestTheAnswer:
