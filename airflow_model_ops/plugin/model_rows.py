@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from airflow_model_ops.config.model_file import ModelIdentity
+from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.state import Canary, Hold, ServingState
-from airflow_model_ops.plugin.datamodels.base import Share
+from airflow_model_ops.plugin.datamodels.base import Event, Share
 from airflow_model_ops.plugin.datamodels.models import CanaryRow, HoldRow, ModelRow, Traffic
 from airflow_model_ops.plugin.entries import event_of, split_of
 from airflow_model_ops.plugin.fleet_look import FleetLook
@@ -33,7 +34,7 @@ def row_of(model: ModelIdentity, reading: Reading | None, look: FleetLook, *, tr
         golden=state.golden.version.name if state and state.golden else None,
         quarantined=len(state.quarantined) if state else 0,
         hold=hold_row(state.hold) if state and state.hold else None,
-        last_event=event_of(reading.last) if reading and reading.last else None,
+        last_event=_last_event(reading) if reading else None,
         traffic=traffic_of(reading),
         live=is_live(reading),
         drift=look.drift.get((model.model, reading.head.generation)) if reading and reading.head else None,
@@ -60,6 +61,14 @@ def is_live(reading: Reading | None) -> bool:
 def hold_row(hold: Hold) -> HoldRow:
     """Return who holds a model; the log writes ``person ada``, the page ``ada``."""
     return HoldRow(by=hold.by.partition(" ")[2] or hold.by, by_person=hold.by_person, reason=hold.reason)
+
+
+def _last_event(reading: Reading) -> Event | None:
+    """Return the newest entry; after a change was applied the change itself, which says who wanted it and why."""
+    last = reading.last
+    if reading.head is not None and last is not None and last.name == FactKind.APPLIED.value:
+        last = reading.head.entry
+    return event_of(last) if last is not None else None
 
 
 def _canary_row(canary: Canary, judged: Judged | None) -> CanaryRow:

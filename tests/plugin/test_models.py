@@ -65,7 +65,8 @@ def test_a_model_that_was_rolled_back_shows_what_is_quarantined_and_who_acted_la
 
     assert row["stable"] == "v-20230601-120000"
     assert (row["quarantined"], row["canary"], row["live"]) == (1, None, False)
-    assert row["last_event"]["name"] == "applied"
+    assert row["last_event"]["name"] == "rollback"
+    assert row["last_event"]["reason"].endswith("customers complain about lost mail")
     assert row["last_event"]["who"]["name"] == "ada"
 
 

@@ -64,6 +64,7 @@ class ModelRow(Answer):
     """How many versions are."""
     hold: HoldRow | None
     last_event: Event | None
+    """The newest entry of the log; not that a change was applied, but the change."""
     traffic: Traffic
     live: bool
     """Whether something is going on: a release, a change not yet applied, a version held back."""

@@ -18,20 +18,25 @@ export interface Look {
   readonly words: string;
 }
 
-const VERDICTS: Record<string, Look> = {
-  HARM: { palette: "red", sign: "✕", words: "harm" },
-  BREACH: { palette: "red", sign: "✕", words: "breach" },
-  SAFE: { palette: "green", sign: "✓", words: "safe" },
-  UNDECIDED: { palette: "blue", sign: "…", words: "undecided" },
-  NO_DATA: { palette: "gray", sign: "∅", words: "no data" },
-  STALE: { palette: "yellow", sign: "!", words: "stale data" },
-  SPLIT_MISMATCH: { palette: "yellow", sign: "!", words: "split mismatch" },
-  PROVIDER_DOWN: { palette: "yellow", sign: "!", words: "metrics down" },
+export interface VerdictLook extends Look {
+  /** What it means for a canary, in a sentence. */
+  readonly meaning: string;
+}
+
+const VERDICTS: Record<string, VerdictLook> = {
+  HARM: { palette: "red", sign: "✕", words: "harm", meaning: "It is shown to be worse than stable: the release ends and the version is quarantined." },
+  BREACH: { palette: "red", sign: "✕", words: "breach", meaning: "It crossed a fixed limit: the release ends." },
+  SAFE: { palette: "green", sign: "✓", words: "safe", meaning: "It is shown to be no worse than stable at this share: the next step may come." },
+  UNDECIDED: { palette: "blue", sign: "…", words: "undecided", meaning: "So far so good: neither harm nor safety is shown yet." },
+  NO_DATA: { palette: "gray", sign: "∅", words: "no data", meaning: "There is nothing to judge it by: the step waits." },
+  STALE: { palette: "yellow", sign: "!", words: "stale data", meaning: "The numbers are too old to judge it by: the step waits." },
+  SPLIT_MISMATCH: { palette: "yellow", sign: "!", words: "split mismatch", meaning: "The traffic does not arrive in the declared shares: the step waits." },
+  PROVIDER_DOWN: { palette: "yellow", sign: "!", words: "metrics down", meaning: "The metric source does not answer: the step waits." },
 };
 
 /** Return how a verdict looks; one this page does not know is shown as it is. */
-export function verdictLook(verdict: string): Look {
-  return VERDICTS[verdict] ?? { palette: "gray", sign: "?", words: verdict.toLowerCase().replaceAll("_", " ") };
+export function verdictLook(verdict: string): VerdictLook {
+  return VERDICTS[verdict] ?? { palette: "gray", sign: "?", words: verdict.toLowerCase().replaceAll("_", " "), meaning: "" };
 }
 
 /** Return the roles of a model's versions, by name. */

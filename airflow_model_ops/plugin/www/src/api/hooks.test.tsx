@@ -45,6 +45,18 @@ test("a list in which nothing is live is asked for once", async () => {
   expect(questions).toHaveLength(1);
 });
 
+test("a list of which the server has not seen all yet is asked for until it has", async () => {
+  const unseen = listOf([rowOf({ health: { value: null, trouble: null } })]);
+  let seen = false;
+  const questions = answering({ "GET models": () => (seen ? QUIET : unseen) });
+  show(<Models />);
+  await passes(2_100);
+  expect(questions).toHaveLength(2);
+  seen = true;
+  await passes(10 * 60_000);
+  expect(questions).toHaveLength(3);
+});
+
 test("the questions end when the last release does", async () => {
   let live = true;
   const questions = answering({ "GET models": () => (live ? LIVE : QUIET) });

@@ -1,7 +1,8 @@
+import { useRef } from "react";
 import useSWR, { type SWRConfiguration, type SWRResponse } from "swr";
 
 import { type Answer, type ApiError, type Asked, type GetPath, type Schemas, get } from "./client";
-import { FILLING, pace, waitAfterError, worthAskingAgain } from "./polling";
+import { pace, paceOfFilling, waitAfterError, worthAskingAgain } from "./polling";
 
 /** What every hook gives: `data` (the last good one stays while a newer is asked for), `error`, `isLoading`, `mutate` to ask now. */
 export type Read<P extends GetPath> = SWRResponse<Answer<P>, ApiError>;
@@ -35,10 +36,13 @@ function useRead<P extends GetPath>(
 
 /** The list of all models. */
 export function useModels() {
+  const first = useRef<number>(null);
   return useRead("/api/v1/models", {}, (list) => {
     if (!list) return 0;
-    if (!list.complete) return FILLING;
-    return pace("models", list.models.some((row) => row.live));
+    first.current ??= Date.now();
+    const unfilled = !list.complete || list.models.some(({ health }) => health.value === null && health.trouble === null);
+    const filling = unfilled ? paceOfFilling(Date.now() - first.current) : 0;
+    return filling || pace("models", list.models.some((row) => row.live));
   });
 }
 

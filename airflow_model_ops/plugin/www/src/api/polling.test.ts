@@ -1,11 +1,16 @@
 import { ApiError } from "./client";
-import { PACE, pace, waitAfterError, worthAskingAgain } from "./polling";
+import { PACE, pace, paceOfFilling, waitAfterError, worthAskingAgain } from "./polling";
 
 test("nothing is asked again by itself while nothing is live", () => {
   for (const subject of Object.keys(PACE) as (keyof typeof PACE)[]) {
     expect(pace(subject, false)).toBe(0);
     expect(pace(subject, true)).toBeGreaterThanOrEqual(1_000);
   }
+});
+
+test("a list that is not filled is asked for until it is, but not for ever", () => {
+  expect(paceOfFilling(0)).toBeGreaterThanOrEqual(1_000);
+  expect(paceOfFilling(60_000)).toBe(0);
 });
 
 test("each error in a row makes the wait longer, up to a minute", () => {

@@ -9,8 +9,9 @@ import { ApiError } from "./client";
 
 /** Milliseconds between two questions while something is live. */
 export const PACE = { models: 5_000, model: 3_000, timeline: 5_000, traffic: 10_000, evidence: 5_000, progress: 1_000 };
-/** While the server still reads the list for the first time. */
-export const FILLING = 2_000;
+/** While the server still looks at something for the first time; and how long that is worth asking for, counted from the first answer. */
+const FILLING = 2_000;
+const PATIENCE = 30_000;
 
 const FIRST_WAIT = 2_000;
 const LONGEST_WAIT = 60_000;
@@ -18,6 +19,11 @@ const LONGEST_WAIT = 60_000;
 /** Return the milliseconds until the next question; 0: none. */
 export function pace(subject: keyof typeof PACE, live: boolean): number {
   return live ? PACE[subject] : 0;
+}
+
+/** Return the milliseconds until a list is asked for again, some of whose rows the server has not filled yet. */
+export function paceOfFilling(waited: number): number {
+  return waited < PATIENCE ? FILLING : 0;
 }
 
 /** Return the milliseconds to wait after the nth error in a row (from 1). */

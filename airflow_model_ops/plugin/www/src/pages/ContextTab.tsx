@@ -22,7 +22,7 @@ export function ContextTab(about: Props) {
   if (error && !data) return <ErrorState error={error} what="Which model this is about" retry={() => void mutate()} />;
   if (!data) return <Loading what="which model this is about" />;
   if (data.model === null) {
-    return <EmptyState title="Nothing to show here">This is about no model that Model Ops releases, or about none that you may see.</EmptyState>;
+    return <EmptyState title="Nothing to show here">Model Ops knows no model that this is about, or you may not see it. A DAG that all models share says more on the pages of its runs.</EmptyState>;
   }
   return <Compact model={data.model} release={data.release} />;
 }

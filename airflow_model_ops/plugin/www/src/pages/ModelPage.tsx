@@ -79,7 +79,7 @@ function ModelTabs({ answer, tab, refresh }: TabsProps) {
       unmountOnExit
     >
       <Tabs.List overflowX="auto" overflowY="hidden">
-        {there.map(({ name, title }) => <Tabs.Trigger key={name} value={name}>{title}</Tabs.Trigger>)}
+        {there.map(({ name, title }) => <Tabs.Trigger key={name} value={name} flexShrink={0}>{title}</Tabs.Trigger>)}
       </Tabs.List>
       {there.map(({ name, Content }) => (
         <Tabs.Content key={name} value={name}>

@@ -64,7 +64,7 @@ export function CanaryCell({ row: { canary, hold_back } }: Props) {
     return (
       <Box>
         <VersionName version={hold_back.version} compact />
-        <Text fontSize="xs" color="fg.muted">former stable, held back at {percent(hold_back.percent)}</Text>
+        <Text fontSize="xs" color="fg.muted">held back at {percent(hold_back.percent)}</Text>
       </Box>
     );
   }
@@ -73,7 +73,7 @@ export function CanaryCell({ row: { canary, hold_back } }: Props) {
 
 export function GoldenCell({ row }: Props) {
   if (row.golden === null) return NOTHING;
-  return row.golden === row.stable ? <Text as="span">same as stable</Text> : <VersionName version={row.golden} compact />;
+  return row.golden === row.stable ? <Text as="span" color="fg.muted">same as stable</Text> : <VersionName version={row.golden} compact />;
 }
 
 export function QuarantinedCell({ row }: Props) {

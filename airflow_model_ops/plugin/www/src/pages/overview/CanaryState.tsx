@@ -7,6 +7,7 @@ import { percent } from "../../components/SplitBar";
 import { TimeAgo } from "../../components/TimeAgo";
 import { VerdictBadge } from "../../components/VerdictBadge";
 import { VersionName } from "../../components/VersionName";
+import { verdictLook } from "../../looks";
 import { modelPath } from "../../routes";
 import { StepsOfRelease } from "./StepsOfRelease";
 
@@ -27,7 +28,10 @@ export function CanaryState({ row: { canary, model }, release }: Props) {
             <Text as="span" fontSize="lg">{percent(canary.percent)}</Text>
             <VerdictBadge verdict={canary.verdict} />
           </Flex>
-          <Text aria-live="polite" mb={1}>{canary.reason ?? "The judge has said nothing yet."}</Text>
+          <Box aria-live="polite" mb={1}>
+            <Text>{canary.verdict === null ? "The judge has said nothing yet." : verdictLook(canary.verdict).meaning}</Text>
+            {canary.reason && <Text fontSize="sm" color="fg.muted" overflowWrap="anywhere" mt={1}>{canary.reason}</Text>}
+          </Box>
           <Text fontSize="sm" color="fg.muted">
             {canary.judged_at && <>judged <TimeAgo at={canary.judged_at} />; </>}
             <Link asChild textDecoration="underline"><RouterLink to={modelPath(model, "evidence")}>the evidence</RouterLink></Link>
