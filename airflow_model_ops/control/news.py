@@ -21,8 +21,8 @@ OLDEST_SECONDS = 2 * 3_600.0
 """What has been true for longer is told to nobody any more: it is no news. Longer than an hour, after which all is looked over."""
 SETTLE_SECONDS = 0.3
 """How long a claim waits for another that was made in the same moment: the last one counts."""
-_LOOK_BACK_SECONDS = 86_400.0
-_MOST_ENTRIES = 200
+_MOST_ENTRIES = 64
+"""How far back is looked: what a bucket gives at once."""
 
 
 class NewsDesk:
@@ -63,13 +63,7 @@ class NewsDesk:
 
     def _recent(self) -> list[Entry]:
         log = self._repository.log(self._model)
-        oldest = self._clock.now() - _LOOK_BACK_SECONDS
-        found: list[Entry] = []
-        entry = log.last()
-        while entry is not None and len(found) < _MOST_ENTRIES and seconds_of(entry.at) >= oldest:
-            found.append(entry)
-            entry = log.read(entry.sequence - 1)
-        return found[::-1]
+        return list(log.entries(after=max(0, self.newest - _MOST_ENTRIES)))
 
     def _kept(self, key: str) -> tuple[str, float] | None:
         content = self._repository.read_evidence(self._model, PLACE, key)

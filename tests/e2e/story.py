@@ -90,6 +90,11 @@ class Run:
         """Return the log of a task's newest or given try."""
         return self.rest.task_log(self.dag_id, self.run_id, task, try_number=try_number)
 
+    def links(self, task: str) -> dict[str, str | None]:
+        """Return where the buttons on a task's page lead, by name."""
+        path = f"dags/{self.dag_id}/dagRuns/{quote(self.run_id, safe='')}/taskInstances/{task}/links"
+        return dict(self.rest.request("GET", path)["extra_links"])
+
     def row(self, task: str) -> dict[str, Any]:
         """Return Airflow's row of a task."""
         return next(row for row in self.rest.task_instances(self.dag_id, self.run_id) if row["task_id"] == task)

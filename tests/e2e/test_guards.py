@@ -137,6 +137,12 @@ def test_a_release_goes_on_when_the_scheduler_and_its_workers_were_killed_and_st
         run.reaches(CHECK, "deferred", "upstream_failed")
 
 
+def test_a_check_that_waits_leads_to_its_model_and_to_what_it_asks(story: Story) -> None:
+    links = story.live_canary().links(CHECK)
+    assert (links["Model"] or "").endswith(f"/plugin/model-ops/models/{story.model}")
+    assert "/graph?g0.expr=" in (links["Metrics"] or "")
+
+
 def test_a_rollback_pre_empts_a_live_release_which_then_says_so(story: Story) -> None:
     with stable_is_untouched(story):
         run, mark = story.live_canary(), story.newest
