@@ -5,6 +5,7 @@ import { area, line } from "d3-shape";
 import type { Schemas } from "../api/client";
 import { verdictLook } from "../looks";
 import { AsTable } from "./AsTable";
+import { Drawing } from "./Drawing";
 import { PointDetails } from "./PointDetails";
 import { bands, evidenceDomain, logTicks, ratioDomain, runs, thin, timeDomain, valueDomain, type BandPoint } from "./evidence";
 import { token } from "./palette";
@@ -53,7 +54,7 @@ export function EvidenceChart({ check, steps, confidence, now }: Props) {
   return (
     <Box>
       <Box ref={box} cursor="crosshair" touchAction="pan-y" _focusVisible={{ outline: "2px solid", outlineColor: "border.inverted" }} {...scrub.props}>
-        <svg aria-hidden="true" display="block" height={bottom + FOOT} width="100%">
+        <Drawing height={bottom + FOOT}>
           {isShare ? (
             <RatioPanel check={check} confidence={confidence} points={points} x={x} />
           ) : (
@@ -65,7 +66,7 @@ export function EvidenceChart({ check, steps, confidence, now }: Props) {
             <line stroke={token("fg")} x1={x(new Date(chosen.at))} x2={x(new Date(chosen.at))} y1={MAIN.top} y2={bottom} />
           )}
           <TimeAxis scale={x} y={bottom} />
-        </svg>
+        </Drawing>
       </Box>
       {chosen ? (
         <PointDetails kind={check.kind} newest={scrub.index === null} point={chosen} />

@@ -1,5 +1,5 @@
 import { Box, chakra, Text } from "@chakra-ui/react";
-import { useId, useMemo } from "react";
+import { useEffect, useId, useMemo, useRef } from "react";
 
 import type { Schemas } from "../api/client";
 import { layoutOf, NODE } from "./graph";
@@ -19,11 +19,18 @@ interface Props {
 export function LineageGraph({ graph, chosen, onChoose }: Props) {
   const prefix = useId().replace(/[^\w-]/g, "");
   const { placed, arrows, width, height } = useMemo(() => layoutOf(graph), [graph]);
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const middle = placed.find(({ node }) => node.column === 0);
+    if (box.current !== null && middle !== undefined) {
+      box.current.scrollLeft = middle.x + AIR + NODE.width / 2 - box.current.clientWidth / 2;
+    }
+  }, [placed]);
   const isNear = (source: string, target: string) => chosen === null || chosen === source || chosen === target;
   return (
-    <Box aria-label={`Lineage of ${graph.version}`} overflowX="auto" role="region" tabIndex={0}>
+    <Box ref={box} aria-label={`Lineage of ${graph.version}`} overflowX="auto" role="region" tabIndex={0}>
       <Box height={`${height + 2 * AIR}px`} mx="auto" position="relative" width={`${width + 2 * AIR}px`}>
-        <svg aria-hidden="true" height={height + 2 * AIR} style={{ position: "absolute" }} width={width + 2 * AIR}>
+        <svg aria-hidden="true" height={height + 2 * AIR} style={{ fontSize: "11px", position: "absolute" }} width={width + 2 * AIR}>
           <defs>
             <marker id={`${prefix}-tip`} markerHeight="8" markerWidth="8" orient="auto" refX="7" refY="4">
               <path d="M0,0 L8,4 L0,8 z" fill={token("fg.muted")} />
@@ -31,9 +38,9 @@ export function LineageGraph({ graph, chosen, onChoose }: Props) {
           </defs>
           <g transform={`translate(${AIR},${AIR})`}>
             {arrows.map(({ edge, path, labelX, labelY }) => (
-              <g key={`${edge.source} ${edge.target} ${edge.label}`} opacity={isNear(edge.source, edge.target) ? 1 : 0.35}>
+              <g key={`${edge.source} ${edge.target} ${edge.label}`} opacity={isNear(edge.source, edge.target) ? 1 : 0.5}>
                 <path d={path} fill="none" markerEnd={`url(#${prefix}-tip)`} stroke={token("fg.muted")} strokeWidth="1.5" />
-                <text fill={token("fg")} fontSize="11" paintOrder="stroke" stroke={token("bg")} strokeWidth="4" textAnchor="middle" x={labelX} y={labelY - 4}>
+                <text fill={token("fg")} paintOrder="stroke" stroke={token("bg")} strokeWidth="4" textAnchor="middle" x={labelX} y={labelY - 4}>
                   {edge.label}
                 </text>
               </g>

@@ -4,6 +4,7 @@ import { line } from "d3-shape";
 
 import type { Schemas } from "../api/client";
 import { AsTable } from "./AsTable";
+import { Drawing } from "./Drawing";
 import { FALLBACK_STYLE, token, type VersionStyle } from "./palette";
 import { Panel } from "./Panel";
 import { momentsOf, spanOf, stretchesOf, valueAt } from "./plot";
@@ -59,7 +60,7 @@ export function MetricPlot({ plot: { metric, unit, lines }, styles }: Props) {
       ) : (
         <>
           <Box ref={box} cursor="crosshair" touchAction="pan-y" _focusVisible={{ outline: "2px solid", outlineColor: "border.inverted" }} {...scrub.props}>
-            <svg aria-hidden="true" display="block" height={TOP + HEIGHT + FOOT} width="100%">
+            <Drawing height={TOP + HEIGHT + FOOT}>
               <Panel height={HEIGHT} limits={[]} ticks={y.ticks(4).map((tick) => ({ y: y(tick), label: formatNumber(tick) }))} title="" top={TOP} x={x}>
                 {lines.map(({ version, points }) => {
                   const { color, dash } = styles.get(version) ?? FALLBACK_STYLE;
@@ -74,7 +75,7 @@ export function MetricPlot({ plot: { metric, unit, lines }, styles }: Props) {
               </Panel>
               {chosen !== undefined && <line stroke={token("fg")} x1={x(chosen)} x2={x(chosen)} y1={TOP} y2={TOP + HEIGHT} />}
               <TimeAxis scale={x} y={TOP + HEIGHT} />
-            </svg>
+            </Drawing>
           </Box>
           <Text aria-hidden="true" color="fg.muted" fontSize="xs" minH="1.5em">
             {chosen === undefined ? "" : formatMoment(new Date(chosen))}

@@ -28,7 +28,7 @@ interface Props {
 export function Panel({ x, top, height, title, ticks, limits, children }: Props) {
   const [left = 0, right = 0] = x.range();
   return (
-    <g fontSize="11">
+    <g>
       <text fill={token("fg.muted")} x="0" y={top - 8}>
         {title}
       </text>
@@ -65,7 +65,7 @@ export function Panel({ x, top, height, title, ticks, limits, children }: Props)
 export function StepMarks({ steps, x, top, bottom }: { steps: readonly Schemas["StepMark"][]; x: ScaleTime<number, number>; top: number; bottom: number }) {
   let free = -Infinity;
   return (
-    <g fill={token("fg.muted")} fontSize="11">
+    <g fill={token("fg.muted")}>
       {steps.map(({ at, percent }) => {
         const here = x(new Date(at));
         const hasRoom = here >= free;

@@ -8,7 +8,7 @@ export function TimeAxis({ scale, y, height }: { scale: ScaleTime<number, number
   const [left = 0, right = 0] = scale.range();
   const ticks = scale.ticks(Math.max(2, Math.floor((right - left) / 90)));
   return (
-    <g aria-hidden="true" fontSize="11" fill={token("fg.muted")}>
+    <g aria-hidden="true" fill={token("fg.muted")}>
       <line x1={left} x2={right} y1={y} y2={y} stroke={token("border")} />
       {ticks.map((tick) => (
         <g key={tick.getTime()} transform={`translate(${scale(tick)},${y})`}>

@@ -4,6 +4,7 @@ import { useId } from "react";
 
 import type { Schemas } from "../api/client";
 import { AsTable } from "./AsTable";
+import { Drawing } from "./Drawing";
 import { fillOf, PatternDefs } from "./Patterns";
 import { stylesOf, token, type VersionStyle } from "./palette";
 import { Swatch } from "./Swatch";
@@ -119,10 +120,10 @@ function Bars({ from, now, stretches, styles, versions }: BarsProps) {
   return (
     <Box>
       <Box ref={box} cursor="crosshair" touchAction="pan-y" _focusVisible={{ outline: "2px solid", outlineColor: "border.inverted" }} {...scrub.props}>
-        <svg aria-hidden="true" display="block" height={TOP + HEIGHT + FOOT} width="100%">
+        <Drawing height={TOP + HEIGHT + FOOT}>
           <PatternDefs prefix={prefix} styles={styles} />
           {[0, 50, 100].map((percent) => (
-            <g key={percent} fill={token("fg.muted")} fontSize="11">
+            <g key={percent} fill={token("fg.muted")}>
               <line stroke={token("border")} x1={LEFT} x2="100%" y1={y(percent)} y2={y(percent)} />
               <text textAnchor="end" x={LEFT - 5} y={y(percent) + 4}>
                 {percent} %
@@ -144,7 +145,7 @@ function Bars({ from, now, stretches, styles, versions }: BarsProps) {
           )}
           {marked && <Mark stretch={marked} x={x} />}
           <TimeAxis scale={x} y={TOP + HEIGHT} />
-        </svg>
+        </Drawing>
       </Box>
       <Text aria-hidden="true" fontSize="sm" minH={{ base: "3.5em", md: "1.6em" }} mt={1}>
         {sentence(marked ?? shown.at(-1))}

@@ -25,8 +25,8 @@ export interface Layout {
 }
 
 /** Of a node, in pixels. */
-export const NODE = { width: 190, height: 58 } as const;
-const GAP = { x: 110, y: 22 } as const;
+export const NODE = { width: 176, height: 58 } as const;
+const GAP = { x: 96, y: 22 } as const;
 const SWEEPS = 4;
 
 /** The nodes by column, from the left; columns that are empty take no room. */
@@ -36,22 +36,27 @@ export function columnsOf(nodes: readonly Node[]): Node[][] {
 }
 
 /**
- * The columns with each node near the middle of those it has arrows with, so that few arrows cross: each column is sorted by the
- * others a few times, back and forth. Equal ones keep their order.
+ * The columns with each node near the middle of those it has arrows with, so that few arrows cross: one column after the other is
+ * sorted by its neighbours' places, to the right and back, a few times. Equal ones keep their order.
  */
 export function untangled(columns: readonly (readonly Node[])[], edges: readonly Edge[]): Node[][] {
-  let sorted = columns.map((column) => [...column]);
+  const sorted = columns.map((column) => [...column]);
+  const places = new Map<string, number>();
+  const note = (column: readonly Node[]) => {
+    column.forEach(({ id }, index) => places.set(id, (index + 0.5) / column.length));
+  };
+  const middle = ({ id }: Node): number => {
+    const others = edges.flatMap(({ source, target }) => (source === id ? [target] : target === id ? [source] : []));
+    const known = others.map((other) => places.get(other)).filter((place) => place !== undefined);
+    return known.length === 0 ? (places.get(id) ?? 0) : known.reduce((sum, place) => sum + place, 0) / known.length;
+  };
+  sorted.forEach(note);
   for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
-    const rank = new Map(sorted.flatMap((column) => column.map((node, index) => [node.id, (index + 0.5) / column.length] as const)));
-    const middle = (node: Node): number => {
-      const others = edges.flatMap(({ source, target }) => (source === node.id ? [target] : target === node.id ? [source] : []));
-      const ranks = others.map((id) => rank.get(id)).filter((value) => value !== undefined);
-      return ranks.length === 0 ? (rank.get(node.id) ?? 0) : ranks.reduce((sum, value) => sum + value, 0) / ranks.length;
-    };
-    sorted = sorted.map((column) => {
+    for (const column of sweep % 2 === 0 ? sorted : [...sorted].reverse()) {
       const wished = new Map(column.map((node) => [node.id, middle(node)]));
-      return [...column].sort((a, b) => (wished.get(a.id) ?? 0) - (wished.get(b.id) ?? 0));
-    });
+      column.sort((a, b) => (wished.get(a.id) ?? 0) - (wished.get(b.id) ?? 0));
+      note(column);
+    }
   }
   return sorted;
 }

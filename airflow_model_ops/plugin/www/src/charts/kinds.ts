@@ -1,6 +1,6 @@
-import type { Look } from "../looks";
+import type { Sign } from "./sign";
 
-const KINDS: Record<string, Look> = {
+const KINDS: Record<string, Sign> = {
   version: { sign: "◆", words: "version", palette: "blue" },
   data: { sign: "≡", words: "data", palette: "teal" },
   examples: { sign: "≡", words: "examples", palette: "teal" },
@@ -11,6 +11,6 @@ const KINDS: Record<string, Look> = {
 };
 
 /** How a node of a lineage graph looks; a kind that this page does not know is shown as it is. */
-export function kindLook(kind: string): Look {
+export function kindLook(kind: string): Sign {
   return KINDS[kind] ?? { sign: "·", words: kind, palette: "gray" };
 }

@@ -7,7 +7,7 @@ export interface VersionStyle {
 
 export type PatternKind = "plain" | "diagonal" | "dots" | "horizontal" | "cross" | "vertical" | "steep" | "squares";
 
-const HUES = ["blue", "orange", "teal", "purple", "pink", "green", "cyan", "red"] as const;
+const HUES = ["blue", "orange", "teal", "purple", "pink", "green", "cyan", "yellow"] as const;
 const PATTERNS: readonly PatternKind[] = ["plain", "diagonal", "dots", "horizontal", "cross", "vertical", "steep", "squares"];
 const DASHES: readonly (string | undefined)[] = [undefined, "6 3", "2 3", "10 3 2 3", "8 2", "4 2", "1 4", "12 4"];
 

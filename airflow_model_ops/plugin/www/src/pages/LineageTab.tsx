@@ -1,4 +1,4 @@
-import { Alert, Box, Button, Field, Flex, Grid, NativeSelect, Stack, Text } from "@chakra-ui/react";
+import { Alert, Box, Button, Field, Flex, NativeSelect, Stack, Text } from "@chakra-ui/react";
 import { useState } from "react";
 import { useSearchParams } from "react-router-dom";
 
@@ -108,20 +108,16 @@ function Lineage({ graph }: { graph: Schemas["LineageGraph"] }) {
             </Button>
           ))}
         </Flex>
-        <Grid gap={4} templateColumns={{ base: "minmax(0, 1fr)", lg: "minmax(0, 1fr) 20rem" }}>
-          <Box minW={0}>
-            {shape === "graph" ? (
-              <LineageGraph chosen={chosen} graph={graph} onChoose={choose} />
-            ) : (
-              <LineageList chosen={chosen} graph={graph} onChoose={choose} />
-            )}
-          </Box>
-          {node && (
-            <Card title="Details">
-              <NodeDetails graph={graph} node={node} onChoose={choose} />
-            </Card>
-          )}
-        </Grid>
+        {shape === "graph" ? (
+          <LineageGraph chosen={chosen} graph={graph} onChoose={choose} />
+        ) : (
+          <LineageList chosen={chosen} graph={graph} onChoose={choose} />
+        )}
+        {node && (
+          <Card title="Details">
+            <NodeDetails graph={graph} node={node} onChoose={choose} />
+          </Card>
+        )}
       </Stack>
     </Box>
   );

@@ -152,9 +152,9 @@ function Item({ entry, model, styles }: { entry: Entry; model: string; styles: S
           {entry.version !== null && <VersionName model={model} version={entry.version} />}
           {entry.verdict !== null && <VerdictBadge verdict={entry.verdict} />}
         </HStack>
-        {entry.reason !== "" && (
+        {reasonOf(entry) !== "" && (
           <Text fontSize="sm" overflowWrap="anywhere">
-            {entry.reason}
+            {reasonOf(entry)}
           </Text>
         )}
         {entry.split !== null && <Split isPlan={isTransition} split={entry.split} styles={styles} />}
@@ -162,7 +162,7 @@ function Item({ entry, model, styles }: { entry: Entry; model: string; styles: S
           <time dateTime={entry.at}>{CLOCK.format(new Date(entry.at))}</time>
           <TimeAgo at={entry.at} />
           <Who who={entry.who} />
-          <span>{isTransition ? `generation ${entry.generation}` : `entry ${entry.sequence}`}</span>
+          <span>{isTransition || entry.name === "applied" ? `generation ${entry.generation}` : `entry ${entry.sequence}`}</span>
           <RunLink run={entry.run} />
           {entry.has_evidence && entry.release !== null && (
             <Link asChild textDecoration="underline">
@@ -173,6 +173,11 @@ function Item({ entry, model, styles }: { entry: Entry; model: string; styles: S
       </Box>
     </Flex>
   );
+}
+
+/** Why; what was applied is told by its split, in names and not in serving numbers. */
+function reasonOf({ name, reason, split }: Entry): string {
+  return name === "applied" && split !== null ? "" : reason;
 }
 
 function Who({ who }: { who: Schemas["Who"] }) {

@@ -1,5 +1,6 @@
 import type { Schemas } from "../api/client";
-import { eventWords, type Look } from "../looks";
+import type { Sign } from "../charts/sign";
+import { eventWords } from "../looks";
 
 type Entry = Schemas["TimelineEntry"];
 
@@ -9,7 +10,7 @@ export interface Known {
   readonly before: number | null;
 }
 
-const SIGNS: Record<string, Omit<Look, "words">> = {
+const SIGNS: Record<string, Omit<Sign, "words">> = {
   start_canary: { sign: "◔", palette: "orange" },
   shift: { sign: "⇄", palette: "orange" },
   promote: { sign: "↑", palette: "green" },
@@ -20,18 +21,18 @@ const SIGNS: Record<string, Omit<Look, "words">> = {
   lift: { sign: "○", palette: "blue" },
   hold: { sign: "‖", palette: "purple" },
   resume: { sign: "▷", palette: "blue" },
-  retire: { sign: "⌫", palette: "gray" },
-  retired: { sign: "⌫", palette: "gray" },
-  adopt: { sign: "⤵", palette: "blue" },
-  end_hold_back: { sign: "⊢", palette: "green" },
-  pushed: { sign: "＋", palette: "gray" },
+  retire: { sign: "−", palette: "gray" },
+  retired: { sign: "−", palette: "gray" },
+  adopt: { sign: "↓", palette: "blue" },
+  end_hold_back: { sign: "◑", palette: "green" },
+  pushed: { sign: "+", palette: "gray" },
   validated: { sign: "✓", palette: "gray" },
   verdict: { sign: "⚖", palette: "gray" },
   applied: { sign: "●", palette: "gray" },
 };
 
 /** Return how an action or a fact looks; one this page does not know is shown as it is. */
-export function actionLook(name: string): Look {
+export function actionLook(name: string): Sign {
   return { ...(SIGNS[name] ?? { sign: "·", palette: "gray" }), words: eventWords(name) };
 }
 

@@ -1,5 +1,5 @@
 import type { Schemas } from "../api/client";
-import type { Look } from "../looks";
+import type { Sign } from "../charts/sign";
 
 /** How many versions can be compared at once, as the API has it. */
 export const COMPARED = { least: 2, most: 4 } as const;
@@ -27,13 +27,13 @@ const STATUSES: Record<string, { readonly sign: string; readonly palette: string
   stable: { sign: "●", palette: "blue" },
   canary: { sign: "◔", palette: "orange" },
   golden: { sign: "★", palette: "yellow" },
-  "held back": { sign: "⊢", palette: "purple" },
+  "held back": { sign: "◑", palette: "purple" },
   quarantined: { sign: "⊘", palette: "red" },
-  retired: { sign: "⌫", palette: "gray" },
+  retired: { sign: "−", palette: "gray" },
 };
 
 /** How a status of a version looks; the quiet ones have a word only. */
-export function statusLook(status: string): Look {
+export function statusLook(status: string): Sign {
   return { ...(STATUSES[status] ?? { sign: "", palette: "gray" }), words: status };
 }
 

@@ -5,12 +5,14 @@ import type { Schemas } from "../../api/client";
 import { useVersions } from "../../api/hooks";
 import { formatBytes, formatNumber } from "../../charts/words";
 import { ErrorState, Loading } from "../../components/states";
-import { TimeAgo } from "../../components/TimeAgo";
 import { VersionName } from "../../components/VersionName";
+import { absolute } from "../../time";
 import { COMPARED, mainMetrics, shortDigest, statusLook } from "../versions";
 import { VersionDetails } from "./VersionDetails";
 
 export const COLUMNS = ["Compare", "Version", "Status", "Created", "Who", "Dataset version", "Metrics", "Digest", "Size", "More"];
+
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 interface Ticking {
   readonly model: string;
@@ -72,7 +74,7 @@ function VersionLine({ row, model, selection, onToggle }: Ticking & { readonly r
             {row.trouble !== null && <Badge colorPalette="red" title={row.trouble}>! cannot be read</Badge>}
           </HStack>
         </Table.Cell>
-        <Table.Cell whiteSpace="nowrap">{row.created === null ? "unknown" : <TimeAgo at={row.created} />}</Table.Cell>
+        <Table.Cell whiteSpace="nowrap">{row.created === null ? "unknown" : <time dateTime={row.created} title={absolute(row.created)}>{DAY.format(new Date(row.created))}</time>}</Table.Cell>
         <Table.Cell>{row.who?.name ?? "unknown"}</Table.Cell>
         <Table.Cell overflowWrap="anywhere">{row.dataset_version ?? "unknown"}</Table.Cell>
         <Table.Cell>
@@ -140,11 +142,20 @@ function Digest({ digest, version }: { digest: string; version: string }) {
         <Clipboard.Trigger asChild>
           <IconButton aria-label={`Copy the digest of ${version}`} size="2xs" variant="ghost">
             <Clipboard.Indicator copied={<span aria-hidden="true">✓</span>}>
-              <span aria-hidden="true">⧉</span>
+              <CopyIcon />
             </Clipboard.Indicator>
           </IconButton>
         </Clipboard.Trigger>
       </HStack>
     </Clipboard.Root>
+  );
+}
+
+function CopyIcon() {
+  return (
+    <svg aria-hidden="true" fill="none" height="12" stroke="currentColor" strokeWidth="1.5" viewBox="0 0 12 12" width="12">
+      <rect height="7" rx="1" width="7" x="1" y="1" />
+      <path d="M4,11 h6 a1,1 0 0 0 1,-1 v-6" />
+    </svg>
   );
 }
