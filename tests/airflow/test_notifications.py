@@ -21,6 +21,7 @@ from airflow_model_ops.operators.promotion_watch import WatchPromotionOperator
 from airflow_model_ops.operators.rollback import RollbackModelOperator
 from airflow_model_ops.operators.traffic import AbortReleaseOperator, PromoteModelOperator, StartCanaryOperator
 from airflow_model_ops.operators.upkeep import ReconcileOperator
+from airflow_model_ops.triggers.canary import CanaryStepTrigger
 from airflow_model_ops.triggers.telling import BackgroundTeller
 from tests.airflow.release_story import PERSON, YAML, Story, context_of, on_stage
 from tests.airflow.told import Failing, Hanging, Recorder
@@ -337,6 +338,31 @@ class TestTriggerer:
         asyncio.run(asyncio.wait_for(watched(BackgroundTeller(story.model)), timeout=20))
         assert told[0].startswith("digits: canary digits-v2.0.0 started | ")
         assert "the 10 % step found no verdict" in told[1]
+
+    def test_a_step_that_holds_at_its_deadline_is_told_by_its_trigger(self, story: Story, told: list[str]) -> None:
+        release = story.start(2)
+        trigger = CanaryStepTrigger(
+            model=story.model.model_dump(mode="json"),
+            release="r",
+            attempt=1,
+            version=release["version"],
+            step=0,
+            run={"dag_id": "model_release_digits", "run_id": "r"},
+        )
+        trigger.first_pause_seconds = 0.01
+        story.source.nothing()
+        story.clock.advance(700)
+
+        async def watched() -> None:
+            running = asyncio.ensure_future(anext(trigger.run()))
+            while not running.done() and len(told) < 2:  # noqa: ASYNC110 (a thread tells)
+                await asyncio.sleep(0.005)
+            assert not running.done(), "the canary is watched on"
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(asyncio.wait_for(watched(), timeout=20))
+        assert "the 10 % step found no verdict within 600 s: NO_DATA" in told[1]
 
     def test_the_branch_that_aborts_tells_that_the_canary_ended(self, story: Story, told: list[str]) -> None:
         release = story.start(2)
