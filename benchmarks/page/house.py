@@ -7,11 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
-from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
-from airflow_model_ops.adapters.lineage.settings import LedgerSettings
 from airflow_model_ops.adapters.repository.file_names import entry_name
 from airflow_model_ops.adapters.repository.manifests import StoredManifest
 from airflow_model_ops.adapters.repository.posix_repository import PosixRepository
@@ -27,6 +24,7 @@ from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.testing import InMemoryTarget
 from benchmarks.lineage.pipelines import Source
 from benchmarks.lineage.stories import StoryLog
+from benchmarks.page.ledger import write_ledger
 
 LIVE_EVERY = 20
 """One model in so many has a live canary with kept evidence."""
@@ -46,7 +44,10 @@ _RELEASER = Actor(kind=ActorKind.AUTOMATION, name="model_release")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """Where everything is, and how much there is."""
+    """Where everything is, and how much there is.
+
+    :param recorded: How many models the recorder has written into the ledger; the others are copies of their rows.
+    """
 
     root: Path
     models_dir: Path
@@ -55,13 +56,15 @@ class House:
     live: list[str]
     entries: int
     versions: int
+    recorded: int
     seconds: float
 
 
-def write_house(directory: Path, *, models: int, versions: int, seed: int) -> House:
-    """Write it all; about 1 ms a version.
+def write_house(directory: Path, *, models: int, versions: int, recorded: int, seed: int) -> House:
+    """Write it all: about 1 ms a version for the repository, 10 ms for the ledger.
 
     :param versions: Over all models; shared out evenly.
+    :param recorded: How many models are recorded; the others' rows in the ledger are copies.
     """
     begin = time.perf_counter()
     root, models_dir = directory / "repository", directory / "models"
@@ -79,7 +82,7 @@ def write_house(directory: Path, *, models: int, versions: int, seed: int) -> Ho
             live.append(source.model)
             _go_live(PosixRepository(root), source, ordinal=pushed, last=last)
     ledger = directory / "ledger.sqlite"
-    _write_ledger(ledger, PosixRepository(root), names)
+    write_ledger(ledger, PosixRepository(root), names, recorded=recorded)
     return House(
         root=root,
         models_dir=models_dir,
@@ -88,6 +91,7 @@ def write_house(directory: Path, *, models: int, versions: int, seed: int) -> Ho
         live=live,
         entries=entries,
         versions=versions,
+        recorded=recorded,
         seconds=time.perf_counter() - begin,
     )
 
@@ -107,12 +111,6 @@ def _write_log(place: Path, source: Source, *, versions: int, seed: int) -> tupl
     assert last is not None
     (log / ".newest").write_text(str(last.sequence))
     return last, last.sequence
-
-
-def _write_ledger(path: Path, repository: PosixRepository, models: list[str]) -> None:
-    ledger = MlmdLedger(LedgerSettings(path=path))
-    for model in models:
-        ledger.catch_up(model, repository.log(model), partial(repository.manifest, model))
 
 
 def _write_manifest(directory: Path, source: Source, version: Version) -> None:

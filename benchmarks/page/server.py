@@ -40,6 +40,7 @@ def _serve(app: FastAPI) -> None:
     }
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen(128)  # who asks before the server is ready waits for it
         print(json.dumps({"port": listening.getsockname()[1], "tokens": tokens}), flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
         server.run(sockets=[listening])
