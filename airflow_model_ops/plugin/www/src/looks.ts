@@ -27,7 +27,7 @@ const VERDICTS: Record<string, VerdictLook> = {
   HARM: { palette: "red", sign: "✕", words: "harm", meaning: "It is shown to be worse than stable: the release ends and the version is quarantined." },
   BREACH: { palette: "red", sign: "✕", words: "breach", meaning: "It crossed a fixed limit: the release ends." },
   SAFE: { palette: "green", sign: "✓", words: "safe", meaning: "It is shown to be no worse than stable at this share: the next step may come." },
-  UNDECIDED: { palette: "blue", sign: "…", words: "undecided", meaning: "So far so good: neither harm nor safety is shown yet." },
+  UNDECIDED: { palette: "blue", sign: "…", words: "undecided", meaning: "Not decided yet: neither harm nor safety is shown." },
   NO_DATA: { palette: "gray", sign: "∅", words: "no data", meaning: "There is nothing to judge it by: the step waits." },
   STALE: { palette: "yellow", sign: "!", words: "stale data", meaning: "The numbers are too old to judge it by: the step waits." },
   SPLIT_MISMATCH: { palette: "yellow", sign: "!", words: "split mismatch", meaning: "The traffic does not arrive in the declared shares: the step waits." },

@@ -1,5 +1,5 @@
 import { Alert, Button, Field, Flex, Heading, Input, Link, NativeSelect, Text, useBreakpointValue } from "@chakra-ui/react";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { Link as RouterLink, useSearchParams } from "react-router-dom";
 
 import type { Schemas } from "../api/client";
@@ -8,6 +8,10 @@ import { TimeAgo } from "../components/TimeAgo";
 import { EmptyState, ErrorState, Loading, StaleNote } from "../components/states";
 import { ModelCards, ModelsTable } from "./models/ModelsTable";
 import { ORDERS, type Order, shown, summary } from "./models/attention";
+
+/** How many models are drawn at first, and with each press of the button: hundreds at once take a browser seconds. */
+const FIRST = 30;
+const MORE = 100;
 
 /** All models at one look. What is searched for and the order are in the address, so that a view can be passed on. */
 export function ModelsPage() {
@@ -31,6 +35,7 @@ function List({ models }: { readonly models: readonly Schemas["ModelRow"][] }) {
   const [query, setQuery] = useSearchParams();
   const search = query.get("q") ?? "";
   const order: Order = Object.hasOwn(ORDERS, query.get("order") ?? "") ? (query.get("order") as Order) : "attention";
+  const [limit, setLimit] = useState(FIRST);
   const narrow = useBreakpointValue({ base: true, lg: false }, { ssr: false });
   const rows = useMemo(() => shown(models, { search, order }), [models, search, order]);
   const change = (name: string, value: string) =>
@@ -62,7 +67,14 @@ function List({ models }: { readonly models: readonly Schemas["ModelRow"][] }) {
         </Field.Root>
       </Flex>
       {rows.length === 0 && <EmptyState title={`No model matches "${search}"`}>There are {models.length} in all.</EmptyState>}
-      {rows.length > 0 && (narrow ? <ModelCards rows={rows} /> : <ModelsTable rows={rows} />)}
+      {rows.length > 0 && (narrow ? <ModelCards rows={rows.slice(0, limit)} /> : <ModelsTable rows={rows.slice(0, limit)} />)}
+      {rows.length > limit && (
+        <Flex justify="center" mt={3}>
+          <Button size="sm" variant="outline" onClick={() => setLimit(limit + MORE)}>
+            Show more: {rows.length - limit} of {rows.length} are not shown
+          </Button>
+        </Flex>
+      )}
     </>
   );
 }

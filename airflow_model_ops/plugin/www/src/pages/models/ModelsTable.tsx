@@ -1,5 +1,5 @@
 import { Box, Grid, Table, Text } from "@chakra-ui/react";
-import type { ComponentType } from "react";
+import { type ComponentType, memo } from "react";
 
 import type { Schemas } from "../../api/client";
 import { SplitBar, percent } from "../../components/SplitBar";
@@ -44,14 +44,7 @@ export function ModelsTable({ rows }: Props) {
           </Table.Row>
         </Table.Header>
         <Table.Body>
-          {rows.map((row) => (
-            <Table.Row key={row.model} _hover={{ bg: "bg.subtle" }}>
-              <Table.Cell verticalAlign="top"><NameCell row={row} /></Table.Cell>
-              {COLUMNS.map(({ title, Cell }) => (
-                <Table.Cell key={title} verticalAlign="top"><Cell row={row} /></Table.Cell>
-              ))}
-            </Table.Row>
-          ))}
+          {rows.map((row) => <Line key={row.model} row={row} />)}
         </Table.Body>
       </Table.Root>
     </Box>
@@ -63,19 +56,41 @@ export function ModelCards({ rows }: Props) {
   return (
     <Grid as="ul" aria-label="Models" gap={3} listStyleType="none" templateColumns={{ base: "minmax(0, 1fr)", md: "repeat(2, minmax(0, 1fr))" }}>
       {rows.map((row) => (
-        <Box as="li" key={row.model} borderWidth="1px" borderColor="border" borderRadius="md" p={3}>
-          <NameCell row={row} />
-          <Box mt={3} mb={3}><TrafficCell row={row} /></Box>
-          <Grid as="dl" templateColumns="auto minmax(0, 1fr)" columnGap={4} rowGap={2} fontSize="sm">
-            {COLUMNS.filter(({ Cell }) => Cell !== TrafficCell).map(({ title, Cell }) => (
-              <Box key={title} display="contents">
-                <Text as="dt" color="fg.muted">{title}</Text>
-                <Box as="dd" minW={0}><Cell row={row} /></Box>
-              </Box>
-            ))}
-          </Grid>
-        </Box>
+        <ModelCard key={row.model} row={row} />
       ))}
     </Grid>
   );
 }
+
+/** Whether two answers say the same of a model: then its line is not drawn anew. */
+function same(before: { readonly row: Row }, after: { readonly row: Row }): boolean {
+  return JSON.stringify(before.row) === JSON.stringify(after.row);
+}
+
+const Line = memo(function Line({ row }: { readonly row: Row }) {
+  return (
+    <Table.Row _hover={{ bg: "bg.subtle" }}>
+      <Table.Cell verticalAlign="top"><NameCell row={row} /></Table.Cell>
+      {COLUMNS.map(({ title, Cell }) => (
+        <Table.Cell key={title} verticalAlign="top"><Cell row={row} /></Table.Cell>
+      ))}
+    </Table.Row>
+  );
+}, same);
+
+const ModelCard = memo(function ModelCard({ row }: { readonly row: Row }) {
+  return (
+    <Box as="li" borderWidth="1px" borderColor="border" borderRadius="md" p={3}>
+      <NameCell row={row} />
+      <Box mt={3} mb={3}><TrafficCell row={row} /></Box>
+      <Grid as="dl" templateColumns="auto minmax(0, 1fr)" columnGap={4} rowGap={2} fontSize="sm">
+        {COLUMNS.filter(({ Cell }) => Cell !== TrafficCell).map(({ title, Cell }) => (
+          <Box key={title} display="contents">
+            <Text as="dt" color="fg.muted">{title}</Text>
+            <Box as="dd" minW={0}><Cell row={row} /></Box>
+          </Box>
+        ))}
+      </Grid>
+    </Box>
+  );
+}, same);
