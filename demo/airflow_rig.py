@@ -16,8 +16,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -133,16 +133,34 @@ class AirflowRig:
 
     def start_component(self, component: str, /) -> int:
         """Start one component and return its process id; what a killed one left behind is ended first."""
-        if self._watchdog is None:
-            raise AirflowRestError(f"component {component!r} cannot be started before the rig; enter the rig first")
         if old := self._groups.pop(component, None):
             ProcessGroup.stop_all([old])
-        # -P: what lies beside the script is no top-level module.
-        command = [sys.executable, "-P", str(_COMPONENT), self._preload, component]
-        group = ProcessGroup.start(command, env=self._env, cwd=self.home, log=self.log_path(component))
-        self._groups[component] = group
-        self._watchdog.watch(group.pid)
+        group = self._groups[component] = self._start(component, env=self._env, log=self.log_path(component))
         return group.pid
+
+    @contextmanager
+    def another_api_server(self, *, below: str) -> Iterator[str]:
+        """Start one more API server over the same database, and yield its address.
+
+        :param below: The path that its address has after the host, such as ``/airflow``: the UI of many installations
+            is below one.
+        :raises AirflowRestError: if it does not answer in time.
+        """
+        port = _free_port()
+        address = f"http://127.0.0.1:{port}{below}"
+        env = {**self._env, "AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": address}
+        log = self.log_path(f"api-server-{port}")
+        group = self._start("api-server", env=env, log=log)
+        client = AirflowRest(base_url=address, username="", password="")
+        try:
+            wait_until(
+                lambda: _health_or_nothing(client).get("metadatabase") == "healthy",
+                timeout=self._start_timeout,
+                otherwise=lambda: f"no API server answers at {address}:\n{_tail(log)}",
+            )
+            yield address
+        finally:
+            ProcessGroup.stop_all([group], grace=_STOP_SECONDS)
 
     def kill(self, component: str, /) -> None:
         """Kill a component's own process with SIGKILL, as the kernel would when memory runs out; its children live on."""
@@ -181,6 +199,15 @@ class AirflowRig:
         if done.returncode != 0:
             raise AirflowRestError(f"'airflow {' '.join(words)}' exits {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def _start(self, component: str, *, env: Mapping[str, str], log: Path) -> ProcessGroup:
+        if self._watchdog is None:
+            raise AirflowRestError(f"component {component!r} cannot be started before the rig; enter the rig first")
+        # -P: what lies beside the script is no top-level module.
+        command = [sys.executable, "-P", str(_COMPONENT), self._preload, component]
+        group = ProcessGroup.start(command, env=env, cwd=self.home, log=log)
+        self._watchdog.watch(group.pid)
+        return group
 
     def _migrate(self) -> None:
         database = self.home / "airflow.db"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
-from demo.airflow_rig import AirflowRig
-
 CHROMIUM = Path("/usr/bin/chromium")
-API = "/model-ops/api/v1"
-HOME = "/plugin/model-ops"
+API = "model-ops/api/v1"
+HOME = "plugin/model-ops"
+"""Both below the address of Airflow's UI, which may have a path of its own."""
 WIDTH, NARROW = 1280, 390
 PATIENCE = 30_000
 """Milliseconds that a busy machine may need for a page of Airflow."""
@@ -71,7 +70,7 @@ class Person:
 
     def signs_in(self, username: str, password: str) -> None:
         """Fill in Airflow's own form."""
-        self.page.goto("/")
+        self.page.goto("")
         self.page.get_by_label("Username").fill(username)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
@@ -113,7 +112,8 @@ class Person:
         answer = self.page.evaluate(
             """async ([method, path, body]) => {
                 const how = {method, credentials: "same-origin", headers: {"Content-Type": "application/json"}};
-                const answer = await fetch(path, body === null ? how : {...how, body: JSON.stringify(body)});
+                if (body !== null) how.body = JSON.stringify(body);
+                const answer = await fetch(new URL(path, document.baseURI), how);
                 const text = await answer.text();
                 let json = null;
                 try { json = JSON.parse(text); } catch { json = text; }
@@ -151,6 +151,18 @@ class Person:
             for node in fault["nodes"]
         ]
 
+    def is_pictured(self, path: Path) -> None:
+        """Keep a screenshot of all that one can scroll to."""
+        framed = self.page.get_by_test_id(_FRAMED)
+        size = self.page.viewport_size
+        assert size is not None
+        height = framed.evaluate(
+            "ours => ours.scrollHeight + document.documentElement.clientHeight - ours.clientHeight"
+        )
+        self.page.set_viewport_size({**size, "height": max(size["height"], int(height))})
+        self.page.screenshot(path=path, full_page=True)
+        self.page.set_viewport_size(size)
+
     def is_wider_than_the_screen(self) -> bool:
         """Whether one has to scroll sideways to read the page."""
         framed = self.page.get_by_test_id(_FRAMED)
@@ -183,11 +195,17 @@ class Person:
 
 
 class Profiles:
-    """The browser's profiles, one for each user and look: a page of Airflow is fetched once for all tests."""
+    """The browser's profiles, one for each user and look: a page of Airflow is fetched once for all tests.
 
-    def __init__(self, browser: Browser, *, airflow: AirflowRig) -> None:
+    :param base_url: Of Airflow's UI.
+    :param password: Gives a user's password.
+    """
+
+    def __init__(self, browser: Browser, *, base_url: str, password: Callable[[str], str]) -> None:
         self._browser = browser
-        self._airflow = airflow
+        self._base_url = f"{base_url}/"
+        self._password = password
+        self._profiles: list[BrowserContext] = []
         self._sessions: dict[str, Any] = {}
         self._open: dict[tuple[str, Theme, int], BrowserContext] = {}
 
@@ -197,9 +215,8 @@ class Profiles:
             return Person(page=self._profile(None, theme=theme, width=width).new_page())
         if user not in self._sessions:
             context = self._profile(None, theme="light", width=WIDTH)
-            Person(page=context.new_page()).signs_in(user, self._airflow.password(user))
+            Person(page=context.new_page()).signs_in(user, self._password(user))
             self._sessions[user] = context.storage_state()
-            context.close()
         key = (user, theme, width)
         if key not in self._open:
             self._open[key] = self._profile(self._sessions[user], theme=theme, width=width)
@@ -207,12 +224,12 @@ class Profiles:
 
     def close(self) -> None:
         """Close what is open."""
-        for context in self._browser.contexts:
+        for context in self._profiles:
             context.close()
 
     def _profile(self, session: Any, *, theme: Theme, width: int) -> BrowserContext:
-        return self._browser.new_context(
-            base_url=self._airflow.base_url,
+        context = self._browser.new_context(
+            base_url=self._base_url,
             storage_state=session,
             color_scheme=theme,
             viewport={"width": width, "height": _HEIGHT},
@@ -220,3 +237,5 @@ class Profiles:
             timezone_id="UTC",
             locale="en-GB",
         )
+        self._profiles.append(context)
+        return context

@@ -28,7 +28,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def profiles(whole_story: Story, browser: Browser) -> Iterator[Profiles]:
     """The profiles of all who have signed in."""
-    profiles = Profiles(browser, airflow=whole_story.stack.airflow)
+    airflow = whole_story.stack.airflow
+    profiles = Profiles(browser, base_url=airflow.base_url, password=airflow.password)
     yield profiles
     profiles.close()
 

@@ -11,7 +11,7 @@ from tests.e2e.story import MODEL, Story
 from tests.ui.browser import API, HOME
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 
 _WISHES: dict[str, dict[str, Any]] = {
     "rollback": {"to": "golden", "reason": "just to see"},
@@ -58,7 +58,7 @@ def test_a_page_of_another_site_cannot_act_in_the_name_of_who_is_signed_in(story
         assert answer.status == 403, (stranger, answer.text())
 
     # The same by the browser itself, from a page that a stranger has written.
-    whole = f"{story.stack.airflow.base_url}{address}"
+    whole = f"{story.stack.airflow.base_url}/{address}"
     admin.page.route("http://shop.example/", lambda route: route.fulfill(content_type="text/html", body=_trap(whole)))
     with admin.page.expect_response(whole) as refused:
         admin.page.goto("http://shop.example/")

@@ -12,7 +12,7 @@ from tests.e2e.story import MODEL, SHOWN, Story
 from tests.ui.browser import Asked
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 
 _VERDICT_MS = 90_000
 """From a canary's first share until the page tells its end, on a busy machine; a quiet one takes 20 s."""

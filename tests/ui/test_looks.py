@@ -11,7 +11,7 @@ from tests.e2e.story import MODEL, Story
 from tests.ui.browser import NARROW, WIDTH, Person, Theme
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 
 _TABS = ("Overview", "Evidence", "Versions", "Timeline", "Lineage")
 
@@ -71,5 +71,5 @@ def _shown(person: Person, tab: str) -> None:
 
 def _looked_at(person: Person, shot: Path) -> list[str]:
     """Keep a screenshot, and return the grave faults of what is shown."""
-    person.page.screenshot(path=shot, full_page=True)
+    person.is_pictured(shot)
     return [f"{shot.stem}: {fault}" for fault in person.grave_faults()]

@@ -9,7 +9,7 @@ from tests.e2e.story import MODEL, Story
 from tests.ui.browser import Person
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 
 _MINUTE = 60_000
 

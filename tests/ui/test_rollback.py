@@ -13,7 +13,7 @@ from tests.e2e.scenario import ADMIN
 from tests.e2e.story import MODEL, ROLLBACK, Story
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 
 _DONE_MS = 60_000
 

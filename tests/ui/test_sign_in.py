@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.e2e.story import MODEL, RELEASE, Story
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
 
 
 def test_a_person_signs_in_finds_the_page_in_the_menu_and_opens_a_model(story: Story, opens: Opens) -> None:
@@ -27,6 +27,6 @@ def test_a_person_signs_in_finds_the_page_in_the_menu_and_opens_a_model(story: S
 
 def test_the_page_of_a_dag_has_a_tab_about_its_model(opens: Opens) -> None:
     admin = opens("admin")
-    admin.page.goto(f"/dags/{RELEASE}")
+    admin.page.goto(f"dags/{RELEASE}")
     admin.page.get_by_role("link", name="Model Ops").click()
     expect(admin.page.get_by_role("link", name=MODEL, exact=True).first).to_be_visible()
