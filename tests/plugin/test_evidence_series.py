@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_model_ops.control.evidence_book import ENTRIES_PER_PAGE
+from airflow_model_ops.control.evidence_book import ENTRIES_PER_PAGE, Position
 from airflow_model_ops.control.watch_check import WatchCheck
 from airflow_model_ops.core.checks import Check, CheckKind, Evidence, Measurement
 from airflow_model_ops.core.judge.record import Entry, Opening
@@ -208,7 +208,7 @@ class TestTheConfidenceSequence:
 
 
 drawn_points = st.lists(
-    st.tuples(st.integers(0, 90), st.sampled_from(("UNDECIDED", "SAFE")), st.integers(0, 60)), min_size=1, max_size=200
+    st.tuples(st.integers(0, 90), st.sampled_from(("UNDECIDED", "SAFE")), st.integers(0, 9)), min_size=1, max_size=80
 )
 NOTHING = dict.fromkeys(
     (
@@ -238,7 +238,7 @@ def points_of(drawn: list[tuple[int, str, int]]) -> list[Point]:
 
 
 class TestThinning:
-    @given(drawn=drawn_points, most=st.integers(10, 60))
+    @given(drawn=drawn_points, most=st.integers(2, 30))
     def test_ends_and_steps_are_kept_in_order_and_no_point_is_made_up(
         self, drawn: list[tuple[int, str, int]], most: int
     ) -> None:
@@ -284,6 +284,11 @@ class TestALiveCanary:
         monkeypatch.setattr(held.repository, "read_evidence", lambda *args: (read.append(args[-1]), original(*args))[1])
         series(held, desk)
         assert set(read) == {"attempt-1-judge", "attempt-1-evidence-3"}
+        held.ticks(ENTRIES_PER_PAGE)
+        series(held, desk)
+        read.clear()
+        series(held, desk)
+        assert set(read) == {"attempt-1-judge", "attempt-1-evidence-4"}
 
     def test_an_interval_that_another_watcher_replaced_is_not_gone_on_with(self, held: WatchedRelease) -> None:
         desk = ReleaseEvidence()
@@ -365,6 +370,13 @@ class TestSteps:
         assert answer(watch).releases[0].outcome == "rollback"
         assert not series(watch).live
         assert series(watch).verdict == "HARM"
+
+    def test_one_in_which_nothing_was_measured_yet_is_marked_too(self, held: WatchedRelease) -> None:
+        held.ticks(1)
+        began = held.clock.now() + 5
+        held.book.enter(Position(step=1, started_at=began, deadline_from=began), percent=50)
+        step = series(held).steps[-1]
+        assert (step.percent, step.at.timestamp()) == (50, pytest.approx(began, abs=1e-3))
 
     def test_a_watch_without_a_hold_back_is_live_while_it_measures(self, watch: WatchedRelease) -> None:
         watch.policy = replace(watch.policy, watch=Watch(seconds=3600, hold_back=0))

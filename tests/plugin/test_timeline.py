@@ -58,6 +58,10 @@ class TestWalkingBack:
                 break
         assert seen == list(range(71, 0, -1))
 
+    def test_the_page_with_the_first_entry_is_the_last_one(self) -> None:
+        assert page(log_of(5), limit=5).before is None
+        assert page(log_of(5), limit=4).before == 2
+
     def test_the_old_part_of_a_long_log_is_not_read_for_its_newest_page(self) -> None:
         log = log_of(300)
         page(log, limit=10)

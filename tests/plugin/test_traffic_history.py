@@ -121,6 +121,13 @@ class TestHowFarBack:
         traffic_of(noted(counted()), since=at(60 * 90 + 30))
         assert min(taken) == 181  # the transition that the covering period confirms
 
+    def test_a_clock_that_is_behind_hides_no_period(self) -> None:
+        log = WrittenLog()
+        for minutes, share in ((0, 5), (59, 50), (54, 20)):  # the third worker's clock is behind
+            log.commit(minutes, canary=share)
+            log.confirm(minutes + 1)
+        assert canaries(history(log, since=57)) == [5, 50, 20]
+
     def test_a_newest_confirmation_from_before_covers_all(self) -> None:
         told = history(self.log(), since=1e5)
         assert [(period.begin, period.end) for period in told.periods] == [(at(60 * 99 + 1), None)]
