@@ -59,10 +59,10 @@ async def foresee_rollback(model: ModelIdentity, *, to: str, actor: Actor) -> Pr
 
     :raises Unanswered: if the repository does not answer. A fleet that does not only leaves open how long it would take.
     """
-    asked = await ask(Backend.REPOSITORY, lambda: _read(model, to=to, actor=actor))
+    asked = await ask(Backend.REPOSITORY, lambda: _read(model, to=to, actor=actor), of=model)
     if asked.refused is not None:
         return _refused(to, asked.state, asked.refused)
-    found = await _decide(asked, actor=actor)
+    found = await _decide(model, asked, actor=actor)
     if isinstance(found, str):
         return _refused(to, asked.state, found)
     if not found.decision.changed:
@@ -87,7 +87,7 @@ def _read(model: ModelIdentity, *, to: str, actor: Actor) -> _Asked:
         return _Asked(control=control, state=state, refused=str(error))
 
 
-async def _decide(asked: _Asked, *, actor: Actor) -> _Foreseen | str:
+async def _decide(model: ModelIdentity, asked: _Asked, *, actor: Actor) -> _Foreseen | str:
     """Ask the rules until they land on a version that may serve, as the rollback does, or return why there is none."""
     state, control = asked.state, asked.control
     unusable: dict[Version, str] = {}
@@ -103,9 +103,9 @@ async def _decide(asked: _Asked, *, actor: Actor) -> _Foreseen | str:
         if target is None or target == state.stable:
             return _Foreseen(decision=decision, warm=True, unusable=unusable)
         if fleet_answers:
-            loaded = await part(Backend.FLEET, partial(control.target.is_loaded, control.model, target))
+            loaded = await part(Backend.FLEET, partial(control.target.is_loaded, control.model, target), of=model)
             warm, fleet_answers = loaded.value, loaded.trouble is None
-        trouble = None if warm else await ask(Backend.REPOSITORY, partial(_files, control, target))
+        trouble = None if warm else await ask(Backend.REPOSITORY, partial(_files, control, target), of=model)
         if trouble is None:
             return _Foreseen(decision=decision, warm=warm, unusable=unusable)
         unusable[target] = trouble

@@ -111,7 +111,9 @@ async def follow(model: Model, api: Api, dag_id: str, run_id: str) -> Progress:
     run = await dag_runs.look(api, dag_id, run_id, task_id=task_id)
     if run.conf.get("model") != model.model:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"run {run_id!r} of {dag_id} is not about model {model.model!r}")
-    log = await part(Backend.REPOSITORY, lambda: committed_by(fleet_of(model).repository.log(model.model), run))
+    log = await part(
+        Backend.REPOSITORY, lambda: committed_by(fleet_of(model).repository.log(model.model), run), of=model
+    )
     done, succeeded = is_done(run), has_succeeded(run)
     return told(
         run,

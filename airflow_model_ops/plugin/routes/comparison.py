@@ -42,9 +42,9 @@ async def compare_versions(
         )
     versions = [named(model, name) for name in version]
     known, (recorded, ledger), plots = await asyncio.gather(
-        part(Backend.REPOSITORY, lambda: fleet_of(model).repository.known_versions(model.model, version)),
+        part(Backend.REPOSITORY, lambda: fleet_of(model).repository.known_versions(model.model, version), of=model),
         _recorded(model, version),
-        part(Backend.METRICS, lambda: _plots(model, versions, hours=hours), seconds=_PLOTS_SECONDS),
+        part(Backend.METRICS, lambda: _plots(model, versions, hours=hours), of=model, seconds=_PLOTS_SECONDS),
     )
     if known.value is not None:
         there = {*known.value, *(row.version for row in recorded.versions)} if recorded else set(known.value)
@@ -56,7 +56,9 @@ async def compare_versions(
 
 async def _recorded(model: ModelIdentity, versions: Sequence[str]) -> tuple[Recorded | None, Part[bool]]:
     try:
-        found = await ask(Backend.LEDGER, lambda: ledger_of(model).compare(model.model, versions, recorded_only=True))
+        found = await ask(
+            Backend.LEDGER, lambda: ledger_of(model).compare(model.model, versions, recorded_only=True), of=model
+        )
     except Unanswered as unanswered:
         return None, Part(trouble=unanswered.trouble)
     return found, Part(value=True)

@@ -34,7 +34,7 @@ async def read_evidence(
         except UnknownRelease as unknown:
             return unknown
 
-    answer = await ask(Backend.REPOSITORY, read)
+    answer = await ask(Backend.REPOSITORY, read, of=model)
     if isinstance(answer, UnknownRelease):
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(answer))
     return answer

@@ -33,7 +33,8 @@ async def show_lineage(
     """Return the lineage graph of a version; other models have a name in it only if the caller may see them."""
     name = named(model, version).name
     told, ledger = await asyncio.gather(
-        part(Backend.REPOSITORY, lambda: _read(model, name)), part(Backend.LEDGER, lambda: _ask(model, name))
+        part(Backend.REPOSITORY, lambda: _read(model, name), of=model),
+        part(Backend.LEDGER, lambda: _ask(model, name), of=model),
     )
     repository = told.value
     recorded = ledger.value is not None and ledger.value.ancestry is not None
@@ -73,7 +74,9 @@ def _ask(model: ModelIdentity, version: str) -> LedgerLineage:
 
 async def _with_push(model: ModelIdentity, version: str, repository: RepositoryLineage) -> RepositoryLineage:
     """Look in the newest log entries for who pushed it, since the ledger does not tell."""
-    found = await part(Backend.REPOSITORY, lambda: read_pushes(fleet_of(model).repository.log(model.model), [version]))
+    found = await part(
+        Backend.REPOSITORY, lambda: read_pushes(fleet_of(model).repository.log(model.model), [version]), of=model
+    )
     return replace(repository, pushed=(found.value or {}).get(version))
 
 

@@ -26,7 +26,7 @@ async def show_model(model: Model, user: User) -> ModelAnswer:
     """Show one model: its log is read now, and its fleet is asked what really serves."""
     (row, reading), observed, allowed = await asyncio.gather(
         _read(model),
-        part(Backend.FLEET, lambda: _observe(model)),
+        part(Backend.FLEET, lambda: _observe(model), of=model),
         run_in_threadpool(lambda: {action: may_trigger(dag_id, user=user) for action, dag_id in DAG_OF.items()}),
     )
     return answer_of(model, row, reading, observed=observed, allowed=allowed, user=user.get_name())
@@ -35,7 +35,7 @@ async def show_model(model: Model, user: User) -> ModelAnswer:
 async def _read(model: ModelIdentity) -> tuple[ModelRow, Reading | None]:
     """Read the log; if it does not answer, what was read before has to do, and says so."""
     try:
-        return await ask(Backend.REPOSITORY, lambda: projection().read_now(model))
+        return await ask(Backend.REPOSITORY, lambda: projection().read_now(model), of=model)
     except Unanswered as unanswered:
         return projection().last_known(model, trouble=unanswered.trouble.reason)
 

@@ -36,4 +36,4 @@ async def read_timeline(
         entries = newest_first(repository.log(model.model), before=before, batch=limit)
         return timeline_of(entries, limit=limit, naming=model.naming(), is_kept=is_kept)
 
-    return await ask(Backend.REPOSITORY, read)
+    return await ask(Backend.REPOSITORY, read, of=model)

@@ -27,4 +27,4 @@ async def read_traffic(model: Model, hours: Annotated[float, Query(gt=0, le=2160
         since = datetime.fromtimestamp(fleet.clock.now(), UTC) - timedelta(hours=hours)
         return _traffic.read(fleet.repository, model=model.model, naming=model.naming(), since=since)
 
-    return await ask(Backend.REPOSITORY, read)
+    return await ask(Backend.REPOSITORY, read, of=model)

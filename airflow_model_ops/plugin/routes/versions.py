@@ -27,11 +27,13 @@ async def list_versions(
     skip: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> VersionList:
     """Return a page of all versions that were ever pushed, newest first; deleted ones are `retired`."""
-    page = await ask(Backend.REPOSITORY, lambda: read_page(fleet_of(model).repository, model, limit=limit, skip=skip))
+    page = await ask(
+        Backend.REPOSITORY, lambda: read_page(fleet_of(model).repository, model, limit=limit, skip=skip), of=model
+    )
     told: Mapping[str, ToldVersion] = {}
     ledger = Part[bool](value=True)
     try:
-        told = await ask(Backend.LEDGER, lambda: ledger_of(model).told(model.model, page.names))
+        told = await ask(Backend.LEDGER, lambda: ledger_of(model).told(model.model, page.names), of=model)
     except Unanswered as unanswered:
         ledger = Part(trouble=unanswered.trouble)
     pushes = {name: pushed_of(each.pushed) for name, each in told.items() if each.pushed}
@@ -45,6 +47,8 @@ async def _from_log(model: Model, versions: list[str]) -> Mapping[str, Pushed]:
     if not versions:
         return {}
     try:
-        return await ask(Backend.REPOSITORY, lambda: read_pushes(fleet_of(model).repository.log(model.model), versions))
+        return await ask(
+            Backend.REPOSITORY, lambda: read_pushes(fleet_of(model).repository.log(model.model), versions), of=model
+        )
     except Unanswered:
         return {}
