@@ -20,7 +20,7 @@ type TimeScale = ScaleTime<number, number>;
 
 const LEFT = 46;
 const MAIN = { top: 36, height: 210 };
-const SMALL = { top: 290, height: 80 };
+const SMALL = { top: 290, height: 96 };
 const FOOT = 24;
 /** Points more than this are thinned: more than a pixel each would show nothing. */
 const MOST_POINTS = 400;
@@ -158,7 +158,9 @@ function Dot({ color, x, y }: { color: string; x: number; y: number }) {
   return Number.isFinite(y) ? <circle cx={x} cy={y} fill={color} r="3.5" /> : null;
 }
 
-function Lines({ color, dash, label, of, points, domain, x, y }: {
+function Lines({ below = false, color, dash, label, of, points, domain, x, y }: {
+  /** Whether its label is below its end, so that two labels do not touch. */
+  readonly below?: boolean;
   readonly color: string;
   readonly dash?: string;
   readonly label: string;
@@ -171,6 +173,7 @@ function Lines({ color, dash, label, of, points, domain, x, y }: {
   const found = runs(points, of, domain);
   const path = line<{ at: Date; value: number }>(({ at }) => x(at), ({ value }) => y(value));
   const last = found.at(-1)?.at(-1);
+  const isEarly = last !== undefined && x(last.at) < (x.range()[0] ?? 0) + 60;
   return (
     <g>
       {found.map((run) => (
@@ -179,7 +182,7 @@ function Lines({ color, dash, label, of, points, domain, x, y }: {
       {last && (
         <>
           <Dot color={color} x={x(last.at)} y={y(last.value)} />
-          <text fill={color} paintOrder="stroke" stroke={token("bg")} strokeWidth="3" textAnchor="end" x={x(last.at) - 6} y={y(last.value) - 6}>
+          <text fill={color} paintOrder="stroke" stroke={token("bg")} strokeWidth="3" textAnchor={isEarly ? "start" : "end"} x={x(last.at) + (isEarly ? 7 : -6)} y={y(last.value) + (below ? 13 : -6)}>
             {label}
           </text>
         </>
@@ -208,7 +211,7 @@ function EvidencePanel({ check, points, x }: PanelProps) {
       top={SMALL.top}
       x={x}
     >
-      <Lines color={token("fg.error")} domain={domain} label="harm" of={({ harm }) => harm} points={points} x={x} y={y} />
+      <Lines below color={token("fg.error")} domain={domain} label="harm" of={({ harm }) => harm} points={points} x={x} y={y} />
       <Lines color={token("fg.success")} dash="6 3" domain={domain} label="safety" of={({ safe }) => safe} points={points} x={x} y={y} />
     </Panel>
   );
@@ -234,7 +237,7 @@ function GaugePanel({ check, points, x }: PanelProps) {
       top={MAIN.top}
       x={x}
     >
-      <Lines color={token("fg.muted")} dash="6 3" domain={domain} label="stable" of={({ stable_value }) => stable_value} points={points} x={x} y={y} />
+      <Lines below color={token("fg.muted")} dash="6 3" domain={domain} label="stable" of={({ stable_value }) => stable_value} points={points} x={x} y={y} />
       <Lines color={token("blue.fg")} domain={domain} label="canary" of={({ value }) => value} points={points} x={x} y={y} />
     </Panel>
   );

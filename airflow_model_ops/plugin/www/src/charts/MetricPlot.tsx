@@ -26,7 +26,7 @@ interface Props {
 }
 
 /** One metric over time, with a line for each version. */
-export function MetricPlot({ plot: { metric, unit, lines }, styles }: Props) {
+export function MetricPlot({ plot: { metric, unit, lines, step_seconds }, styles }: Props) {
   const [box, width] = useWidth<HTMLDivElement>(420);
   const moments = momentsOf(lines);
   const first = moments[0] ?? 0;
@@ -64,7 +64,7 @@ export function MetricPlot({ plot: { metric, unit, lines }, styles }: Props) {
               <Panel height={HEIGHT} limits={[]} ticks={y.ticks(4).map((tick) => ({ y: y(tick), label: formatNumber(tick) }))} title="" top={TOP} x={x}>
                 {lines.map(({ version, points }) => {
                   const { color, dash } = styles.get(version) ?? FALLBACK_STYLE;
-                  return stretchesOf(points).map((stretch) =>
+                  return stretchesOf(points, step_seconds).map((stretch) =>
                     stretch.length === 1 ? (
                       <circle key={stretch[0]?.at} cx={x(new Date(stretch[0]?.at ?? 0))} cy={y(stretch[0]?.value ?? 0)} fill={color} r="3.5" />
                     ) : (

@@ -25,9 +25,9 @@ describe("a line over time", () => {
   const points = [0, 1, 2, 30, 31].map((minute) => ({ at: at(minute), value: minute }));
 
   test("has a gap where nothing was measured", () => {
-    expect(stretchesOf(points).map((stretch) => stretch.length)).toEqual([3, 2]);
-    expect(stretchesOf([])).toEqual([]);
-    expect(stretchesOf(points.slice(0, 1))).toHaveLength(1);
+    expect(stretchesOf(points, 60).map((stretch) => stretch.length)).toEqual([3, 2]);
+    expect(stretchesOf([], 60)).toEqual([]);
+    expect(stretchesOf(points.slice(0, 1), 60)).toHaveLength(1);
   });
 
   test("shares its moments with the others, each in order and once", () => {

@@ -2,23 +2,22 @@ import type { Schemas } from "../api/client";
 
 type PlotPoint = Schemas["PlotPoint"];
 
-/** A gap this many times the usual distance between points is drawn as one: nothing was measured there. */
-const GAP = 3;
+/** Points further apart than this many steps have a gap between them: nothing was measured there. */
+const GAP = 1.5;
 
 /** A line's points in stretches without a gap. */
-export function stretchesOf(points: readonly PlotPoint[]): PlotPoint[][] {
-  const times = points.map(({ at }) => new Date(at).getTime());
-  const steps = times.slice(1).map((time, index) => time - (times[index] ?? time));
-  const usual = [...steps].sort((a, b) => a - b)[Math.floor(steps.length / 2)] ?? 0;
+export function stretchesOf(points: readonly PlotPoint[], stepSeconds: number): PlotPoint[][] {
   const stretches: PlotPoint[][] = [];
-  points.forEach((point, index) => {
+  for (const point of points) {
     const last = stretches.at(-1);
-    if (last === undefined || (steps[index - 1] ?? 0) > GAP * usual) {
+    const before = last?.at(-1);
+    const apart = before === undefined ? Infinity : (Date.parse(point.at) - Date.parse(before.at)) / 1000;
+    if (last === undefined || apart > GAP * stepSeconds) {
       stretches.push([point]);
     } else {
       last.push(point);
     }
-  });
+  }
   return stretches;
 }
 

@@ -167,7 +167,7 @@ function CheckPicker({ checks, chosen, onCheck }: { checks: readonly Schemas["Ch
 function LiveBadge() {
   return (
     <Badge colorPalette="green" variant="surface">
-      <Box aria-hidden="true" bg="green.solid" borderRadius="full" boxSize="8px" css={{ "@media (prefers-reduced-motion: no-preference)": { animation: "pulse 2s ease-in-out infinite" } }} />
+      <Box aria-hidden="true" bg="green.fg" borderRadius="full" boxSize="8px" css={{ "@media (prefers-reduced-motion: no-preference)": { animation: "pulse 2s ease-in-out infinite" } }} />
       live: grows every few seconds
     </Badge>
   );

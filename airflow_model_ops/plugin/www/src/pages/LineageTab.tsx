@@ -8,7 +8,7 @@ import { NODE } from "../charts/graph";
 import { LineageGraph } from "../charts/LineageGraph";
 import { useWidth } from "../charts/useWidth";
 import { Card } from "../components/Card";
-import { EmptyState, ErrorState, Loading, StaleNote } from "../components/states";
+import { EmptyState, ErrorState, Loading, PartTrouble, StaleNote } from "../components/states";
 import { LineageList } from "./lineage/LineageList";
 import { NodeDetails } from "./lineage/NodeDetails";
 import type { TabProps } from "./tab";
@@ -83,6 +83,7 @@ function Lineage({ graph }: { graph: Schemas["LineageGraph"] }) {
   const shape = wanted ?? (width < NARROW ? "list" : "graph");
   const node = graph.nodes.find(({ id }) => id === chosen);
   if (graph.nodes.length === 0) {
+    if (graph.ledger.trouble) return <PartTrouble trouble={graph.ledger.trouble} what="The lineage" />;
     return (
       <EmptyState title={`The ledger knows nothing of ${graph.version} yet`}>
         {graph.behind > 0 ? `${entries(graph.behind)} of the log wait to be written to it.` : "It may have been adopted, or pushed before there was a ledger."}
@@ -123,9 +124,10 @@ function Lineage({ graph }: { graph: Schemas["LineageGraph"] }) {
   );
 }
 
-function Notes({ graph: { behind, truncated } }: { graph: Schemas["LineageGraph"] }) {
+function Notes({ graph: { behind, ledger, truncated } }: { graph: Schemas["LineageGraph"] }) {
   return (
     <>
+      {ledger.trouble && <PartTrouble trouble={ledger.trouble} what="What only the ledger knows" />}
       {behind > 0 && (
         <Alert.Root role="status" size="sm" status="info">
           <Alert.Indicator />

@@ -50,7 +50,7 @@ export function TimelineTab({ answer }: TabProps) {
       >
         <Switch.HiddenInput />
         <Switch.Control />
-        <Switch.Label>Only what changed the traffic's plan</Switch.Label>
+        <Switch.Label>Only transitions, no facts</Switch.Label>
       </Switch.Root>
       {byDay(shown).map(({ key, at, entries }) => (
         <Box key={key} as="section" aria-label={DAY.format(at)}>
@@ -64,7 +64,7 @@ export function TimelineTab({ answer }: TabProps) {
           </Box>
         </Box>
       ))}
-      {shown.length === 0 && <Text color="fg.muted">None of the entries read so far changed it.</Text>}
+      {shown.length === 0 && <Text color="fg.muted">None of the entries read so far is a transition.</Text>}
       <Older log={log} />
     </Stack>
   );

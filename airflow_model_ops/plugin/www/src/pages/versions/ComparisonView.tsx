@@ -32,6 +32,7 @@ export function ComparisonView({ model, versions, onClose }: Props) {
       {data ? (
         <Stack gap={5}>
           <StaleNote error={error} />
+          {data.ledger.trouble && <PartTrouble trouble={data.ledger.trouble} what="What validation and real traffic showed" />}
           {data.metrics.trouble && <PartTrouble trouble={data.metrics.trouble} what="The numbers" />}
           {data.metrics.value && <MetricsTable metrics={data.metrics.value} versions={data.versions} />}
           <Plots hours={hours} onHours={setHours} part={data.plots} versions={data.versions} />

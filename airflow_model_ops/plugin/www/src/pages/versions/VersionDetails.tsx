@@ -15,13 +15,13 @@ export function VersionDetails({ model, row }: { readonly model: string; readonl
   const isStable = status.includes("stable");
   const isGone = status.includes("retired");
   return (
-    <Box py={2}>
+    <Box left={2} maxW="calc(100vw - 8rem)" position="sticky" py={2} width="fit-content">
       {row.trouble !== null && (
         <Text color="fg.error" mb={3} overflowWrap="anywhere">
           {row.trouble}
         </Text>
       )}
-      <SimpleGrid columns={{ base: 1, md: 3 }} gap={5}>
+      <SimpleGrid columns={{ base: 1, md: 3 }} columnGap={10} rowGap={5}>
         <List
           items={[
             ["Serving number", row.serving_number],

@@ -10,7 +10,7 @@ import { absolute } from "../../time";
 import { COMPARED, mainMetrics, shortDigest, statusLook } from "../versions";
 import { VersionDetails } from "./VersionDetails";
 
-export const COLUMNS = ["Compare", "Version", "Status", "Created", "Who", "Dataset version", "Metrics", "Digest", "Size", "More"];
+export const COLUMNS = ["Compare", "More", "Version", "Status", "Created", "Who", "Dataset version", "Metrics", "Digest", "Size"];
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -62,6 +62,19 @@ function VersionLine({ row, model, selection, onToggle }: Ticking & { readonly r
             <Checkbox.Control />
           </Checkbox.Root>
         </Table.Cell>
+        <Table.Cell>
+          <IconButton
+            aria-expanded={open}
+            aria-label={`Details and actions of ${version}`}
+            onClick={() => {
+              setOpen((before) => !before);
+            }}
+            size="xs"
+            variant="outline"
+          >
+            <span aria-hidden="true">{open ? "▴" : "▾"}</span>
+          </IconButton>
+        </Table.Cell>
         <Table.ColumnHeader fontWeight="medium" scope="row" whiteSpace="nowrap">
           <VersionName model={model} version={version} />
         </Table.ColumnHeader>
@@ -82,19 +95,6 @@ function VersionLine({ row, model, selection, onToggle }: Ticking & { readonly r
         </Table.Cell>
         <Table.Cell whiteSpace="nowrap">{row.digest === null ? "none" : <Digest digest={row.digest} version={version} />}</Table.Cell>
         <Table.Cell whiteSpace="nowrap">{row.size === null ? "unknown" : formatBytes(row.size)}</Table.Cell>
-        <Table.Cell>
-          <IconButton
-            aria-expanded={open}
-            aria-label={`Details and actions of ${version}`}
-            onClick={() => {
-              setOpen((before) => !before);
-            }}
-            size="xs"
-            variant="outline"
-          >
-            <span aria-hidden="true">{open ? "▴" : "▾"}</span>
-          </IconButton>
-        </Table.Cell>
       </Table.Row>
       {open && (
         <Table.Row>
