@@ -4,7 +4,7 @@ serves as now. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.core.log import EntryKind, FactKind
@@ -20,9 +20,12 @@ MOST_VERSIONS = 24
 """Versions made from it that are shown."""
 MOST_ENTRIES = 12
 """Releases, and single entries outside of one, that are shown."""
-MADE_COLUMN, SERVING_COLUMN = 1, 2
+RIGHT_COLUMN = 1
+"""Of all but versions that were made from versions made from this one; no arrow passes a column."""
 HIDDEN_MODEL = "a model you may not see"
 _SAME, _MADE = "pushed from the same artifact", "made from it"
+_Key = tuple[str, str]
+"""A model's name and a version's."""
 _TOLD_ELSEWHERE = frozenset({FactKind.PUSHED.value, FactKind.APPLIED.value})
 """Facts that are no nodes: the push is on the left, and what was applied follows its transition."""
 
@@ -36,15 +39,19 @@ def add_descendants(
 
     :param readable: Models that the caller may see.
     """
-    nodes = {(model, version): node_of(model, version)}
-    for each in found[:MOST_VERSIONS]:
-        nodes[each.model, each.version] = _add_descendant(graph, each, found, readable=readable)
-    names = {f"{of}/{name}": node for (of, name), node in nodes.items()}
-    for each in found[:MOST_VERSIONS]:
-        base = names.get(each.because.rpartition(" ")[2], nodes[model, version])
-        node = nodes[each.model, each.version]
+    shown = found[:MOST_VERSIONS]
+    own = model, version
+    bases = _bases(own, shown)
+    nodes = {own: node_of(model, version)}
+    columns = {key: RIGHT_COLUMN + _steps_between(own, key, bases) for key in bases}
+    # The nearest first: all versions of a model that is not named are one node, which stands where the first of them does.
+    for each in sorted(shown, key=lambda each: columns[each.model, each.version]):
+        key = each.model, each.version
+        nodes[key] = _add_descendant(graph, each, found, readable=readable, column=columns[key])
+    for each in shown:
+        base, node = nodes[bases[each.model, each.version]], nodes[each.model, each.version]
         if base == node:  # two versions of one model that is not named
-            base = nodes[model, version]
+            continue
         graph.link(base, node, _SAME if each.because.startswith(_SAME) else _MADE)
     return len(found) > MOST_VERSIONS
 
@@ -67,9 +74,9 @@ def add_entries(graph: GraphParts, version: str, rows: Sequence[HistoryRow], *, 
         }
         if newest.release:
             verdict = next((row.detail.get("verdict") for row in group if row.name == FactKind.VERDICT), None)
-            detail |= {"entries": str(len(group)), "verdict": verdict and str(verdict)}
-        label = newest.release or newest.name.replace("_", " ")
-        entry = graph.add(key, kind="entry", label=label, column=MADE_COLUMN, detail=detail, run=link_to(newest.run))
+            detail |= {"release": newest.release, "entries": str(len(group)), "verdict": verdict and str(verdict)}
+        label = f"release {newest.release.rpartition('/')[2]}" if newest.release else newest.name.replace("_", " ")
+        entry = graph.add(key, kind="entry", label=label, column=RIGHT_COLUMN, detail=detail, run=link_to(newest.run))
         graph.link(node, entry, "released in" if newest.release and about_it else "took part in")
     return len(groups) > MOST_ENTRIES
 
@@ -83,7 +90,7 @@ def add_serving(graph: GraphParts, version: str, state: ServingState, *, node: s
     for label in labels:
         percent = None if share is None or label == "golden" else f"{share:g} %"
         serving = graph.add(
-            f"serving:{label}", kind="serving", label=label, column=SERVING_COLUMN, detail={"traffic": percent}
+            f"serving:{label}", kind="serving", label=label, column=RIGHT_COLUMN, detail={"traffic": percent}
         )
         graph.link(node, serving, "is now")
 
@@ -93,17 +100,37 @@ def node_of(model: str, version: str) -> str:
     return f"version:{model}/{version}"
 
 
+def _bases(own: _Key, found: Sequence[AffectedVersion]) -> dict[_Key, _Key]:
+    """Return what each was made from, as far as that is shown: the last word of why it is here."""
+    keys = {f"{of}/{name}": (of, name) for of, name in (own, *((each.model, each.version) for each in found))}
+    return {(each.model, each.version): keys.get(each.because.rpartition(" ")[2], own) for each in found}
+
+
+def _steps_between(own: _Key, key: _Key, bases: Mapping[_Key, _Key]) -> int:
+    """Return how many versions lie between two; a ledger that was altered may hold a circle."""
+    steps, seen = 0, {key}
+    while (key := bases.get(key, own)) != own and key not in seen:
+        steps += 1
+        seen.add(key)
+    return steps
+
+
 def _add_descendant(
-    graph: GraphParts, each: AffectedVersion, found: Sequence[AffectedVersion], *, readable: Collection[str]
+    graph: GraphParts,
+    each: AffectedVersion,
+    found: Sequence[AffectedVersion],
+    *,
+    readable: Collection[str],
+    column: int,
 ) -> str:
     if each.model in readable:
         detail = {"model": each.model, "serving number": each.serving_number, "pushed": each.pushed_at}
         node = node_of(each.model, each.version)
-        return graph.add(node, kind="version", label=each.version, column=MADE_COLUMN, detail=detail, model=each.model)
+        return graph.add(node, kind="version", label=each.version, column=column, detail=detail, model=each.model)
     hidden = list(dict.fromkeys(other.model for other in found if other.model not in readable))
     count = sum(other.model == each.model for other in found)
     node = f"hidden:{hidden.index(each.model) + 1}"
-    return graph.add(node, kind="version", label=HIDDEN_MODEL, column=MADE_COLUMN, detail={"versions": str(count)})
+    return graph.add(node, kind="version", label=HIDDEN_MODEL, column=column, detail={"versions": str(count)})
 
 
 def _groups(rows: Sequence[HistoryRow]) -> Iterator[tuple[str, list[HistoryRow]]]:

@@ -16,7 +16,7 @@ from airflow_model_ops.plugin.datamodels.versions import LineageGraph
 from airflow_model_ops.plugin.downstream_graph import add_descendants, add_entries, add_serving, node_of
 from airflow_model_ops.plugin.graph_parts import GraphParts
 from airflow_model_ops.plugin.plain_values import figures
-from airflow_model_ops.plugin.upstream_graph import PUSH_COLUMN, add_dataset, add_upstream, is_cut
+from airflow_model_ops.plugin.upstream_graph import MAKING_COLUMN, add_dataset, add_upstream, is_cut
 from airflow_model_ops.plugin.version_table import Pushed, pushed_of
 
 if TYPE_CHECKING:
@@ -76,15 +76,15 @@ def graph_of(
     node = _add_version(graph, model, version, described, fault=fault)
     trainers = add_upstream(graph, upstream, version=node) if upstream else []
     if described is not None and described.dataset_version:
-        add_dataset(graph, described.dataset_version, leads_to=trainers or [node])
+        add_dataset(graph, described.dataset_version, trainers=trainers, version=node)
     _add_push(graph, _pushed(ancestry, repository), at=_pushed_at(ancestry), node=node)
+    if repository and repository.state:
+        add_serving(graph, version, repository.state, node=node)
     truncated = False
     if led_to is not None:
         more = add_descendants(graph, model, version, led_to.versions, readable=readable)
         truncated = add_entries(graph, version, led_to.entries, node=node) or more
         truncated = truncated or led_to.more_versions or led_to.more_entries
-    if repository and repository.state:
-        add_serving(graph, version, repository.state, node=node)
     behind = max(0, repository.newest - ledger.value.recorded) if repository and ledger.value else 0
     return LineageGraph(
         version=version,
@@ -112,10 +112,12 @@ def _add_push(graph: GraphParts, pushed: Pushed | None, *, at: str | None, node:
         return
     detail = {"by": f"{pushed.who.kind} {pushed.who.name}", "at": at}
     if pushed.run is None:
-        push = graph.add("push", kind="entry", label="pushed", column=PUSH_COLUMN, detail=detail)
+        push = graph.add("push", kind="entry", label="pushed", column=MAKING_COLUMN, detail=detail)
     else:
         detail["run"] = pushed.run.run_id
-        push = graph.add("push", kind="run", label=pushed.run.dag_id, column=PUSH_COLUMN, detail=detail, run=pushed.run)
+        push = graph.add(
+            "push", kind="run", label=pushed.run.dag_id, column=MAKING_COLUMN, detail=detail, run=pushed.run
+        )
     graph.link(push, node, "pushed")
 
 

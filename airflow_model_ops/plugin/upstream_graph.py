@@ -13,13 +13,15 @@ from airflow_model_ops.plugin.graph_parts import GraphParts
 MOST_INPUTS = 12
 """Examples and other inputs of the training that are shown; nearest first."""
 MOST_TRAINERS = 4
-DATA_COLUMN, MAKING_COLUMN, PUSH_COLUMN = -3, -2, -1
+DATA_COLUMN, MAKING_COLUMN = -2, -1
+"""No arrow passes a column: it would run behind that column's nodes. So data without a training stands where that would."""
 
 
-def add_dataset(graph: GraphParts, dataset_version: str, *, leads_to: Sequence[str]) -> None:
-    """Add the dataset version that the push named."""
-    node = graph.add(f"data:{dataset_version}", kind="data", label=dataset_version, column=DATA_COLUMN)
-    for target in leads_to:
+def add_dataset(graph: GraphParts, dataset_version: str, *, trainers: Sequence[str], version: str) -> None:
+    """Add the dataset version that the push named; it leads to the training, or to the version if none is known."""
+    column = DATA_COLUMN if trainers else MAKING_COLUMN
+    node = graph.add(f"data:{dataset_version}", kind="data", label=dataset_version, column=column)
+    for target in trainers or [version]:
         graph.link(node, target, "trained on")
 
 
@@ -75,7 +77,7 @@ def _add_inputs(graph: GraphParts, upstream: UpstreamLineage, *, trainers: dict[
             f"artifact:{artifact.id}",
             kind="examples" if is_examples(artifact) else "data",
             label=artifact.uri.rstrip("/").rpartition("/")[2] or artifact.name or f"{artifact.type} {artifact.id}",
-            column=DATA_COLUMN,
+            column=DATA_COLUMN if trainers else MAKING_COLUMN,
             detail={"type": artifact.type, "uri": artifact.uri, "name": artifact.name, "id": artifact.id},
         )
         direct = readers.get(artifact.id, [])

@@ -92,8 +92,23 @@ class TestDescendants:
         graph = self.graph({"digits", "letters", "open"})
         assert "secret" not in str([*graph.nodes, *graph.edges])
         assert [node.detail for node in graph.nodes if node.label == HIDDEN] == [{"versions": "2"}]
-        assert [node.model for node in graph.nodes] == ["digits", "letters", None, "open", "digits"]
+        assert [node.model for node in graph.nodes] == ["digits", "letters", "digits", None, "open"]
         assert {("v-3", "made from it", HIDDEN), (HIDDEN, "made from it", "v-7")} <= arrows(graph)
+
+    def test_no_arrow_passes_a_column(self) -> None:
+        """It would run behind the nodes of that column, as if it led to one of them."""
+        graph = self.graph({"digits", "letters", "secret", "open"})
+        columns = {node.id: node.column for node in graph.nodes}
+        assert {columns[edge.target] - columns[edge.source] for edge in graph.edges} == {1}
+
+    def test_a_circle_in_an_altered_ledger_is_drawn_and_ends(self) -> None:
+        circle = [
+            AffectedVersion(model="a", version="v-1", serving_number="1", because="made from b/v-1"),
+            AffectedVersion(model="b", version="v-1", serving_number="1", because="made from a/v-1"),
+        ]
+        graph = GraphParts()
+        assert not add_descendants(graph, "digits", "v-2", circle, readable={"a", "b"})
+        assert len(graph.edges) == 2
 
     def test_more_than_fit_are_told_of(self) -> None:
         many = [replace(self.found[0], version=f"v-{number}") for number in range(MOST_VERSIONS + 1)]
@@ -126,16 +141,17 @@ class TestEntries:
         assert not add_entries(graph, "v-2", rows, node="v")
         assert arrows(graph) == {
             ("v-2", "took part in", "pin golden"),
-            ("v-2", "released in", "r1"),
-            ("v-2", "took part in", "r0"),
+            ("v-2", "released in", "release r1"),
+            ("v-2", "took part in", "release r0"),
             ("v-2", "took part in", "validated"),
         }
-        (release,) = (node for node in graph.nodes if node.label == "r1")
+        (release,) = (node for node in graph.nodes if node.label == "release r1")
         assert release.detail == {
             "at": "t7",
             "by": "person ada",
             "what": "promote",
             "why": "why",
+            "release": "r1",
             "entries": "3",
             "verdict": "SAFE",
         }
@@ -234,13 +250,14 @@ class TestTheWholeGraph:
             (v(2).name, "made from it", v(3).name),
             (v(3).name, "made from it", HIDDEN),
             (v(2).name, "took part in", "validated"),
-            (v(2).name, "released in", f"of {v(2)}"),
+            (v(2).name, "released in", f"release of {v(2)}"),
             (v(2).name, "took part in", "rollback"),
             (v(2).name, "is now", "golden"),
         }
         columns = {node.label: node.column for node in graph.nodes}
-        assert columns["june"] < columns["Trainer"] < columns["model_release"] < 0 == columns[v(2).name]
-        assert 0 < columns[v(3).name] < columns["golden"]
+        assert columns["june"] == columns["digits@7"] == -2
+        assert columns["Trainer"] == columns["model_release"] == -1
+        assert [columns[label] for label in (v(2).name, v(3).name, HIDDEN, "golden")] == [0, 1, 2, 1]
         assert kinds(graph)["june"] == "examples"
         assert kinds(graph)["digits@7"] == "data"
         assert kinds(graph)["model_release"] == "run"
@@ -248,7 +265,7 @@ class TestTheWholeGraph:
 
     def test_runs_are_linked(self, told: tuple[Family, LedgerQueries]) -> None:
         runs = {node.label: node.run for node in drawn(told).nodes if node.run}
-        assert set(runs) == {"model_release", "validated", f"of {v(2)}"}
+        assert set(runs) == {"model_release", "validated", f"release of {v(2)}"}
         assert {link.run_id for link in runs.values()} == {RUN["run_id"]}
 
     def test_what_the_ledger_does_not_know_yet_is_counted(self, told: tuple[Family, LedgerQueries]) -> None:
@@ -309,7 +326,7 @@ class TestTheAnswer:
     def test_the_ledger_adds_releases_and_says_how_far_it_is(self, as_viewer: TestClient, recorded: Path) -> None:
         graph = as_viewer.get("models/spam/versions/v-20230603-120000/lineage").json()
         assert (graph["ledger"]["value"], graph["behind"]) == (True, 0)
-        (release,) = (node for node in graph["nodes"] if node["label"] == "model_release_spam/manual__3")
+        (release,) = (node for node in graph["nodes"] if node["label"] == "release manual__3")
         assert release["detail"]["verdict"] == "HARM"
         assert release["run"]["dag_id"] == "model_release_spam"
 
