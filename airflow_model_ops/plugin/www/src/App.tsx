@@ -12,7 +12,7 @@ export function App({ dagId, runId, taskId }: HostProps) {
   const { pathname } = useLocation();
   const open = matchPath(`${HOME}/models/:model/:tab?`, pathname)?.params;
   return (
-    <Box p={{ base: 3, md: 5 }} maxW="1400px" mx="auto" w="full">
+    <Box as="section" aria-label="Model Ops" p={{ base: 3, md: 5 }} maxW="1400px" mx="auto" w="full">
       {dagId ? (
         <ContextTab dagId={dagId} runId={runId} taskId={taskId} />
       ) : open?.model ? (

@@ -26,7 +26,7 @@ export function ActionButton({ action, version, size = "sm", solid = false }: Pr
   return (
     <Box>
       <Button
-        size={size}
+        size={size === "xs" ? "xs" : { base: "xs", md: "sm" }}
         variant={solid ? "solid" : "outline"}
         colorPalette={palette}
         {...(version && { "aria-label": `${name}: ${version}` })}
