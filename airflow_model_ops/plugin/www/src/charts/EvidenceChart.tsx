@@ -13,7 +13,7 @@ import { Panel, StepMarks, type Limit } from "./Panel";
 import { TimeAxis } from "./TimeAxis";
 import { nearest, useScrub } from "./useScrub";
 import { useWidth } from "./useWidth";
-import { formatEvidence, formatMoment, formatNumber, formatPercent, formatRatio, formatShare } from "./words";
+import { formatEvidence, formatMoment, formatNumber, formatOdds, formatPercent, formatRatio, formatShare } from "./words";
 
 type Point = Schemas["Point"];
 type TimeScale = ScaleTime<number, number>;
@@ -206,7 +206,7 @@ function EvidencePanel({ check, points, x }: PanelProps) {
     <Panel
       height={SMALL.height}
       limits={limits}
-      ticks={ticks.map((tick) => ({ y: y(tick), label: tick < 0 ? `1:${10 ** -tick}` : `${10 ** tick}:1` }))}
+      ticks={ticks.map((tick) => ({ y: y(tick), label: formatOdds(tick) }))}
       title="evidence, as odds"
       top={SMALL.top}
       x={x}

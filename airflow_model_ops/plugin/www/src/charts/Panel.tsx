@@ -66,7 +66,7 @@ export function StepMarks({ steps, x, top, bottom }: { steps: readonly Schemas["
   let free = -Infinity;
   return (
     <g fill={token("fg.muted")}>
-      {steps.map(({ at, percent }) => {
+      {steps.map(({ at, percent, watch }) => {
         const here = x(new Date(at));
         const hasRoom = here >= free;
         if (hasRoom) free = here + 42;
@@ -75,7 +75,7 @@ export function StepMarks({ steps, x, top, bottom }: { steps: readonly Schemas["
             <line stroke={token("fg.muted")} strokeDasharray="1 3" x1={here} x2={here} y1={top} y2={bottom} />
             {hasRoom && (
               <text x={here + 3} y={top + 9}>
-                {formatPercent(percent)}
+                {watch ? "watch" : formatPercent(percent)}
               </text>
             )}
           </g>

@@ -116,9 +116,14 @@ describe("the time shown", () => {
   const steps = [{ at: pointOf(0).at, percent: 5, watch: false }];
 
   test("goes on to now while the release is live", () => {
-    const now = new Date(Date.parse(pointOf(60).at));
-    expect(timeDomain(checkOf(many(3)), steps, now)[1]).toEqual(now);
+    const now = new Date(Date.parse(pointOf(40).at));
+    expect(timeDomain(checkOf(many(30)), steps, now)[1]).toEqual(now);
     expect(timeDomain(checkOf(many(30)), steps, null)[1]).toEqual(new Date(pointOf(29).at));
+  });
+
+  test("is at most half empty when nothing new comes", () => {
+    const muchLater = new Date(Date.parse(pointOf(5000).at));
+    expect(timeDomain(checkOf(many(31)), steps, muchLater)[1]).toEqual(new Date(pointOf(60).at));
   });
 
   test("is never of no length", () => {

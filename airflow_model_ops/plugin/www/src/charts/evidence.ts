@@ -24,6 +24,8 @@ const NARROWEST: Domain = [0.5, 2];
 const LOG_TICKS = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
 /** log10 of an e-value below which nothing more is drawn: evidence far against says no more than some against. */
 const LOWEST_EVIDENCE = -2;
+/** Milliseconds that a chart shows at least. */
+const SHORTEST = 60_000;
 
 const present = (values: readonly (number | null | undefined)[]): number[] =>
   values.filter((value): value is number => typeof value === "number" && Number.isFinite(value));
@@ -131,17 +133,20 @@ export function evidenceDomain(check: CheckSeries): Domain {
   ];
 }
 
-/** When the chart begins and ends: from the first step or point, to now while it is live. Never of no length. */
+/**
+ * When the chart begins and ends: from the first step or point, to now while it is live, but never more than half of it empty where
+ * nothing new comes. Never of no length.
+ */
 export function timeDomain(check: CheckSeries, steps: readonly Schemas["StepMark"][], now: Date | null): [Date, Date] {
   const times = [...check.points, ...steps].map(({ at }) => new Date(at).getTime());
-  const ends = now === null ? times : [...times, now.getTime()];
-  if (ends.length === 0) {
-    const end = Date.now();
-    return [new Date(end - 60_000), new Date(end)];
+  if (times.length === 0) {
+    const end = (now ?? new Date()).getTime();
+    return [new Date(end - SHORTEST), new Date(end)];
   }
-  const begin = Math.min(...ends);
-  const end = Math.max(...ends);
-  return [new Date(begin), new Date(Math.max(end, begin + 60_000))];
+  const begin = Math.min(...times);
+  const last = Math.max(...times, begin + SHORTEST);
+  const grown = now === null ? last : Math.min(now.getTime(), last + (last - begin));
+  return [new Date(begin), new Date(Math.max(last, grown))];
 }
 
 /** Runs of points for which `of` gives a number, cut to the domain, broken at steps and gaps. */

@@ -1,7 +1,7 @@
 import { stylesOf } from "./palette";
 import { momentsOf, spanOf, stretchesOf, valueAt } from "./plot";
 import { moved, nearest } from "./useScrub";
-import { formatBytes, formatDuration, formatEvidence, formatRatio, formatShare } from "./words";
+import { formatBytes, formatDuration, formatEvidence, formatOdds, formatRatio, formatShare } from "./words";
 
 describe("the look of a version", () => {
   test("differs among eight in colour, pattern and dash", () => {
@@ -80,6 +80,7 @@ describe("in words", () => {
     expect(formatEvidence(-3)).toBe("none");
     expect(formatEvidence(40)).toBe("more than 1,000,000 to 1");
     expect(formatEvidence(null)).toBe("none yet");
+    expect([-2, 0, 2, 4].map(formatOdds)).toEqual(["1:100", "1:1", "100:1", "10K:1"]);
   });
 
   test("sizes and lengths of time have the unit that fits", () => {

@@ -3,6 +3,7 @@ import { timeFormat } from "d3-time-format";
 const DECIMALS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const COUNTS = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const PERCENTS = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const SHORT = new Intl.NumberFormat("en", { notation: "compact" });
 const RATES = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 
 export const formatNumber = (value: number): string => DECIMALS.format(value);
@@ -49,6 +50,12 @@ export function formatEvidence(log10: number | null): string {
     return "more than 1,000,000 to 1";
   }
   return log10 <= 0 ? "none" : `${RATES.format(10 ** log10)} to 1`;
+}
+
+/** 10^`log10` as odds, short enough for a tick: "100:1", "1:10K". */
+export function formatOdds(log10: number): string {
+  const odds = SHORT.format(10 ** Math.abs(log10));
+  return log10 < 0 ? `1:${odds}` : `${odds}:1`;
 }
 
 /** Bytes for people, in the powers of 1024 that disks are sold short of. */
