@@ -37,6 +37,7 @@ def where_to_look(stack: Stack) -> Iterator[str]:
     """Yield where a person can look around while everything runs."""
     yield ""
     yield f"Airflow     {stack.airflow.base_url}   user admin   password {stack.airflow.password('admin')}"
+    yield f"the page    {stack.airflow.base_url}/plugin/model-ops/models/{stack.settings.model}"
     yield f"release     {stack.airflow.base_url}/dags/{RELEASE_DAG}"
     yield f"Prometheus  {stack.prometheus.url}"
     yield f"predict     {stack.envoy.listener_url}/v1/models/{MODEL}:predict"
