@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_model_ops.core.errors import InvalidState
+from airflow_model_ops.core.plain_text import plain_text
 from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.transitions import Action, Decision
 from airflow_model_ops.core.versioning import Version
@@ -178,7 +179,7 @@ def transition(
         kind=EntryKind.TRANSITION,
         name=decision.action.value,
         at=at,
-        reason=decision.reason,
+        reason=plain_text(decision.reason),
         origin=origin,
         write_id=write_id,
         version=decision.version,
@@ -205,7 +206,7 @@ def fact(
         kind=EntryKind.FACT,
         name=kind.value,
         at=at,
-        reason=reason,
+        reason=plain_text(reason),
         origin=origin,
         write_id=write_id,
         version=version,

@@ -17,6 +17,7 @@ from airflow_model_ops.core.decision import (
     without_release,
 )
 from airflow_model_ops.core.errors import TransitionRefused
+from airflow_model_ops.core.plain_text import plain_text
 from airflow_model_ops.core.state import Actor, Canary, Golden, Hold, ServingState
 from airflow_model_ops.core.versioning import Version
 
@@ -79,7 +80,7 @@ def hold(state: ServingState, *, actor: Actor, reason: str) -> Decision:
     """
     if state.hold and (state.hold.by_person or not actor.is_person):
         return unchanged(Action.HOLD, state, f"already held by {state.hold.by}: {state.hold.reason}")
-    held = replace(state, hold=Hold(by=str(actor), reason=reason, by_person=actor.is_person))
+    held = replace(state, hold=Hold(by=str(actor), reason=plain_text(reason), by_person=actor.is_person))
     return changed(Action.HOLD, held, f"held by {actor}: {reason}")
 
 

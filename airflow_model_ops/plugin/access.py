@@ -35,6 +35,12 @@ def readable(models: Iterable[str], *, user: BaseUser) -> set[str]:
     return {dags[dag] for dag in allowed}
 
 
+def hidden_from(user: BaseUser) -> set[str]:
+    """Return the models that a user may not see."""
+    known = catalogue().models
+    return known.keys() - readable(known, user=user)
+
+
 def may_trigger(dag_id: str, *, user: BaseUser) -> bool:
     """Whether a user may start runs of a DAG."""
     return get_auth_manager().is_authorized_dag(

@@ -33,7 +33,7 @@ class AirflowApi:
         # The public path begins where [api] base_url says; the app itself knows.
         self._root = f"{getattr(self._app, 'root_path', '')}/api/v2"
         self._headers = _credentials(request)
-        self._scheme = request.url.scheme
+        self._scheme = request.scope["scheme"]
         self._client = (request.client.host, request.client.port) if request.client else ("127.0.0.1", 0)
 
     async def get(self, *path: str, query: Mapping[str, str] | None = None) -> httpx.Response:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from fastapi import FastAPI, Request, status
+from fastapi import FastAPI, Request, Response, status
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -55,6 +57,7 @@ def create_app() -> FastAPI:
     app.mount("/bundle", StaticFiles(directory=BUNDLE), name="bundle")
     app.add_exception_handler(Unanswered, _unanswered)
     app.add_exception_handler(ModelOpsError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
     return app
 
 
@@ -66,3 +69,10 @@ async def _unanswered(_: Request, error: Exception) -> JSONResponse:
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, status_code=status.HTTP_409_CONFLICT)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    """Say what is wrong with a request, without repeating it: JSON takes neither NaN nor half a character in an answer."""
+    faults = error.errors() if isinstance(error, RequestValidationError) else []
+    told = [{part: fault[part] for part in ("type", "loc", "msg")} for fault in faults]
+    return Response(json.dumps({"detail": told}), status_code=422, media_type="application/json")

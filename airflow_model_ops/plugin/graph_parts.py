@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_model_ops.core.plain_text import plain_text
 from airflow_model_ops.plugin.datamodels.base import RunLink
 from airflow_model_ops.plugin.datamodels.versions import GraphEdge, GraphNode
 
@@ -41,7 +42,7 @@ class GraphParts:
 
         :param detail: What else is known; what is ``None`` or empty is left out.
         """
-        shown = {key: str(value) for key, value in (detail or {}).items() if value not in (None, "")}
+        shown = {key: plain_text(str(value)) for key, value in (detail or {}).items() if value not in (None, "")}
         self._nodes.setdefault(
             node, GraphNode(id=node, kind=kind, label=label, detail=shown, column=column, run=run, model=model)
         )

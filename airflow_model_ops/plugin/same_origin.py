@@ -24,7 +24,8 @@ def require_same_origin(request: Request) -> None:
         if _origin_of(origin) in _own_origins(request):
             return
         raise HTTPException(
-            status.HTTP_403_FORBIDDEN, f"a page of {origin!r} asks for this; only Airflow's own page may"
+            status.HTTP_403_FORBIDDEN,
+            f"a page of {origin!r} asks for this; only Airflow's own page may; if that is it, set [api] base_url to its address",
         )
     if request.headers.get("sec-fetch-site") == "same-origin":
         return
@@ -38,15 +39,15 @@ def _own_origins(request: Request) -> set[str | None]:
     """Return how this Airflow may be addressed: as ``[api] base_url`` says, and as the caller's own request does."""
     configured = conf.get("api", "base_url", fallback="") or ""
     host = request.headers.get("host", "")
-    return {_origin_of(configured), _origin_of(f"{request.url.scheme}://{host}")} - {None}
+    return {_origin_of(configured), _origin_of(f"{request.scope['scheme']}://{host}")} - {None}
 
 
 def _origin_of(url: str) -> str | None:
-    parts = urlsplit(url)
-    if not parts.scheme or not parts.hostname:
-        return None
     try:
+        parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
+    except ValueError:  # it is no URL
+        return None
+    if not parts.scheme or not parts.hostname:
         return None
     return f"{parts.scheme}://{parts.hostname}:{port}"

@@ -44,6 +44,8 @@ def test_airflows_own_page_and_whoever_has_a_token_may(headers: dict[str, str]) 
         {"origin": "http://airflow.example:8080.evil.example"},
         {"origin": "http://evil.example", "sec_fetch_site": "same-origin"},
         {"origin": "http://airflow.example:nonsense"},
+        {"origin": "http://["},
+        {"origin": "http://[::1"},
         {"sec_fetch_site": "same-site"},
         {"sec_fetch_site": "cross-site"},
         {"sec_fetch_site": "none"},

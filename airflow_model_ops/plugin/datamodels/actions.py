@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
-from airflow_model_ops.plugin.datamodels.base import Answer, Share, Wish
+from airflow_model_ops.core.plain_text import plain_text
+from airflow_model_ops.plugin.datamodels.base import Answer, Share, Told, Wish
 
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000)]
-VersionName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=3, max_length=1000), AfterValidator(plain_text)
+]
+VersionName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(plain_text)
+]
 
 
 class RollbackWish(Wish):
@@ -96,7 +101,7 @@ class Progress(Answer):
     done: bool
     """Whether the wish is fulfilled, or cannot be any more; the run may still be recording."""
     succeeded: bool | None
-    message: str
+    message: Told
     """What happened, or why it was refused."""
     generation: int | None
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from airflow_model_ops.core.plain_text import plain_text
 
 T = TypeVar("T")
+
+Told = Annotated[str, BeforeValidator(plain_text)]
+"""Words of a log, in which older entries may hold what no answer can."""
 
 
 class Answer(BaseModel):
@@ -36,7 +41,7 @@ class Trouble(Answer):
     """Why a part of an answer is missing: its backend does not answer, or says no."""
 
     backend: Backend
-    reason: str
+    reason: Told
 
 
 class Part(Answer, Generic[T]):
@@ -78,7 +83,7 @@ class Event(Answer):
     name: str
     """The action of a transition, such as ``promote``, or the kind of a fact, such as ``verdict``."""
     version: str | None
-    reason: str
+    reason: Told
     who: Who
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from airflow_model_ops.plugin.datamodels.base import Answer, Event, Page, RunLink, Share
+from airflow_model_ops.plugin.datamodels.base import Answer, Event, Page, RunLink, Share, Told
 
 
 class TimelineEntry(Event):
@@ -37,7 +37,7 @@ class Period(Answer):
     """``None``: it goes on."""
     split: list[Share]
     generation: int
-    reason: str
+    reason: Told
 
 
 class TrafficHistory(Answer):
@@ -94,7 +94,7 @@ class CheckSeries(Answer):
     """log10 of the e-value at which HARM acts."""
     safe_line: float | None
     points: list[Point]
-    reason: str
+    reason: Told
     """What it says now, a sentence with the numbers."""
     verdict: str
 
@@ -120,7 +120,7 @@ class EvidenceSeries(Answer):
     steps: list[StepMark]
     checks: list[CheckSeries]
     verdict: str
-    reason: str
+    reason: Told
     live: bool
     """Whether it still grows."""
 

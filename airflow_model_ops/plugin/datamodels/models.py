@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from airflow_model_ops.plugin.datamodels.base import Answer, Event, Part, RunLink, Share, Who
+from airflow_model_ops.plugin.datamodels.base import Answer, Event, Part, RunLink, Share, Told, Who
 
 
 class Traffic(StrEnum):
@@ -24,7 +24,7 @@ class CanaryRow(Answer):
     percent: float
     verdict: str | None
     """The newest verdict of this attempt, such as ``UNDECIDED``; ``None`` before the first."""
-    reason: str | None
+    reason: Told | None
     """The judge's sentence."""
     judged_at: datetime | None
 
@@ -34,7 +34,7 @@ class HoldRow(Answer):
 
     by: str
     by_person: bool
-    reason: str
+    reason: Told
 
 
 class Health(Answer):
@@ -42,7 +42,7 @@ class Health(Answer):
 
     answering: int
     servers: int
-    reason: str | None
+    reason: Told | None
     """What is wrong; ``None``: all answer."""
 
 
@@ -94,7 +94,7 @@ class Head(Answer):
     generation: int
     at: datetime
     action: str
-    reason: str
+    reason: Told
     who: Who
     run: RunLink | None
     applied_at: datetime | None
@@ -137,7 +137,7 @@ class Offer(Answer):
     """``rollback``, ``pin``, ``hold``, ``resume``, ``abort``, ``lift`` or ``quarantine``."""
     allowed: bool
     """Whether the caller's permissions allow it."""
-    why_not: str | None
+    why_not: Told | None
     """Why it makes no sense now, or is not allowed; ``None``: it may be done."""
     dag_id: str
     """The DAG that a run is made of."""

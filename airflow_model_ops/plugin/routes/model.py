@@ -8,10 +8,11 @@ from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 
 from airflow_model_ops.config.model_file import ModelIdentity
-from airflow_model_ops.plugin.access import Model, User, may_trigger
+from airflow_model_ops.plugin.access import Model, User, hidden_from, may_trigger
 from airflow_model_ops.plugin.action_dags import DAG_OF
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.datamodels.models import ModelAnswer, ModelRow, ObservedRow
+from airflow_model_ops.plugin.discretion import discreet_look, discreet_row
 from airflow_model_ops.plugin.model_answer import answer_of, observed_row
 from airflow_model_ops.plugin.model_reading import Reading
 from airflow_model_ops.plugin.openings import fleet_of
@@ -24,11 +25,13 @@ router = APIRouter(tags=["models"])
 @router.get("/models/{model}")
 async def show_model(model: Model, user: User) -> ModelAnswer:
     """Show one model: its log is read now, and its fleet is asked what really serves."""
-    (row, reading), observed, allowed = await asyncio.gather(
+    (row, reading), observed, allowed, hidden = await asyncio.gather(
         _read(model),
         part(Backend.FLEET, lambda: _observe(model), of=model),
         run_in_threadpool(lambda: {action: may_trigger(dag_id, user=user) for action, dag_id in DAG_OF.items()}),
+        run_in_threadpool(hidden_from, user),
     )
+    row, observed = discreet_row(row, hidden=hidden), discreet_look(observed, hidden=hidden)
     return answer_of(model, row, reading, observed=observed, allowed=allowed, user=user.get_name())
 
 
