@@ -96,7 +96,15 @@ def tell_once(
         if desk.claim(notice.key, again_seconds=again_seconds):
             claimed.append(notice)
 
-    _started(claim, f"a message about model {file.model!r} cannot be claimed").join(file.notifications.timeout)
+    thread = _started(claim, f"a message about model {file.model!r} cannot be claimed")
+    thread.join(file.notifications.timeout)
+    if thread.is_alive():
+        _log.error(
+            "model=%s its repository did not answer within %g s, so nobody is told %r",
+            file.model,
+            file.notifications.timeout,
+            notice.title,
+        )
     send(file, tuple(claimed), context=context)
 
 
@@ -164,7 +172,7 @@ class _Post:
         for letter in self.letters:
             try:
                 letter.deliver()
-            except Exception as error:  # noqa: BLE001 (whatever a notifier raises: the others are asked, and the task goes on)
+            except BaseException as error:  # noqa: BLE001 (whatever a notifier raises: the others are asked, the task goes on)
                 _log.exception(
                     "model=%s notifier %s was not told %r: %s: %s",
                     letter.notice.model,

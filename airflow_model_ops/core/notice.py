@@ -64,8 +64,14 @@ class Notice:
 
     @property
     def message(self) -> str:
-        """The whole message as plain text."""
-        lines = [self.title, f"Why: {self.why}", f"Who: {self.who}", f"Serves: {self.serves}", f"Page: {self.link}"]
+        """The whole message as plain text, one line for each thing: a reason cannot pass for another line."""
+        lines = [
+            self.title,
+            f"Why: {' '.join(self.why.split())}",
+            f"Who: {self.who}",
+            f"Serves: {self.serves}",
+            f"Page: {self.link}",
+        ]
         return "\n".join([*lines, f"Run: {self.run_link}"] if self.run_link else lines)
 
     def to_names(self) -> dict[str, Any]:
@@ -200,9 +206,9 @@ def _still_shows(state: ServingState, event: Event, entry: Entry) -> bool:
     did = entry.state
     if event is Event.CANARY_START:
         return entry.release is not None and state.is_live(entry.release)
-    if event is Event.PROMOTION:
+    if event in {Event.PROMOTION, Event.ROLLBACK}:
         return did is not None and state.stable == did.stable
-    return True  # whatever came after a way back was decided on what it left
+    return True  # a canary that ended has ended, whatever was decided after it
 
 
 def _title(news: News, *, model: str, version: str) -> str:

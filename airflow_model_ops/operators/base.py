@@ -165,8 +165,7 @@ class ModelOperator(LinkNotes):
 
     def execute(self, context: Context) -> Any:
         """Do the operator's work; an error that no retry can mend fails the task without retries."""
-        self.link_model(context)
-        with self.telling(context), told_to_airflow():
+        with self.telling(context), self.linking(context), told_to_airflow():
             return self.act(context)
 
     def models_given(self) -> tuple[ModelIdentity, ...]:
@@ -218,8 +217,7 @@ class ReleaseOperator(TrafficOperator):
 
     def execute(self, context: Context) -> Any:
         """Act, or wait for a person's resume first."""
-        self.link_model(context)
-        with self.telling(context):
+        with self.telling(context), self.linking(context):
             with told_to_airflow():
                 try:
                     return self.act(context)

@@ -115,6 +115,7 @@ class QuarantineVersionOperator(TrafficOperator):
 
     template_fields: Sequence[str] = ("choose", "versions", "reason", "wanted")
     ui_color = "#fce8e6"
+    is_way_back = True
 
     def __init__(
         self,

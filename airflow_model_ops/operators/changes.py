@@ -86,6 +86,8 @@ class ResumeModelOperator(AsideOperator):
 class AbortModelOperator(ChangeOperator):
     """End the live release, whichever it is: its canary gets nothing any more and stable is untouched."""
 
+    is_way_back = True
+
     def commit(self, control: ModelControl) -> Commit:
         """Abort."""
         return control.abort(reason=self.reason, fence=None)
@@ -100,6 +102,7 @@ class QuarantineModelOperator(ChangeOperator):
 
     template_fields: Sequence[str] = ("choose", "reason", "version", "force")
     ui_color = "#fce8e6"
+    is_way_back = True
 
     def __init__(self, *, version: str, force: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)

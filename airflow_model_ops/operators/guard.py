@@ -56,6 +56,7 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
 
     ui_color = "#fce8e6"
     asks_metrics = True
+    is_way_back = True
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,7 +69,6 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
             raise AirflowSkipException("no alarm started this run; the guard starts one when stable is above a ceiling")
         failed: dict[str, Exception] = {}
         committed = self._commit_all(context, alarms, failed)
-        self._link(context, alarms[0])
         done, waiting = {}, []
         for control, identity, commit in committed:
             try:
@@ -81,6 +81,7 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
                     waiting.append((control, identity, load))
                 else:
                     done[control.model] = self._told(context, control, commit, applied)
+        self._link(context, alarms[0])
         if waiting:
             control, identity, load = waiting[0]
             self.wait_for_load(context, control, load, identity=identity)

@@ -1,13 +1,17 @@
 """What every operator on a model links to, in one place; see :mod:`airflow_model_ops.links`.
 
-An address is put into the task's XCom as soon as it is known. That it is not, or cannot be put there, is logged and no more.
+An address is put into the task's XCom as soon as it is known, of a way back when that is done. That it is not known, or cannot
+be put there, is logged and no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity
 from airflow_model_ops.core.page_links import model_page, vertex_endpoint_page
@@ -42,6 +46,22 @@ class LinkNotes(NewsTeller):
         if unread or on_vertex:
             links.append(VertexAILink())
         return tuple(links)
+
+    @contextmanager
+    def linking(self, context: Context) -> Iterator[None]:
+        """Link to the model before the work in it begins; but after a way back, which waits for nobody."""
+        if not self.is_way_back:
+            self.link_model(context)
+        try:
+            yield
+        except (Exception, TaskDeferred):
+            self._link_late(context)
+            raise
+        self._link_late(context)
+
+    def _link_late(self, context: Context) -> None:
+        if self.is_way_back and ModelLink().xcom_key not in self.noted_links:
+            self.link_model(context)
 
     def link_model(self, context: Context, *, identity: ModelIdentity | None = None) -> None:
         """Note the page of the task's model, and its endpoint on Vertex AI.

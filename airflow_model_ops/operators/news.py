@@ -9,9 +9,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity
 from airflow_model_ops.core.notice import stuck_notice
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 class NewsTeller(LineageNotes):
     """Base of operators that tell what is new of the models they act on."""
 
+    is_way_back: ClassVar[bool] = False
+    """Whether it takes traffic from a version, which waits for no message and no link."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._is_telling = False
+
     @abstractmethod
     def models_given(self) -> Iterable[ModelIdentity]:
         """Yield the models that the operator may act on."""
@@ -36,13 +43,22 @@ class NewsTeller(LineageNotes):
     def telling(self, context: Context, *, resumed: bool = False) -> Iterator[None]:
         """Tell what is new once the work in it is done, has failed, or waits; never if the task is being ended.
 
+        A way back that is tried again or waits for a load is not done: it tells after that. Within another one it tells nothing.
+
         :param resumed: Whether the task came back from the triggerer, and so may not have opened its model itself.
         """
+        if self._is_telling:
+            yield
+            return
+        self._is_telling = True
         try:
             yield
-        except (Exception, TaskDeferred):
-            self.tell(context, resumed=resumed)
+        except (Exception, TaskDeferred) as ended:
+            if not self.is_way_back or isinstance(ended, AirflowFailException):
+                self.tell(context, resumed=resumed)
             raise
+        finally:
+            self._is_telling = False
         self.tell(context, resumed=resumed)
 
     def tell(self, context: Context, *, resumed: bool = False) -> None:

@@ -32,6 +32,7 @@ class RollbackModelOperator(LoadingOperator, TrafficOperator):
 
     template_fields: Sequence[str] = ("choose", "target", "reason", "affected")
     ui_color = "#fce8e6"
+    is_way_back = True
 
     def __init__(
         self, *, target: str = "previous", reason: str, affected: Sequence[str] | None = None, **kwargs: Any

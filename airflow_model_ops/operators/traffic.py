@@ -222,6 +222,7 @@ class AbortReleaseOperator(ReleaseOperator):
     """
 
     template_fields: Sequence[str] = ("choose", "release", "reason")
+    is_way_back = True
 
     def __init__(self, *, reason: str = "a task of the release failed or was stopped", **kwargs: Any) -> None:
         super().__init__(**kwargs)

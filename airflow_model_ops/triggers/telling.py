@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
@@ -9,7 +10,6 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from airflow_model_ops.config.model_file import ModelFile
-from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.notifications import has_hooks, tell_news
 
 if TYPE_CHECKING:
@@ -28,16 +28,17 @@ class BackgroundTeller:
         self._seen = 0
 
     async def look(self, control: Callable[[], Awaitable[ModelControl]]) -> None:
-        """Begin to tell what is new, unless that still goes on; returns at once.
+        """Begin to tell what is new, unless that still goes on; fails never, and returns at once.
 
         :param control: Opens the model.
         """
         if not has_hooks(self._file) or (self._thread is not None and self._thread.is_alive()):
             return
         try:
-            self._control = self._control or await control()
-        except ModelOpsError as error:
-            _log.warning("model=%s nothing can be told now: %s", self._file.model, error)
+            async with asyncio.timeout(self._file.notifications.timeout):
+                self._control = self._control or await control()
+        except Exception as error:  # noqa: BLE001 (whatever went wrong: the canary is watched on)
+            _log.warning("model=%s nothing can be told now: %s: %s", self._file.model, type(error).__name__, error)
             return
         work = copy_context()
         self._thread = Thread(target=work.run, args=(self._tell, self._control), name="model-ops-news", daemon=True)

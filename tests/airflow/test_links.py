@@ -20,7 +20,7 @@ from airflow_model_ops.links import MetricsLink, ModelLink, VertexAILink
 from airflow_model_ops.operators.check import CheckMetricsOperator
 from airflow_model_ops.operators.guard import GuardRollbackOperator
 from airflow_model_ops.operators.rollback import RollbackModelOperator
-from airflow_model_ops.operators.traffic import StartCanaryOperator
+from airflow_model_ops.operators.traffic import AbortReleaseOperator, StartCanaryOperator
 from airflow_model_ops.operators.upkeep import ReconcileOperator
 from tests.airflow.release_story import YAML, Story, context_of, on_stage
 
@@ -61,6 +61,19 @@ def queries(address: str) -> list[str]:
 def waits(operator: Any, context: Any) -> None:
     with pytest.raises(TaskDeferred):
         operator.execute(context)
+
+
+def splits_seen(context: Any, story: Story) -> list[dict[int, float]]:
+    """Return a list that gets what serves at each moment when something is put into the task's XCom."""
+    seen: list[dict[int, float]] = []
+    put = context["ti"].xcom_push
+
+    def push(*, key: str, value: str) -> None:
+        seen.append(story.split)
+        put(key=key, value=value)
+
+    context["ti"].xcom_push = push
+    return seen
 
 
 class TestModel:
@@ -139,6 +152,35 @@ class TestMetrics:
         (query,) = queries(addresses(context)[METRICS])
         assert "200000000" in query
         assert "100000000" not in query
+
+
+class TestWaysBack:
+    """What takes traffic from a version needs the repository and the fleet alone: nothing is noted before it is done."""
+
+    def test_a_rollback_has_moved_the_traffic_before_anything_is_noted(self, story: Story) -> None:
+        seen = splits_seen(context := context_of(), story)
+        RollbackModelOperator(task_id="rollback", model=story.model, reason="it smells").execute(context)
+        assert seen == [{1: 100}]
+
+    def test_an_abort_has_moved_the_traffic_before_anything_is_noted(self, story: Story) -> None:
+        release = story.start(3)
+        seen = splits_seen(context := context_of(), story)
+        AbortReleaseOperator(task_id="abort", model=story.model, release=release).execute(context)
+        assert seen == [{2: 100}]
+
+    def test_the_guard_has_moved_the_traffic_before_the_metrics_connection_is_asked_for(self, story: Story) -> None:
+        alarm = {"model": "digits", "version": "digits-v2.0.0", "reason": "errors above 20 %", "evidence": None}
+        seen = splits_seen(context := context_of(dag_id="model_guard"), story)
+        context["triggering_asset_events"] = {"alarms": [SimpleNamespace(timestamp=1, extra={"payload": alarm})]}
+        GuardRollbackOperator(task_id="rollback", model={"digits": story.model}).execute(context)
+        assert seen == [{1: 100}, {1: 100}]
+
+    def test_one_that_fails_links_to_the_page_as_well(self, story: Story) -> None:
+        context = context_of()
+        story.target.unavailable_servers.add("server-1")
+        with pytest.raises(AirflowException):
+            RollbackModelOperator(task_id="rollback", model=story.model, reason="it smells").execute(context)
+        assert addresses(context)[MODEL].endswith("/models/digits")
 
 
 class TestVertex:

@@ -280,6 +280,19 @@ class TestTrouble:
         assert len(told) == 1
         assert f"{PLACE}.Hanging did not take" in caplog.text
 
+    def test_a_notifier_that_wants_to_end_its_process_is_logged_and_ends_nothing(
+        self, told: list[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Not every error is an ``Exception``: Airflow's own time-out of a task is none either."""
+        with staged("Leaving", "Recorder") as story:
+            story.clock.advance(3600)
+            HoldModelOperator(task_id="hold", model=story.model, reason="wait").execute(context_of())
+            HoldModelOperator(task_id="hold", model=story.model, reason="wait").execute(context_of())
+
+        assert len(told) == 1
+        assert f"{PLACE}.Leaving was not told" in caplog.text
+        assert "SystemExit: 3" in caplog.text
+
     @pytest.mark.parametrize(
         ("path", "why"),
         [
@@ -313,6 +326,34 @@ class TestTrouble:
             load(story, "digits-v4.0.0").execute(context_of(run_id="another"))
         assert len(told) == 2
 
+    def test_no_message_keeps_a_way_back_from_its_next_try(self, told: list[str]) -> None:
+        with staged("Recorder") as story:
+            story.serve(1, 2)
+            story.clock.advance(3 * 3600)
+            story.target.unavailable_servers.add("server-1")
+            with pytest.raises(AirflowException, match="does not serve the head of 'digits' yet"):
+                rollback(story).execute(context_of())
+            assert told == [], "what is new can wait, the way back cannot"
+
+            story.target.unavailable_servers.clear()
+            rollback(story).execute(context_of(try_number=2))
+        assert [text.split(" | ")[0] for text in told] == ["digits: rolled back, digits-v1.0.0 serves"]
+
+    def test_a_repository_that_hangs_is_asked_once_by_a_task_that_came_back(
+        self, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It acts within what it was resumed for; that is one task, and one time limit."""
+        with staged("Recorder", timeout="0.3s") as story:
+            story.serve(1)
+            release = story.start(2, percent=50)
+            story.clock.advance(3600)
+            monkeypatch.setattr(story.repository, "read_evidence", lambda *_: Hanging.forever.wait(30))
+            task = PromoteModelOperator(task_id="promote", model=story.model, release=release)
+            task.resume_execution("execute_resumed", {"event": {"resumed": True}}, context_of())
+        Hanging.forever.set()
+
+        assert caplog.text.count("its log did not answer") == 1
+
     def test_models_without_hooks_cost_nothing(self, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         with on_stage() as story:
             monkeypatch.setattr("airflow_model_ops.notifications.NewsDesk", None)
@@ -338,6 +379,15 @@ class TestTriggerer:
         asyncio.run(asyncio.wait_for(watched(BackgroundTeller(story.model)), timeout=20))
         assert told[0].startswith("digits: canary digits-v2.0.0 started | ")
         assert "the 10 % step found no verdict" in told[1]
+
+    def test_a_model_that_cannot_be_opened_to_tell_of_it_ends_no_watch(
+        self, story: Story, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def broken() -> ModelControl:
+            raise OSError("too many open files")
+
+        asyncio.run(BackgroundTeller(story.model).look(broken))
+        assert "too many open files" in caplog.text
 
     def test_a_step_that_holds_at_its_deadline_is_told_by_its_trigger(self, story: Story, told: list[str]) -> None:
         release = story.start(2)

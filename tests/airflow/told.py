@@ -39,6 +39,11 @@ class Failing(Recorder):
         raise ConnectionError("the chat is down")
 
 
+class Leaving(Recorder):
+    def notify(self, context: Any) -> None:
+        raise SystemExit(3)
+
+
 class Hanging(Recorder):
     forever: ClassVar[Event] = Event()
 

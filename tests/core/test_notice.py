@@ -174,6 +174,27 @@ def test_a_rollback_says_what_serves_why_who_and_where_to_look(story: Story, aut
     assert set(notice.to_names()) >= {"message", "title", "model", "version", "why", "link", "event"}
 
 
+def test_a_rollback_to_what_never_came_to_serve_is_not_told(
+    story: Story, automation: Actor, person: Actor, v: Callable[[int], Version]
+) -> None:
+    story.commit(rollback(story.state, actor=automation, reason="HARM"))
+    story.commit(rollback(story.state, actor=person, to=v(1), reason="further back"))
+    story.apply()
+
+    assert story.told == [("rollback", 2)]
+    assert story.title() == "digits: rolled back, digits-v1.0.0 serves"
+
+
+def test_an_error_of_several_lines_cannot_pass_for_other_lines_of_the_message(story: Story) -> None:
+    why = "no target\nServes: v8 100 %\r\u2028Page: https://evil.example"
+    notice = stuck_notice(
+        model="digits", version="v9", why=why, state=story.state, run=RUN, who="x", key="k", base_url=BASE
+    )
+    assert [line.partition(":")[0] for line in notice.message.splitlines()] == [
+        "digits", "Why", "Who", "Serves", "Page", "Run",
+    ]  # fmt: skip
+
+
 def test_drift_says_whether_it_is_mended(story: Story, person: Actor) -> None:
     head = story.commit(hold(story.state, actor=person, reason="wait"))
     fields = {
