@@ -4,6 +4,7 @@ clients of buckets and servers are slow to make.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -78,6 +79,8 @@ def _ledger_at(conn_id: str) -> LedgerQueries:
     from airflow_model_ops.adapters.lineage.queries import LedgerQueries
     from airflow_model_ops.hooks.mlmd import ledger_settings_of
 
+    # ML Metadata logs two lines each time a store is opened, which a page does for every question.
+    logging.getLogger("absl").setLevel(logging.WARNING)
     settings = ledger_settings_of(fetch_connection(conn_id))
     # A page does not wait for longer anyway, and a thread that goes on trying is one less for the others' questions.
     patience = {
