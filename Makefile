@@ -38,6 +38,7 @@ test-page: setup ## The page's unit tests
 	@VENV=$(VENV) scripts/page.sh test
 
 test-ui: setup ## The page in a real browser against the real Airflow; screenshots in .cache/ui-shots
+	@VENV=$(VENV) scripts/page.sh install
 	@$(PYTEST) -m ui $(PYTEST_ARGS)
 
 test-all: setup test-page ## All tests, the slow ones too

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The page's toolchain: node and npm come with .venv (PyPI), its packages from npm by the lock file.
-# usage: scripts/page.sh build | check | test
+# usage: scripts/page.sh install | build | check | test
+#   install: only the packages; the others do it, too
 #   build: write plugin/bundle from plugin/www
 #   check: types, and that the committed types and bundle are what the sources give
 #   test:  the unit tests
@@ -39,6 +40,7 @@ same() {
 cd "$PLUGIN/www"
 install
 case ${1:-} in
+  install) ;;
   build)
     write_types src/api/schema.ts
     npm run --silent check
@@ -54,5 +56,5 @@ case ${1:-} in
     done
     ;;
   test) npm test --silent ;;
-  *) say "usage: scripts/page.sh build | check | test"; exit 2 ;;
+  *) say "usage: scripts/page.sh install | build | check | test"; exit 2 ;;
 esac
