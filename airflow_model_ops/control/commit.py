@@ -44,6 +44,7 @@ class Commit:
 
     :param generation: The generation that is to be applied.
     :param changed: Whether this call appended it; ``False`` if it held already or a former try had committed it.
+    :param former: The state before; ``None`` if a former try had committed it.
     """
 
     state: ServingState

@@ -10,6 +10,8 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowFailException
+
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, wish_of
 
@@ -51,8 +53,17 @@ class ChangeOperator(TrafficOperator):
         control = self.control(context, for_person=True, request=wish_of(context, retries=self.retries))
         commit = self.commit(control)
         self.log.info("model=%s %s", control.model, commit.reason)
-        split = self.apply(control) if commit.generation else {}  # without a log there is nothing to apply
+        split = self._applied(control, commit) if commit.generation else {}  # without a log there is nothing to apply
         return {"generation": commit.generation, "changed": commit.changed, "reason": commit.reason, "split": split}
+
+    def _applied(self, control: ModelControl, commit: Commit) -> dict[str, float]:
+        """Apply. A wish that found nothing to change left no entry for a retry to find, which would be granted anew."""
+        try:
+            return self.apply(control)
+        except ModelOpsError as error:
+            if commit.changed or commit.former is None:
+                raise
+            raise AirflowFailException(f"{commit.reason}; {error}") from error
 
 
 class AsideOperator(ChangeOperator):

@@ -128,6 +128,17 @@ class TestAbort:
 
         assert story.split == {1: 90, 3: 10}
 
+    def test_a_wish_that_came_too_late_is_not_tried_again(self, story: Story) -> None:
+        """A second try would not find the first one's entry, and end a release that began after the wish."""
+        story.serve(1, 2)
+        story.control().rollback(reason="somebody else's")
+        story.target.unavailable_servers.add("server-1")
+
+        with pytest.raises(
+            AirflowFailException, match=r"nothing to abort: no release is live; .* does not serve the head"
+        ):
+            abort(story).execute(run_of("abort"))
+
     def test_a_fleet_that_does_not_follow_fails_the_task_after_the_commit(self, story: Story) -> None:
         story.serve(1)
         story.start(2)
