@@ -46,11 +46,10 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
         except ModelOpsError as error:
             complain(str(error))
             sys.exit(1)
-        print_outcome(args, outcome)
+        _answer(args, outcome)
         if outcome.note is not None:
             complain(outcome.note)
         if outcome.then is not None:
-            sys.stdout.flush()
             with contextlib.redirect_stdout(sys.stderr):
                 later = outcome.then()
             if later is not None:
@@ -60,6 +59,27 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
             sys.exit(1)
 
     return run
+
+
+def _answer(args: Namespace, outcome: Outcome) -> None:
+    """Print the answer now. Whoever has closed the output does without it: what was done is done, and goes on."""
+    if sys.stdout is None:
+        return
+    try:
+        print_outcome(args, outcome)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+    except SystemExit as end:  # so rich ends when the output is closed
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _forget_output()
+
+
+def _forget_output() -> None:
+    """Let nothing more be written to a closed pipe, by the end of the interpreter least of all."""
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
