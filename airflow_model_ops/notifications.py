@@ -109,12 +109,17 @@ def tell_once(
 
 
 def send(file: ModelFile, notices: Iterable[Notice], *, context: Mapping[str, Any] | None = None) -> None:
-    """Hand messages to the file's notifiers, each notifier's in their order, and wait until the time limit is over."""
+    """Hand messages to the file's notifiers and wait until the time limit is over.
+
+    Those for one notifier with the same arguments keep their order; two channels of one chat do not wait for each other.
+    """
     hooks, letters = file.notifications.hooks, dict[str, list[_Letter]]()
     for notice in notices:
         _log.info("model=%s tells %s: %s", notice.model, notice.event, notice.title)
         for part in hooks.get(notice.event, ()):
-            letters.setdefault(part.notifier, []).append(_Letter(notice=notice, part=part, context=context or {}))
+            letters.setdefault(part.model_dump_json(), []).append(
+                _Letter(notice=notice, part=part, context=context or {})
+            )
     posts = [_Post(letters=each) for each in letters.values()]
     threads = [_started(post.deliver, "a notifier cannot be asked") for post in posts]
     # Airflow's processes end with these threads, which are daemons: what hangs is dropped.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -116,7 +117,8 @@ class GuardRollbackOperator(LoadingOperator, TrafficOperator):
             refused = failed.get(alarm.model)
             if isinstance(refused, TransitionRefused) and alarm.model in controls:
                 why = f"{alarm.reason}; {refused}"
-                self.tell_stuck(context, controls[alarm.model], version=alarm.version, why=why)
+                opened = partial(controls.__getitem__, alarm.model)
+                self.tell_stuck(context, opened, version=alarm.version, why=why)
 
     def _go_back(self, control: ModelControl, alarm: _Alarm) -> Commit:
         from airflow_model_ops.control.stable_guard import recent_way_back

@@ -7,7 +7,7 @@ did, what a killed worker left for the watcher to finish, and what a person did 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -75,10 +75,19 @@ class NewsTeller(LineageNotes):
         except Exception:  # whatever went wrong: the work is done
             self.log.exception("what is new cannot be told")
 
-    def tell_stuck(self, context: Context, control: ModelControl, *, version: Version | str, why: str) -> None:
-        """Tell that a version should have been taken back and was not, once per run. What goes wrong is logged."""
+    def tell_stuck(
+        self, context: Context, opened: Callable[[], ModelControl], *, version: Version | str, why: str
+    ) -> None:
+        """Tell that a version should have been taken back and was not, once per run. What goes wrong is logged.
+
+        :param opened: Gives the model's controls.
+        """
         try:
-            file = self._files().get(control.model)
+            files = self._files()
+            if not files:
+                return
+            control = opened()
+            file = files.get(control.model)
             if file is None:
                 return
             run = control.origin.run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -79,7 +80,8 @@ class WatchPromotionOperator(ReleaseOperator):
         outcome = WatchOutcome.from_json(event)
         self.log.info("watch result=%s verdict=%s reason=%s", outcome.result, outcome.verdict, outcome.reason)
         if outcome.result is WatchResult.NOT_ROLLED_BACK:
-            self.tell_stuck(context, self.control(context), version=self.release["version"], why=outcome.reason)
+            opened = partial(self.control, context)
+            self.tell_stuck(context, opened, version=self.release["version"], why=outcome.reason)
         if outcome.result in {WatchResult.ROLLED_BACK, WatchResult.NOT_ROLLED_BACK}:
             what = "was rolled back" if outcome.result is WatchResult.ROLLED_BACK else "goes on serving"
             verdict = outcome.verdict.value if outcome.verdict else "-"

@@ -13,6 +13,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskD
 
 from airflow_model_ops.config.model_file import parse_model_file
 from airflow_model_ops.control.model_control import ModelControl
+from airflow_model_ops.core.errors import ConnectionUnavailable
+from airflow_model_ops.hooks.wiring import Fleet
 from airflow_model_ops.notifications import notifier_class, tell_news
 from airflow_model_ops.operators.changes import HoldModelOperator
 from airflow_model_ops.operators.check import CheckMetricsOperator
@@ -187,6 +189,24 @@ class TestStuck:
         assert title == "digits: digits-v1.0.0 is NOT rolled back and goes on serving; a person must act"
         assert why == event["reason"]
 
+    def test_a_model_that_cannot_be_opened_to_tell_of_it_lets_the_task_fail_in_its_own_words(
+        self, story: Story, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another error would be tried again, and the failure of the watch would stand nowhere."""
+
+        def away(_: object) -> Fleet:
+            raise ConnectionUnavailable("connection 'model_repository' cannot be asked for now")
+
+        monkeypatch.setattr(WatchPromotionOperator, "open_fleet", away)
+        task = WatchPromotionOperator(
+            task_id="watch", model=story.model, release={"release": "r", "attempt": "1", "version": "digits-v1.0.0"}
+        )
+        event = {
+            "result": "not_rolled_back", "verdict": "HARM", "reason": "no target", "evidence": None, "release": "r", "attempt": 1,
+        }  # fmt: skip
+        with pytest.raises(AirflowFailException, match="goes on serving"):
+            task.resume_execution("execute_complete", {"event": event}, context_of())
+
     def test_the_guard_without_a_target_says_so(self, story: Story, told: list[str]) -> None:
         alarm = {"model": "digits", "version": "digits-v1.0.0", "reason": "errors above 1 %", "evidence": None}
         context = context_of(dag_id="model_guard")
@@ -279,6 +299,16 @@ class TestTrouble:
         assert seconds < 3
         assert len(told) == 1
         assert f"{PLACE}.Hanging did not take" in caplog.text
+
+    def test_a_channel_that_hangs_keeps_no_other_channel_of_the_same_notifier_waiting(self, told: list[str]) -> None:
+        channels = ", ".join(
+            f"{{notifier: {PLACE}.HangingChannel, arguments: {{to: {to}}}}}" for to in ("slow", "fine")
+        )
+        text = f"{YAML}notifications:\n  timeout: 0.3s\n  on_hold: [{channels}]\n"
+        with on_stage(model=parse_model_file(text)) as story:
+            HoldModelOperator(task_id="hold", model=story.model, reason="wait").execute(context_of())
+        Hanging.forever.set()
+        assert told == ["fine"]
 
     def test_a_notifier_that_wants_to_end_its_process_is_logged_and_ends_nothing(
         self, told: list[str], caplog: pytest.LogCaptureFixture
