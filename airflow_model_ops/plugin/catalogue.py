@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from airflow_model_ops.config.model_file import ModelIdentity, load_ways_back
@@ -44,16 +44,24 @@ _lock = threading.Lock()
 
 def catalogue() -> Catalogue:
     """Return the models; without ``[model_ops] models_dir`` there is none, and that is one mistake."""
-    with _lock:
-        if time.monotonic() - _kept.looked_at >= _LOOK_SECONDS:
-            _look(_kept)
-        return _kept.catalogue
+    # Where something is known nobody waits for another one's look: the directory may hang, and threads are few.
+    if _is_due(_kept) and _lock.acquire(blocking=_kept.stamp is None):
+        try:
+            if _is_due(_kept):
+                _look(_kept)
+        finally:
+            _lock.release()
+    return _kept.catalogue
 
 
 def forget() -> None:
     """Read the files again at the next question."""
     with _lock:
         _kept.stamp, _kept.looked_at = None, float("-inf")
+
+
+def _is_due(kept: _Kept) -> bool:
+    return time.monotonic() - kept.looked_at >= _LOOK_SECONDS
 
 
 def _look(kept: _Kept) -> None:
@@ -66,8 +74,10 @@ def _look(kept: _Kept) -> None:
             kept.reads = True
             thread = threading.Thread(target=_read_aside, args=(directory, stamp), name="model-ops-files", daemon=True)
             thread.start()
-    except (InvalidConfig, OSError):
+    except InvalidConfig:
         kept.catalogue, kept.stamp = Catalogue(models={}, mistakes=1), None
+    except OSError:  # say, a directory that is just put in another one's place
+        kept.catalogue, kept.stamp = replace(kept.catalogue, mistakes=max(1, kept.catalogue.mistakes)), None
     kept.looked_at = time.monotonic()
 
 
@@ -93,5 +103,12 @@ def _take(kept: _Kept, found: Catalogue, stamp: _Stamp) -> None:
 
 
 def _stamp(directory: Path) -> _Stamp:
-    found = [(path, path.stat()) for path in directory.iterdir()]
-    return tuple(sorted((str(path), status.st_mtime_ns, status.st_size) for path, status in found))
+    return tuple(sorted((str(path), *_state_of(path)) for path in directory.iterdir()))
+
+
+def _state_of(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # it is gone again, or a link to nowhere
+        return 0, 0
+    return status.st_mtime_ns, status.st_size

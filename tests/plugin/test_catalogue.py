@@ -71,3 +71,48 @@ def test_without_a_directory_there_is_no_model_and_one_mistake(
     monkeypatch.setenv("AIRFLOW__MODEL_OPS__MODELS_DIR", str(models_dir / "nowhere"))
 
     assert (names(), catalogue.catalogue().mistakes) == (set(), 1)
+
+
+def test_a_link_to_nowhere_hides_no_model(models_dir: Path) -> None:
+    assert names() == {"a"}
+    (models_dir / ".#a.yaml").symlink_to("ada@laptop.4711")  # as an editor locks the file that it edits
+    assert names() == {"a"}
+    _write(models_dir, "b")
+    until(lambda: names() == {"a", "b"}, what="the new model")
+    catalogue.forget()
+    assert names() == {"a", "b"}
+
+
+def test_files_that_cannot_be_looked_at_for_a_moment_leave_what_was_known(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert names() == {"a"}
+
+    def gone(_: Path) -> Iterator[Path]:
+        raise OSError("stale file handle")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(Path, "iterdir", gone)
+        assert (names(), catalogue.catalogue().mistakes) == ({"a"}, 1)
+    assert (names(), catalogue.catalogue().mistakes) == ({"a"}, 0)
+
+
+def test_only_one_request_waits_for_a_directory_that_hangs(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert names() == {"a"}
+    gate, looks, look = threading.Event(), threading.Event(), Path.iterdir
+
+    def hang(path: Path) -> Iterator[Path]:
+        looks.set()
+        gate.wait(30)
+        return look(path)
+
+    monkeypatch.setattr(Path, "iterdir", hang)
+    first = threading.Thread(target=names)
+    first.start()
+    try:
+        assert looks.wait(10)
+        assert names() == {"a"}
+        assert not gate.is_set()
+    finally:
+        gate.set()
+        first.join()

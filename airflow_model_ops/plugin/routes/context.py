@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.concurrency import run_in_threadpool
 
 from airflow_model_ops.dag_parts import TAG
 from airflow_model_ops.operators.base import release_id
@@ -21,13 +22,13 @@ _Id = Annotated[str, Query(min_length=1, max_length=250)]
 @router.get("/context")
 async def get_context(user: User, api: Api, dag_id: _Id, run_id: _Id | None = None) -> PageContext:
     """Tell which model a DAG or one of its runs is about, if the caller may see both."""
-    known = catalogue().models
+    known = (await run_in_threadpool(catalogue)).models  # a thread: files and auth managers may be slow
     releases = {release_dag_of(model): model for model in known}
     model = releases.get(dag_id) or await _released_by(api, dag_id, known)
     released = model is not None
     if model is None and run_id is not None:
         model = await _model_of_run(api, dag_id, run_id, known)
-    if model is None or not readable([model], user=user):
+    if model is None or not await run_in_threadpool(readable, [model], user=user):
         return PageContext(model=None, release=None)
     return PageContext(model=model, release=release_id(dag_id, run_id) if released and run_id else None)
 

@@ -84,6 +84,9 @@ async def _readable(model: ModelIdentity, ledger: Part[LedgerLineage], *, user: 
     """Return which models of the graph the caller may see; its own is one, or there would be no graph."""
     descendants = ledger.value.descendants if ledger.value else None
     made = {each.model for each in descendants.versions} if descendants else set()
-    others = made.intersection(catalogue().models) - {model.model}
-    seen = await run_in_threadpool(lambda: readable(others, user=user)) if others else set()
-    return {model.model, *seen}
+    others = made - {model.model}
+
+    def seen() -> set[str]:
+        return readable(others.intersection(catalogue().models), user=user)
+
+    return {model.model, *(await run_in_threadpool(seen) if others else ())}
