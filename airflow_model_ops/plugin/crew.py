@@ -30,10 +30,19 @@ class Crew:
     def submit(self, work: Callable[[], None]) -> None:
         """Let a thread do this when one is free; what it raises is logged."""
         self._work.put(work)
+        self.start_missing()
+
+    def start_missing(self) -> None:
+        """Start a thread if there is work and not all of them are there: when the work came, the process may have had none."""
         with self._lock:
-            if self._threads < self._size:
-                self._threads += 1
+            if self._threads >= self._size or self._work.empty():
+                return
+            try:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            except RuntimeError:  # the process, or its host, has as many as it may have
+                _log.exception("%s has no thread for its work now", self._name)
+            else:
+                self._threads += 1
 
     def _run(self) -> None:
         while True:

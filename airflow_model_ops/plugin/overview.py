@@ -167,6 +167,8 @@ class Projection:
                 kept.identity.connections.repository, Crew(size=_READERS, name="model-ops-log-look")
             )
             crew.submit(partial(self._look, kept))
+        for crew in (*self._readers.values(), self._lookers):
+            crew.start_missing()
         self._begin_fleets(known)
 
     def sleep(self) -> None:
@@ -181,8 +183,15 @@ class Projection:
             self._asked_at = self._now()
             if self._awake is not None:
                 return
-            self._awake = ended = threading.Event()
-        threading.Thread(target=self._run, args=(ended,), name="model-ops-overview", daemon=True).start()
+            ended = threading.Event()
+            try:
+                threading.Thread(target=self._run, args=(ended,), name="model-ops-overview", daemon=True).start()
+            except RuntimeError:  # the process has as many as it may have; rows tell how old they are
+                _log.exception(
+                    "there is no thread to bring the list of models up to date; the next request tries again"
+                )
+            else:
+                self._awake = ended
 
     def _run(self, ended: threading.Event) -> None:
         while not ended.is_set():

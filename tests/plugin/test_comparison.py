@@ -75,7 +75,9 @@ class TestNumbers:
 
     def test_lines_are_in_the_order_of_the_question_and_shares_in_percent(self) -> None:
         lines = {V1: ((0.0, 0.1),), V2: ((60.0, 0.25),)}
-        (plot,) = plots_of([Curve(metric="error rate", unit="share", step_seconds=60, lines=lines)], versions=[V3, V2, V1])
+        (plot,) = plots_of(
+            [Curve(metric="error rate", unit="share", step_seconds=60, lines=lines)], versions=[V3, V2, V1]
+        )
         assert [line.version for line in plot.lines] == [V2, V1]
         assert plot.lines[0].points[0].at == datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
         assert (plot.lines[0].points[0].value, plot.unit) == (25, "%")
