@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity
 from airflow_model_ops.core.notice import stuck_notice
@@ -72,7 +72,7 @@ class NewsTeller(LineageNotes):
                     tell_news(
                         files[control.model], repository=control.repository, clock=control.clock, context={**context}
                     )
-        except Exception:  # whatever went wrong: the work is done
+        except (Exception, AirflowTaskTimeout):  # whatever went wrong: the work is done
             self.log.exception("what is new cannot be told")
 
     def tell_stuck(
@@ -102,7 +102,7 @@ class NewsTeller(LineageNotes):
                 base_url=base_url(),
             )
             tell_once(file, notice, repository=control.repository, clock=control.clock, context={**context})
-        except Exception:  # whatever went wrong: the task fails in its own words
+        except (Exception, AirflowTaskTimeout):  # whatever went wrong: the task fails in its own words
             self.log.exception("that %s goes on serving cannot be told", version)
 
     def _files(self) -> dict[str, ModelFile]:

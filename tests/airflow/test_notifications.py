@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferred
 
 from airflow_model_ops.config.model_file import parse_model_file
 from airflow_model_ops.control.model_control import ModelControl
@@ -355,6 +355,16 @@ class TestTrouble:
         with pytest.raises((AirflowException, TaskDeferred)):
             load(story, "digits-v4.0.0").execute(context_of(run_id="another"))
         assert len(told) == 2
+
+    def test_a_task_whose_time_ends_while_it_tells_has_done_its_work(
+        self, story: Story, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def hang(*_: object, **__: object) -> None:
+            raise AirflowTaskTimeout("Timeout, PID: 1")
+
+        monkeypatch.setattr("airflow_model_ops.operators.news.tell_news", hang)
+        result = HoldModelOperator(task_id="hold", model=story.model, reason="wait").execute(context_of())
+        assert result["changed"]
 
     def test_no_message_keeps_a_way_back_from_its_next_try(self, told: list[str]) -> None:
         with staged("Recorder") as story:
