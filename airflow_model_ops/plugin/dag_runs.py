@@ -14,6 +14,9 @@ from airflow_model_ops.plugin.airflow_api import AirflowApi, detail_of
 
 NOTE = "from the Model Ops page"
 _LONGEST_REASON = 500
+_MOST_RUNS = 50
+"""The newest runs among which one that is on its way is looked for."""
+_UNDER_WAY = frozenset({"queued", "running"})
 _ERRORS = frozenset({"error", "critical"})
 
 
@@ -48,6 +51,24 @@ async def start(api: AirflowApi, dag_id: str, *, conf: Mapping[str, Any]) -> str
     if answer.status_code in {400, 422}:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, f"DAG {dag_id} does not take this: {detail_of(answer)}")
     raise _refusal(answer, dag_id)
+
+
+async def require_none_on_its_way(api: AirflowApi, dag_id: str, *, conf: Mapping[str, Any]) -> None:
+    """Refuse a wish that a run which has not ended has, too, as far as the caller may see the runs.
+
+    Each run goes on from the state that it finds: two that take a model to the previous version take it back by two.
+
+    :param conf: The parameters that make two wishes the same.
+    :raises HTTPException: 409, naming the run.
+    """
+    answer = await api.get("dags", dag_id, "dagRuns", query={"order_by": "-id", "limit": str(_MOST_RUNS)})
+    for run in answer.json()["dag_runs"] if answer.is_success else ():
+        same = conf.items() <= (run.get("conf") or {}).items()
+        if same and run["state"] in _UNDER_WAY:
+            raise _conflict(
+                f"run {run['dag_run_id']} of {dag_id} is on its way with the same wish, and a second one would go one version "
+                "further; wait for it, or name the version to go to"
+            )
 
 
 async def look(api: AirflowApi, dag_id: str, run_id: str, *, task_id: str) -> Run:

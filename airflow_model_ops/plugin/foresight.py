@@ -25,7 +25,7 @@ from airflow_model_ops.plugin.entries import split_of
 from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.reading import ask, part
 
-_PREVIOUS = "previous"
+PREVIOUS = "previous"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ def _duration(model: ModelIdentity, to: str, before: ServingState, found: _Fores
         return [f"{target} is loaded on every server that answers: this takes seconds"]
     longest = f"up to {_minutes(model.load_seconds)}"
     left_out = [f"{version} is left out: {why}" for version, why in found.unusable.items()]
-    or_next = "; if they are altered, the next version is taken" if to == _PREVIOUS else ""
+    or_next = "; if they are altered, the next version is taken" if to == PREVIOUS else ""
     checked = f"the files of {target} are checked before it is loaded{or_next}"
     if found.warm is None:
         return [

@@ -139,6 +139,25 @@ class TestStart:
         assert (entry.event, entry.owner) == ("trigger_dag_run", "op")
         assert json.loads(entry.extra)["conf"] == {"model": "digits", **REASON}
 
+    def test_two_who_want_the_previous_version_at_once_do_not_go_back_by_two(
+        self, bearer: Callable[[str], TestClient], session: Session
+    ) -> None:
+        back = {"to": "previous", **REASON}
+        first = bearer("op").post("models/churn/rollback", json=back)
+        assert first.status_code == 202, first.text
+
+        second = bearer("admin").post("models/churn/rollback", json=back)
+
+        assert second.status_code == 409
+        assert first.json()["run_id"] in second.json()["detail"]
+        assert bearer("viewer").post("models/churn/rollback", json=back).status_code == 403
+        assert bearer("admin").post("models/spam/rollback", json=back).status_code == 202
+        assert bearer("admin").post("models/churn/rollback", json={"to": "golden", **REASON}).status_code == 202
+        for run in runs_of(session, "model_rollback"):
+            run.state = "success"
+        session.commit()
+        assert bearer("admin").post("models/churn/rollback", json=back).status_code == 202
+
     @pytest.mark.parametrize("action", WISHES)
     def test_every_actions_dag_takes_the_parameters_that_the_page_gives(
         self, bearer: Callable[[str], TestClient], session: Session, action: str

@@ -39,7 +39,7 @@ from airflow_model_ops.plugin.datamodels.actions import (
     VersionName,
 )
 from airflow_model_ops.plugin.datamodels.base import Backend
-from airflow_model_ops.plugin.foresight import foresee_rollback
+from airflow_model_ops.plugin.foresight import PREVIOUS, foresee_rollback
 from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.progress import committed_by, has_succeeded, is_done, told
 from airflow_model_ops.plugin.reading import part
@@ -55,7 +55,9 @@ _ACTS: dict[str, Any] = {
 @router.post("/models/{model}/rollback", **_ACTS)
 async def roll_back(model: Model, user: User, api: Api, wish: RollbackWish) -> Started:
     """Take the model back."""
-    return await _start(ROLLBACK, api, user, {"model": model.model, "target": wish.to, "reason": wish.reason})
+    aim = {"model": model.model, "target": wish.to}
+    once = aim if wish.to == PREVIOUS else None
+    return await _start(ROLLBACK, api, user, {**aim, "reason": wish.reason}, once=once)
 
 
 @router.post("/models/{model}/pin", **_ACTS)
@@ -124,9 +126,14 @@ async def follow(model: Model, api: Api, dag_id: str, run_id: str) -> Progress:
     )
 
 
-async def _start(action: str, api: AirflowApi, user: BaseUser, conf: dict[str, Any]) -> Started:
+async def _start(
+    action: str, api: AirflowApi, user: BaseUser, conf: dict[str, Any], *, once: dict[str, Any] | None = None
+) -> Started:
+    """Start a run; with ``once`` only if none with these parameters is on its way."""
     dag_id = DAG_OF[action]
     # In a thread: an auth manager may ask its database, or another server.
     if not await run_in_threadpool(may_trigger, dag_id, user=user):
         raise HTTPException(status.HTTP_403_FORBIDDEN, f"you may not trigger the DAG {dag_id}, which this takes")
+    if once is not None:
+        await dag_runs.require_none_on_its_way(api, dag_id, conf=once)
     return Started(dag_id=dag_id, run_id=await dag_runs.start(api, dag_id, conf=conf))
