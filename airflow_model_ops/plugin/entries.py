@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from airflow_model_ops.core.checks import Assessment
 from airflow_model_ops.core.errors import InvalidVersionName
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.state import ServingState
@@ -29,6 +30,14 @@ def link_to(run: Mapping[str, str]) -> RunLink | None:
     if not dag_id or not run_id:
         return None
     return RunLink(dag_id=dag_id, run_id=run_id, task_id=run.get("task_id") or None)
+
+
+def assessments_of(entry: Entry) -> list[Assessment]:
+    """Return what each check said by a fact ``verdict``; nothing for another entry.
+
+    :raises InvalidState: if it cannot be read.
+    """
+    return [Assessment.from_json(each) for each in entry.detail.get("assessments", ())]
 
 
 def event_of(entry: Entry) -> Event:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from airflow_model_ops.control.evidence_book import EvidenceBook
 from airflow_model_ops.control.heads import Head, read_head
+from airflow_model_ops.core.checks import Assessment
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.ports import Log, Repository
@@ -17,7 +18,7 @@ from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.transitions import Action
 from airflow_model_ops.hooks.wiring import Fleet
 from airflow_model_ops.plugin.datamodels.base import RunLink
-from airflow_model_ops.plugin.entries import run_of
+from airflow_model_ops.plugin.entries import assessments_of, run_of
 from airflow_model_ops.plugin.log_walk import newest_first
 
 _FIRST_BATCH = 8
@@ -31,11 +32,13 @@ class Judged:
 
     :param verdict: ``None``: the kept evidence cannot be read; ``reason`` says why.
     :param at: The end of the newest interval behind it.
+    :param assessments: What each check says.
     """
 
     verdict: str | None
     reason: str
     at: datetime | None
+    assessments: tuple[Assessment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ class ModelReader:
         except ModelOpsError as error:
             return Judged(verdict=None, reason=str(error), at=None)
         newest = max(map(datetime.fromisoformat, book.after.values()), default=None)
-        return Judged(verdict=summary.verdict.value, reason=summary.reason, at=newest)
+        return Judged(verdict=summary.verdict.value, reason=summary.reason, at=newest, assessments=summary.assessments)
 
     def _book_of(self, repository: Repository, fence: Fence) -> EvidenceBook:
         if self._book is None or self._book[:2] != (repository, fence):
@@ -187,4 +190,5 @@ def _told(entry: Entry, fence: Fence | None) -> Judged | None:
     verdict = entry.detail.get("verdict")
     if entry.name != FactKind.VERDICT.value or entry.release != fence or not isinstance(verdict, str):
         return None
-    return Judged(verdict=verdict, reason=entry.reason, at=datetime.fromisoformat(entry.at))
+    assessments = tuple(assessments_of(entry))
+    return Judged(verdict=verdict, reason=entry.reason, at=datetime.fromisoformat(entry.at), assessments=assessments)

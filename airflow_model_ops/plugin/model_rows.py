@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from airflow_model_ops.config.model_file import ModelIdentity
+from airflow_model_ops.core.checks import Assessment
 from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.state import Canary, Hold, ServingState
 from airflow_model_ops.plugin.datamodels.base import Event, Share
-from airflow_model_ops.plugin.datamodels.models import CanaryRow, HoldRow, ModelRow, Traffic
+from airflow_model_ops.plugin.datamodels.models import CanaryRow, CheckRow, HoldRow, ModelRow, Traffic
 from airflow_model_ops.plugin.entries import event_of, split_of
 from airflow_model_ops.plugin.fleet_look import FleetLook
 from airflow_model_ops.plugin.model_reading import Judged, Reading
@@ -77,8 +78,13 @@ def _canary_row(canary: Canary, judged: Judged | None) -> CanaryRow:
         percent=canary.percent,
         verdict=judged.verdict if judged else None,
         reason=judged.reason if judged else None,
+        checks=[_check_row(each) for each in judged.assessments] if judged else [],
         judged_at=judged.at if judged else None,
     )
+
+
+def _check_row(said: Assessment) -> CheckRow:
+    return CheckRow(check=said.check, verdict=said.verdict.value, reason=said.reason, decides=said.decides)
 
 
 def _held_back(state: ServingState | None) -> Share | None:

@@ -23,6 +23,7 @@ from airflow_model_ops.plugin.datamodels.history import (
     ReleaseChoice,
     StepMark,
 )
+from airflow_model_ops.plugin.entries import assessments_of
 from airflow_model_ops.plugin.evidence_replays import EvidenceReplays, Replayed
 from airflow_model_ops.plugin.evidence_series import point_of, series_of
 from airflow_model_ops.plugin.log_walk import newest_first
@@ -200,12 +201,12 @@ def _recorded(attempt: Attempt, *, live: bool) -> EvidenceSeries:
     points: dict[str, list[Point]] = {}
     newest_by: dict[str, Assessment] = {}
     for entry in oldest_first:
-        for assessment in _assessments(entry):
+        for assessment in assessments_of(entry):
             point = point_of(assessment, at=_at(entry), percent=_percent(entry))
             points.setdefault(assessment.check, []).append(point)
             newest_by[assessment.check] = assessment
     confidences = chain.from_iterable(
-        (each.numbers.get("confidence") for each in _assessments(entry)) for entry in attempt.verdicts
+        (each.numbers.get("confidence") for each in assessments_of(entry)) for entry in attempt.verdicts
     )
     return EvidenceSeries(
         release=attempt.fence.release,
@@ -236,10 +237,6 @@ def _recorded_check(newest: Assessment, points: list[Point]) -> CheckSeries:
         reason=newest.reason,
         verdict=newest.verdict.value,
     )
-
-
-def _assessments(entry: Entry) -> list[Assessment]:
-    return [Assessment.from_json(each) for each in entry.detail.get("assessments", ())]
 
 
 def _at(entry: Entry) -> datetime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ from starlette.testclient import TestClient
 from airflow_model_ops.core.state import Canary, Golden, Hold, LiveRelease, ServingState
 from airflow_model_ops.core.versioning import Scheme, VersionNaming
 from airflow_model_ops.plugin.action_dags import DAG_OF
+from airflow_model_ops.plugin.fleet_look import FleetLook
+from airflow_model_ops.plugin.model_reading import ModelReader
+from airflow_model_ops.plugin.model_rows import row_of
 from airflow_model_ops.plugin.offers import offers_of
 from tests.plugin.page_story import PageStory, release_of
 
@@ -42,6 +47,32 @@ def test_a_live_release_is_shown_with_its_run_and_its_steps(as_viewer: TestClien
     assert release["id"] == release_of("digits", 3)
     assert release["run"] == {"dag_id": "model_release_digits", "run_id": "manual__3", "task_id": "load"}
     assert release["steps"] == [5, 10, 50]
+
+
+def test_of_a_canary_each_check_is_told(as_viewer: TestClient) -> None:
+    canary = shown(as_viewer, "digits")["row"]["canary"]
+
+    assert [(each["check"], each["verdict"], each["decides"]) for each in canary["checks"]] == [
+        ("errors", "UNDECIDED", True),
+        ("slow", "UNDECIDED", True),
+    ]
+    assert canary["reason"] == "; ".join(each["reason"] for each in canary["checks"])
+
+
+def test_where_the_evidence_is_lost_the_log_tells_what_each_check_said_last(tmp_path: Path) -> None:
+    story = PageStory(directory=tmp_path)
+    story.add_model("digits")
+    story.release("digits", 1)
+    story.start("digits", 2, percent=5)
+    outcome = story.judge("digits", 2, step=0, ticks=60)
+    shutil.rmtree(tmp_path / "repository" / "digits" / "evidence")
+
+    row = row_of(story.models["digits"], ModelReader("digits").read(story.fleet), FleetLook(), trouble=None)
+
+    assert outcome is not None
+    assert row.canary is not None
+    assert row.canary.verdict == outcome.verdict
+    assert [each.check for each in row.canary.checks] == ["errors", "slow"]
 
 
 def test_what_serves_is_asked_of_the_fleet(as_viewer: TestClient) -> None:

@@ -17,6 +17,16 @@ class Traffic(StrEnum):
     APPLIED = "applied"
 
 
+class CheckRow(Answer):
+    """What one check says of a canary."""
+
+    check: str
+    verdict: str
+    reason: Told
+    decides: bool
+    """Whether it counts in the canary's verdict; a muted one is only shown."""
+
+
 class CanaryRow(Answer):
     """A canary and what is known of it so far."""
 
@@ -25,7 +35,9 @@ class CanaryRow(Answer):
     verdict: str | None
     """The newest verdict of this attempt, such as ``UNDECIDED``; ``None`` before the first."""
     reason: Told | None
-    """The judge's sentence."""
+    """The judge's sentence: those of the checks that decided it, or why there is no verdict."""
+    checks: list[CheckRow]
+    """What each check says; empty before the first verdict, and where it cannot be read."""
     judged_at: datetime | None
 
 

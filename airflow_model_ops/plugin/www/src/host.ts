@@ -1,7 +1,7 @@
 import type { SystemContext } from "@chakra-ui/react";
 
 declare global {
-  // eslint-disable-next-line no-var
+  // Only `var` declares a property of the global object.
   var ChakraUISystem: SystemContext | undefined;
 }
 

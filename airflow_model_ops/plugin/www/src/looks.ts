@@ -1,16 +1,8 @@
-/** How roles and verdicts look: a colour, and always a word or a sign beside it. Semantic tokens only, for both themes. */
+/** What versions are, and how verdicts look: a colour, and always a word or a sign beside it. Semantic tokens only, for both themes. */
 
-export type Role = "stable" | "canary" | "held back" | "other";
-
-export const ROLE_COLOUR: Record<Role, string> = {
-  stable: "blue.solid",
-  canary: "orange.solid",
-  "held back": "purple.solid",
-  other: "gray.solid",
-};
-
-/** Laid over the colour of what is on trial, so that it is told apart without colours too. */
-export const HATCHED = "repeating-linear-gradient(135deg, transparent 0 4px, rgba(255,255,255,0.35) 4px 7px)";
+export type Role = "stable" | "canary" | "held back";
+/** The roles of a model's versions, by name; the others have none. */
+export type Roles = Readonly<Record<string, Role>>;
 
 export interface Look {
   readonly palette: string;
@@ -44,12 +36,19 @@ export function rolesOf(row: {
   stable: string | null;
   canary: { version: string } | null;
   hold_back: { version: string } | null;
-}): Record<string, Role> {
+}): Roles {
   return {
     ...(row.hold_back && { [row.hold_back.version]: "held back" as const }),
     ...(row.canary && { [row.canary.version]: "canary" as const }),
     ...(row.stable && { [row.stable]: "stable" as const }),
   };
+}
+
+/** What is wrong with saying "none" of a model: its log was never read. `null`: it was, and what the row says is so. */
+export function unread(row: { traffic: string; trouble: string | null; fleet: string | null }): string | null {
+  if (row.traffic !== "none") return null;
+  if (row.trouble !== null) return "not known";
+  return row.fleet === null ? "not read yet" : null;
 }
 
 const EVENTS: Record<string, string> = {

@@ -1,5 +1,7 @@
 import { useSyncExternalStore } from "react";
 
+import { formatMoment } from "./charts/words";
+
 const TICK = 5_000; // milliseconds
 
 const listeners = new Set<() => void>();
@@ -42,9 +44,7 @@ export function since(at: string, nowMs: number): string {
   return duration(Math.max(0, (nowMs - Date.parse(at)) / 1000));
 }
 
-const FORMAT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-
-/** Say a moment in the reader's own time zone and language. */
+/** Say a moment in the reader's own time zone, as charts do. */
 export function absolute(at: string): string {
-  return FORMAT.format(new Date(at));
+  return formatMoment(new Date(at));
 }

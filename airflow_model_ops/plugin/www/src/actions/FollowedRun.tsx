@@ -27,7 +27,6 @@ export function FollowedRun({ model, followed: { words, run }, news }: Props) {
   useEffect(() => {
     if (stage !== undefined) news();
     // What matters is that the run got on; `news` is another function each time.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [stage]);
   const status = !data?.done ? "info" : data.succeeded ? "success" : "error";
   return (

@@ -3,6 +3,7 @@ import { type ReactNode, useEffect, useState } from "react";
 
 import type { Schemas } from "../api/client";
 import { type usePreview, useVersions } from "../api/hooks";
+import { stylesOf } from "../charts/palette";
 import { SplitBar } from "../components/SplitBar";
 import { rolesOf } from "../looks";
 import { VersionField } from "./VersionField";
@@ -81,7 +82,9 @@ function Contents({ preview: { data, error, isValidating }, row }: Parameters<ty
   if (error) return <Refusal title="This cannot be said now; the rollback can still be asked for" words={error.detail} status="warning" />;
   if (!data) return null;
   if (!data.possible) return <Refusal title="This rollback is not possible" words={data.why_not ?? ""} status="error" />;
+  const before = rolesOf(row);
   const after = rolesOf({ stable: data.target, canary: null, hold_back: null });
+  const styles = stylesOf([...data.before, ...data.after].map(({ version }) => version), before);
   return (
     <Stack gap={3}>
       <List.Root ps={4} gap={1}>
@@ -89,11 +92,11 @@ function Contents({ preview: { data, error, isValidating }, row }: Parameters<ty
       </List.Root>
       <Box>
         <Text fontSize="xs" color="fg.muted">now</Text>
-        <SplitBar split={data.before} roles={rolesOf(row)} legend />
+        <SplitBar split={data.before} roles={before} styles={styles} legend />
       </Box>
       <Box>
         <Text fontSize="xs" color="fg.muted">then</Text>
-        <SplitBar split={data.after} roles={after} legend />
+        <SplitBar split={data.after} roles={after} styles={styles} legend />
       </Box>
     </Stack>
   );

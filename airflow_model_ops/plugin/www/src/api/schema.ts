@@ -387,13 +387,18 @@ export interface components {
          * @description A canary and what is known of it so far.
          */
         CanaryRow: {
+            /**
+             * Checks
+             * @description What each check says; empty before the first verdict, and where it cannot be read.
+             */
+            checks: components["schemas"]["CheckRow"][];
             /** Judged At */
             judged_at: string | null;
             /** Percent */
             percent: number;
             /**
              * Reason
-             * @description The judge's sentence.
+             * @description The judge's sentence: those of the checks that decided it, or why there is no verdict.
              */
             reason: string | null;
             /**
@@ -403,6 +408,23 @@ export interface components {
             verdict: string | null;
             /** Version */
             version: string;
+        };
+        /**
+         * CheckRow
+         * @description What one check says of a canary.
+         */
+        CheckRow: {
+            /** Check */
+            check: string;
+            /**
+             * Decides
+             * @description Whether it counts in the canary's verdict; a muted one is only shown.
+             */
+            decides: boolean;
+            /** Reason */
+            reason: string;
+            /** Verdict */
+            verdict: string;
         };
         /**
          * CheckSeries
@@ -795,6 +817,7 @@ export interface components {
             health: components["schemas"]["Part_Health_"];
             hold: components["schemas"]["HoldRow"] | null;
             hold_back: components["schemas"]["Share"] | null;
+            /** @description The newest entry of the log; not that a change was applied, but the change. */
             last_event: components["schemas"]["Event"] | null;
             /**
              * Live

@@ -3,6 +3,7 @@ import { scaleLinear, scaleTime, type ScaleTime } from "d3-scale";
 import { useId } from "react";
 
 import type { Schemas } from "../api/client";
+import type { Roles } from "../looks";
 import { AsTable } from "./AsTable";
 import { Drawing } from "./Drawing";
 import { fillOf, PatternDefs } from "./Patterns";
@@ -31,6 +32,8 @@ export const WINDOWS = [
 interface Props {
   readonly history: Schemas["TrafficHistory"];
   readonly hours: number;
+  /** What the versions are now. */
+  readonly roles: Roles;
   /** The right edge; the browser's clock where it is not given. */
   readonly now?: Date;
   /** Called when another window is picked; without it there is nothing to pick. */
@@ -38,11 +41,11 @@ interface Props {
 }
 
 /** Which version had which share of the traffic, over time. */
-export function TrafficHistoryChart({ history, hours, now = new Date(), onHours }: Props) {
+export function TrafficHistoryChart({ history, hours, roles, now = new Date(), onHours }: Props) {
   const from = new Date(now.getTime() - hours * HOUR);
   const stretches = cut(history.periods, from, now);
   const versions = versionsOf(stretches);
-  const styles = stylesOf(versions);
+  const styles = stylesOf(versions, roles);
   return (
     <Box>
       {onHours && <WindowPicker hours={hours} onHours={onHours} />}

@@ -1,7 +1,9 @@
-import { fireEvent, screen } from "@testing-library/react";
+import { fireEvent, screen, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import axe from "axe-core";
 
+import { SplitBar } from "../components/SplitBar";
+import type { Roles } from "../looks";
 import { checkOf, pointOf } from "../test/evidence";
 import { show } from "../test/page";
 import { EvidenceChart } from "./EvidenceChart";
@@ -19,18 +21,20 @@ const HISTORY = {
   ],
 };
 
+const ROLES: Roles = { v1: "stable", v2: "canary" };
+
 const says = () => screen.getByRole("slider").getAttribute("aria-valuetext");
 
 describe("the traffic over time", () => {
   test("says the newest split, and moves back by an arrow key", () => {
-    show(<TrafficHistoryChart history={HISTORY} hours={24} now={NOW} />);
+    show(<TrafficHistoryChart history={HISTORY} hours={24} roles={ROLES} now={NOW} />);
     expect(says()).toMatch(/^v1 95 %, v2 5 %, since .*: step 1$/);
     fireEvent.keyDown(screen.getByRole("slider"), { key: "ArrowLeft" });
     expect(says()).toMatch(/^v1 100 %, .* for 22 h: first release$/);
   });
 
   test("tells the same as a table, newest first", async () => {
-    show(<TrafficHistoryChart history={HISTORY} hours={24} now={NOW} />);
+    show(<TrafficHistoryChart history={HISTORY} hours={24} roles={ROLES} now={NOW} />);
     await userEvent.click(screen.getByText("As a table"));
     const rows = await screen.findAllByRole("row");
     expect(rows.map((row) => row.textContent)).toEqual([
@@ -42,24 +46,24 @@ describe("the traffic over time", () => {
 
   test("asks for another window when one is picked", async () => {
     const asked: number[] = [];
-    show(<TrafficHistoryChart history={HISTORY} hours={24} now={NOW} onHours={(hours) => asked.push(hours)} />);
+    show(<TrafficHistoryChart history={HISTORY} hours={24} roles={ROLES} now={NOW} onHours={(hours) => asked.push(hours)} />);
     await userEvent.click(screen.getByText("7 days"));
     expect(asked).toEqual([168]);
   });
 
   test("says that nothing has served, or not in this time", () => {
-    const { unmount } = show(<TrafficHistoryChart history={{ periods: [], begin: null }} hours={24} now={NOW} />);
+    const { unmount } = show(<TrafficHistoryChart history={{ periods: [], begin: null }} hours={24} roles={ROLES} now={NOW} />);
     expect(screen.getByText("Nothing has served yet.")).toBeTruthy();
     unmount();
-    show(<TrafficHistoryChart history={{ periods: [], begin: ago(900) }} hours={24} now={NOW} />);
+    show(<TrafficHistoryChart history={{ periods: [], begin: ago(900) }} hours={24} roles={ROLES} now={NOW} />);
     expect(screen.getByText("Nothing served in this time.")).toBeTruthy();
   });
 
   test("two on one page have patterns of their own", () => {
     const { container } = show(
       <>
-        <TrafficHistoryChart history={HISTORY} hours={24} now={NOW} />
-        <TrafficHistoryChart history={HISTORY} hours={24} now={NOW} />
+        <TrafficHistoryChart history={HISTORY} hours={24} roles={ROLES} now={NOW} />
+        <TrafficHistoryChart history={HISTORY} hours={24} roles={ROLES} now={NOW} />
       </>,
     );
     const ids = [...container.querySelectorAll("[id]")].map(({ id }) => id);
@@ -102,6 +106,21 @@ describe("the evidence of a check", () => {
   });
 });
 
+test("a version looks the same in the traffic chart, in a bar and in what is compared", () => {
+  const { container } = show(
+    <>
+      <TrafficHistoryChart history={HISTORY} hours={24} roles={ROLES} now={NOW} />
+      <SplitBar split={HISTORY.periods.at(-1)?.split ?? []} roles={ROLES} />
+    </>,
+  );
+  for (const version of Object.keys(ROLES)) {
+    const inLegend = within(screen.getByRole("list", { name: "Versions" })).getByText(version).querySelector("pattern");
+    const inBar = container.querySelector(`[data-version="${version}"] pattern`);
+    expect(inBar?.innerHTML).toBe(inLegend?.innerHTML);
+    expect(inBar?.innerHTML).toContain(stylesOf([version], ROLES).get(version)?.color);
+  }
+});
+
 test("a plot shows each version's newest value, and says where there is none", () => {
   const plot = { metric: "latency", unit: "ms", step_seconds: 60, lines: [{ version: "v1", points: [{ at: ago(1), value: 80 }] }, { version: "v2", points: [] }] };
   show(<MetricPlot plot={plot} styles={stylesOf(["v1", "v2"])} />);
@@ -111,7 +130,7 @@ test("a plot shows each version's newest value, and says where there is none", (
 test("charts have no fault that axe knows", async () => {
   const { container } = show(
     <>
-      <TrafficHistoryChart history={HISTORY} hours={24} now={NOW} onHours={() => undefined} />
+      <TrafficHistoryChart history={HISTORY} hours={24} roles={ROLES} now={NOW} onHours={() => undefined} />
       <EvidenceChart check={checkOf([pointOf(0), pointOf(1)])} confidence={0.99} now={null} steps={[]} />
     </>,
   );

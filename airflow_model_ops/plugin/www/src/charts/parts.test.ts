@@ -4,15 +4,27 @@ import { moved, nearest } from "./useScrub";
 import { formatBytes, formatDuration, formatEvidence, formatOdds, formatRatio, formatShare } from "./words";
 
 describe("the look of a version", () => {
-  test("differs among eight in colour, pattern and dash", () => {
+  test("differs among eight in colour or pattern, and in dash", () => {
     const styles = [...stylesOf(["a", "b", "c", "d", "e", "f", "g", "h"]).values()];
-    expect(new Set(styles.map(({ color }) => color)).size).toBe(8);
-    expect(new Set(styles.map(({ pattern }) => pattern)).size).toBe(8);
+    expect(new Set(styles.map(({ color, pattern }) => `${color} ${pattern}`)).size).toBe(8);
+    expect(new Set(styles.map(({ dash }) => dash)).size).toBe(8);
   });
 
   test("is its own whatever the order, and alone it is as among others that want another", () => {
     expect(stylesOf(["b", "a"])).toEqual(stylesOf(["a", "b"]));
     expect(stylesOf(["a"]).get("a")).toEqual(stylesOf(["a", "b"]).get("a"));
+  });
+
+  test("is that of its role, whatever its name and whoever is beside it, and nobody else's", () => {
+    const others = Array.from({ length: 20 }, (_, index) => `v${index}`);
+    const roles = { v3: "stable", v7: "canary", v9: "held back" } as const;
+    const styles = stylesOf(others, roles);
+    expect(styles.get("v3")).toEqual(stylesOf(["z"], { z: "stable" }).get("z"));
+    expect(styles.get("v7")).toEqual(stylesOf(["a", "z"], { z: "canary" }).get("z"));
+    for (const version of Object.keys(roles)) {
+      const same = others.filter((other) => other !== version && styles.get(other)?.color === styles.get(version)?.color);
+      expect(same).toEqual([]);
+    }
   });
 
   test("is there for more versions than looks", () => {

@@ -11,13 +11,13 @@ export const formatCount = (value: number): string => COUNTS.format(value);
 export const formatPercent = (percent: number): string => `${PERCENTS.format(percent)} %`;
 export const formatMoment: (at: Date) => string = timeFormat("%Y-%m-%d %H:%M:%S");
 const formatMinute = timeFormat("%H:%M");
-const formatSecond = timeFormat("%H:%M:%S");
+export const formatClock: (at: Date) => string = timeFormat("%H:%M:%S");
 const formatDay = timeFormat("%b %-d");
 
 /** A tick of a time axis: the day at midnight, else the time, with seconds only where they are not zero. */
 export function formatTick(at: Date): string {
   if (at.getSeconds() !== 0) {
-    return formatSecond(at);
+    return formatClock(at);
   }
   return at.getHours() === 0 && at.getMinutes() === 0 ? formatDay(at) : formatMinute(at);
 }

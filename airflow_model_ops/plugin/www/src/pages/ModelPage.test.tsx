@@ -26,11 +26,25 @@ test("the page tells what serves, what the judge says and how far the release is
   open(modelOf(rowWithCanary("UNDECIDED")));
   expect((await part("What serves now")).getByText(/serves 90 %/)).toBeTruthy();
   const canary = await part("Canary");
-  expect(canary.getByText(/undecided/)).toBeTruthy();
+  expect(canary.getByText(/^Not decided yet/)).toBeTruthy();
   expect(canary.getByText(/ratio 1.0, from 0.21 to 2.9/)).toBeTruthy();
-  const steps = canary.getAllByRole("listitem");
+  const steps = within(canary.getByRole("list", { name: "Steps of the release" })).getAllByRole("listitem");
   expect(steps.map((step) => step.textContent)).toEqual(["✓ 5 %, done", "▸ 10 %, now", "○ 50 %, to come", "○ promote, to come"]);
   expect(steps[1]?.getAttribute("aria-current")).toBe("step");
+});
+
+test("each check has a line of its own, and one that does not decide says so", async () => {
+  open(modelOf(rowWithCanary("UNDECIDED")));
+  const [errors, slow, ...more] = within((await part("Canary")).getByRole("list", { name: "Checks" })).getAllByRole("listitem");
+  expect(errors?.textContent).toMatch(/^errors.*undecided.*ratio 1.0/);
+  expect(slow?.textContent).toMatch(/^slow.*harmdoes not decide.*over 100 ms/);
+  expect(more).toEqual([]);
+});
+
+test("where no check can be told of, the judge's sentence is", async () => {
+  const row = rowWithCanary(null);
+  open(modelOf({ ...row, canary: row.canary && { ...row.canary, reason: "evidence of r cannot be read" } }));
+  expect((await part("Canary")).getByText("evidence of r cannot be read")).toBeTruthy();
 });
 
 test("the newest change links to the task behind it", async () => {
@@ -44,6 +58,23 @@ test("a fleet that does not answer leaves the rest of the page in place", async 
   open(modelOf(rowOf(), { observed: { value: null, trouble } }));
   expect((await part("Servers")).getByText(/server-1 did not answer within 2 s/)).toBeTruthy();
   expect((await part("What serves now")).getByText(/serves 100 %/)).toBeTruthy();
+});
+
+test("a log that was never read makes nothing of what it may say be told as missing", async () => {
+  const trouble = "log entry cannot be read";
+  const row = rowOf({ stable: null, stable_since: null, split: [], last_event: null, traffic: "none", trouble });
+  open(modelOf(row, { head: null, earlier: [], release: null }));
+  for (const card of ["What serves now", "Canary", "Newest change", "Other versions"]) {
+    expect((await part(card)).getByText(/^Not known/)).toBeTruthy();
+  }
+  expect(screen.queryByText(/nothing released|released yet/i)).toBeNull();
+});
+
+test("that servers follow is not said of those that do not answer", async () => {
+  const trouble = { backend: "fleet" as const, reason: "server-1 did not answer within 2 s" };
+  open(modelOf(rowOf({ health: { value: null, trouble } })));
+  expect((await part("What serves now")).getByText(/see Servers for what is wrong/)).toBeTruthy();
+  expect(screen.queryByText("the servers follow")).toBeNull();
 });
 
 test("each server is shown with what it has loaded, and drift with its words", async () => {

@@ -6,12 +6,13 @@ import { get, type Schemas } from "../api/client";
 import { useTimeline } from "../api/hooks";
 import { stylesOf, type VersionStyle } from "../charts/palette";
 import { Swatch } from "../charts/Swatch";
-import { formatPercent } from "../charts/words";
+import { formatClock, formatPercent } from "../charts/words";
 import { RunLink } from "../components/RunLink";
 import { EmptyState, ErrorState, Loading, StaleNote } from "../components/states";
 import { TimeAgo } from "../components/TimeAgo";
 import { VerdictBadge } from "../components/VerdictBadge";
 import { VersionName } from "../components/VersionName";
+import { rolesOf } from "../looks";
 import { modelPath } from "../routes";
 import type { TabProps } from "./tab";
 import { actionLook, byDay, knownOf, shownOf, withNewest, withOlder, type Known } from "./timeline";
@@ -20,8 +21,7 @@ type Entry = Schemas["TimelineEntry"];
 type Styles = ReadonlyMap<string, VersionStyle>;
 
 const PAGE = 50;
-const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
-const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat("en", { dateStyle: "full" });
 
 /** Everything that ever happened to a model, newest first. */
 export function TimelineTab({ answer }: TabProps) {
@@ -30,7 +30,10 @@ export function TimelineTab({ answer }: TabProps) {
   const onlyTransitions = asked.get("show") === "transitions";
   const log = useLog(model, live);
   const shown = useMemo(() => shownOf(log.known?.entries ?? [], onlyTransitions), [log.known, onlyTransitions]);
-  const styles = useMemo(() => stylesOf(shown.flatMap(({ split }) => (split ?? []).map(({ version }) => version))), [shown]);
+  const styles = useMemo(
+    () => stylesOf(shown.flatMap(({ split }) => (split ?? []).map(({ version }) => version)), rolesOf(answer.row)),
+    [shown, answer.row],
+  );
   if (log.known === null) {
     return log.error ? <ErrorState error={log.error} retry={log.retry} what="The timeline" /> : <Loading rows={6} what="the timeline" />;
   }
@@ -159,7 +162,7 @@ function Item({ entry, model, styles }: { entry: Entry; model: string; styles: S
         )}
         {entry.split !== null && <Split isPlan={isTransition} split={entry.split} styles={styles} />}
         <HStack color="fg.muted" columnGap={3} fontSize="sm" rowGap={0.5} wrap="wrap">
-          <time dateTime={entry.at}>{CLOCK.format(new Date(entry.at))}</time>
+          <time dateTime={entry.at}>{formatClock(new Date(entry.at))}</time>
           <TimeAgo at={entry.at} />
           <Who who={entry.who} />
           <span>{isTransition || entry.name === "applied" ? `generation ${entry.generation}` : `entry ${entry.sequence}`}</span>

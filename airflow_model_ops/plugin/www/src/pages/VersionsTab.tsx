@@ -33,10 +33,10 @@ export function VersionsTab({ answer }: TabProps) {
       {compared && (
         <ComparisonView
           key={compared.join(" ")}
-          model={model}
           onClose={() => {
             ask({});
           }}
+          row={answer.row}
           versions={compared}
         />
       )}

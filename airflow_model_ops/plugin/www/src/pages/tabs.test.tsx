@@ -202,7 +202,7 @@ describe("the lineage", () => {
   });
 
   test("of another version is asked for when it is picked", async () => {
-    const { questions } = open(LineageTab, replies);
+    const { questions } = open(LineageTab, { "GET models/digits/versions/v-20230602-120000/lineage": GRAPH, ...replies });
     await screen.findByText(/3 entries behind/);
     await userEvent.selectOptions(screen.getByLabelText("Version"), "v-20230602-120000");
     await waitFor(() => {

@@ -39,7 +39,7 @@ export function rowOf(changes: Partial<Schemas["ModelRow"]> = {}): Schemas["Mode
 export function rowWithCanary(verdict: string | null, changes: Partial<Schemas["ModelRow"]> = {}): Schemas["ModelRow"] {
   const reason = "errors of v-20230603-120000 4.9 % (19 of 390) against stable's 5.0 % (175 of 3,510): ratio 1.0, from 0.21 to 2.9";
   return rowOf({
-    canary: { version: "v-20230603-120000", percent: 10, verdict, reason, judged_at: at(0.01) },
+    canary: { version: "v-20230603-120000", percent: 10, verdict, reason, checks: checksOf(verdict, reason), judged_at: at(0.01) },
     split: [
       { version: "v-20230602-120000", percent: 90 },
       { version: "v-20230603-120000", percent: 10 },
@@ -47,6 +47,13 @@ export function rowWithCanary(verdict: string | null, changes: Partial<Schemas["
     live: true,
     ...changes,
   });
+}
+
+function checksOf(verdict: string | null, reason: string): Schemas["CheckRow"][] {
+  return verdict === null ? [] : [
+    { check: "errors", verdict, reason, decides: true },
+    { check: "slow", verdict: "HARM", reason: "slow: 9 of 390 over 100 ms", decides: false },
+  ];
 }
 
 export function listOf(models: Schemas["ModelRow"][], changes: Partial<Schemas["ModelList"]> = {}): Schemas["ModelList"] {

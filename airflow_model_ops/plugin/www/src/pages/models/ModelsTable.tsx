@@ -2,8 +2,9 @@ import { Box, Grid, Table, Text } from "@chakra-ui/react";
 import { type ComponentType, memo } from "react";
 
 import type { Schemas } from "../../api/client";
-import { SplitBar, percent } from "../../components/SplitBar";
-import { rolesOf } from "../../looks";
+import { formatPercent } from "../../charts/words";
+import { SplitBar } from "../../components/SplitBar";
+import { rolesOf, unread } from "../../looks";
 import { CanaryCell, EventCell, GoldenCell, HealthCell, NameCell, QuarantinedCell, StableCell } from "./cells";
 
 type Row = Schemas["ModelRow"];
@@ -16,18 +17,28 @@ function TrafficCell({ row }: { readonly row: Row }) {
     <>
       <SplitBar split={row.split} roles={rolesOf(row)} />
       {/* The bar says it to a screen reader already. */}
-      <Text aria-hidden="true" fontSize="xs" color="fg.muted" mt={1}>{row.split.map((share) => percent(share.percent)).join(" + ")}</Text>
+      <Text aria-hidden="true" fontSize="xs" color="fg.muted" mt={1}>{row.split.map((share) => formatPercent(share.percent)).join(" + ")}</Text>
     </>
   );
 }
 
+/** A field that is of the log; where that was never read, it says so instead of "none". */
+function ofLog(Cell: ComponentType<{ row: Row }>): ComponentType<{ row: Row }> {
+  return function OfLog({ row }) {
+    const why = unread(row);
+    return why === null ? <Cell row={row} /> : <Text color="fg.muted">{why}</Text>;
+  };
+}
+
+const Traffic = ofLog(TrafficCell);
+
 const COLUMNS: readonly { title: string; Cell: ComponentType<{ row: Row }>; width?: string }[] = [
-  { title: "Stable", Cell: StableCell },
-  { title: "Traffic", Cell: TrafficCell, width: "14%" },
-  { title: "Canary", Cell: CanaryCell },
-  { title: "Golden", Cell: GoldenCell },
-  { title: "Quarantined", Cell: QuarantinedCell },
-  { title: "Last event", Cell: EventCell },
+  { title: "Stable", Cell: ofLog(StableCell) },
+  { title: "Traffic", Cell: Traffic, width: "14%" },
+  { title: "Canary", Cell: ofLog(CanaryCell) },
+  { title: "Golden", Cell: ofLog(GoldenCell) },
+  { title: "Quarantined", Cell: ofLog(QuarantinedCell) },
+  { title: "Last event", Cell: ofLog(EventCell) },
   { title: "Servers", Cell: HealthCell },
 ];
 
@@ -82,9 +93,9 @@ const ModelCard = memo(function ModelCard({ row }: { readonly row: Row }) {
   return (
     <Box as="li" borderWidth="1px" borderColor="border" borderRadius="md" p={3}>
       <NameCell row={row} />
-      <Box mt={3} mb={3}><TrafficCell row={row} /></Box>
+      <Box mt={3} mb={3}><Traffic row={row} /></Box>
       <Grid as="dl" templateColumns="auto minmax(0, 1fr)" columnGap={4} rowGap={2} fontSize="sm">
-        {COLUMNS.filter(({ Cell }) => Cell !== TrafficCell).map(({ title, Cell }) => (
+        {COLUMNS.filter(({ Cell }) => Cell !== Traffic).map(({ title, Cell }) => (
           <Box key={title} display="contents">
             <Text as="dt" color="fg.muted">{title}</Text>
             <Box as="dd" minW={0}><Cell row={row} /></Box>

@@ -2,7 +2,7 @@ import { Badge, Box, Flex, Link, Text } from "@chakra-ui/react";
 import { Link as RouterLink } from "react-router-dom";
 
 import type { Schemas } from "../../api/client";
-import { percent } from "../../components/SplitBar";
+import { formatPercent } from "../../charts/words";
 import { TimeAgo } from "../../components/TimeAgo";
 import { VerdictBadge } from "../../components/VerdictBadge";
 import { VersionName } from "../../components/VersionName";
@@ -54,7 +54,7 @@ export function CanaryCell({ row: { canary, hold_back } }: Props) {
       <Box>
         <VersionName version={canary.version} compact />
         <Flex gap={2} mt={1} align="center" wrap="wrap">
-          <Text as="span" fontWeight="semibold" whiteSpace="nowrap">{percent(canary.percent)}</Text>
+          <Text as="span" fontWeight="semibold" whiteSpace="nowrap">{formatPercent(canary.percent)}</Text>
           <VerdictBadge verdict={canary.verdict} reason={canary.reason} />
         </Flex>
       </Box>
@@ -64,7 +64,7 @@ export function CanaryCell({ row: { canary, hold_back } }: Props) {
     return (
       <Box>
         <VersionName version={hold_back.version} compact />
-        <Text fontSize="xs" color="fg.muted">held back at {percent(hold_back.percent)}</Text>
+        <Text fontSize="xs" color="fg.muted">held back at {formatPercent(hold_back.percent)}</Text>
       </Box>
     );
   }

@@ -1,9 +1,9 @@
-import { Box, Flex, Link, Text } from "@chakra-ui/react";
+import { Box, Flex, Link, Stack, Text } from "@chakra-ui/react";
 import { Link as RouterLink } from "react-router-dom";
 
 import type { Schemas } from "../../api/client";
+import { formatPercent } from "../../charts/words";
 import { RunLink } from "../../components/RunLink";
-import { percent } from "../../components/SplitBar";
 import { TimeAgo } from "../../components/TimeAgo";
 import { VerdictBadge } from "../../components/VerdictBadge";
 import { VersionName } from "../../components/VersionName";
@@ -25,12 +25,16 @@ export function CanaryState({ row: { canary, model }, release }: Props) {
         <>
           <Flex gap={3} align="center" wrap="wrap" mb={1}>
             <Text as="span" fontSize="lg" fontWeight="semibold"><VersionName version={canary.version} model={model} /></Text>
-            <Text as="span" fontSize="lg">{percent(canary.percent)}</Text>
+            <Text as="span" fontSize="lg">{formatPercent(canary.percent)}</Text>
             <VerdictBadge verdict={canary.verdict} />
           </Flex>
           <Box aria-live="polite" mb={1}>
             <Text>{canary.verdict === null ? "The judge has said nothing yet." : verdictLook(canary.verdict).meaning}</Text>
-            {canary.reason && <Text fontSize="sm" color="fg.muted" overflowWrap="anywhere" mt={1}>{canary.reason}</Text>}
+            {canary.checks.length > 0 ? (
+              <Checks checks={canary.checks} />
+            ) : (
+              canary.reason && <Text fontSize="sm" color="fg.muted" overflowWrap="anywhere" mt={1}>{canary.reason}</Text>
+            )}
           </Box>
           <Text fontSize="sm" color="fg.muted">
             {canary.judged_at && <>judged <TimeAgo at={canary.judged_at} />; </>}
@@ -49,5 +53,22 @@ export function CanaryState({ row: { canary, model }, release }: Props) {
         </Box>
       )}
     </Box>
+  );
+}
+
+function Checks({ checks }: { readonly checks: readonly Schemas["CheckRow"][] }) {
+  return (
+    <Stack as="ul" aria-label="Checks" listStyleType="none" fontSize="sm" gap={2} mt={2}>
+      {checks.map(({ check, verdict, reason, decides }) => (
+        <Box as="li" key={check}>
+          <Flex align="center" gap={2} wrap="wrap">
+            <Text as="span" fontWeight="semibold" overflowWrap="anywhere" minW={0}>{check}</Text>
+            <VerdictBadge verdict={verdict} />
+            {!decides && <Text as="span" color="fg.muted">does not decide</Text>}
+          </Flex>
+          <Text color="fg.muted" overflowWrap="anywhere">{reason}</Text>
+        </Box>
+      ))}
+    </Stack>
   );
 }

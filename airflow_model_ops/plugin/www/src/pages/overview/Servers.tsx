@@ -4,7 +4,7 @@ import type { Schemas } from "../../api/client";
 import { SplitBar } from "../../components/SplitBar";
 import { VersionName } from "../../components/VersionName";
 import { PartTrouble } from "../../components/states";
-import { type Role, rolesOf } from "../../looks";
+import { type Roles, rolesOf, unread } from "../../looks";
 
 interface Props {
   readonly row: Schemas["ModelRow"];
@@ -37,7 +37,7 @@ function Observed({ row, observed }: { readonly row: Schemas["ModelRow"]; readon
     <>
       <Box>
         <Text fontSize="xs" color="fg.muted">should</Text>
-        <SplitBar split={row.split} roles={roles} />
+        {unread(row) ? <Text color="fg.muted">not known</Text> : <SplitBar split={row.split} roles={roles} />}
         <Text fontSize="xs" color="fg.muted" mt={1}>does</Text>
         <SplitBar split={observed.split} roles={roles} />
       </Box>
@@ -58,7 +58,7 @@ function Observed({ row, observed }: { readonly row: Schemas["ModelRow"]; readon
   );
 }
 
-function ServerLine({ server, roles }: { readonly server: Schemas["ServerRow"]; readonly roles: Record<string, Role> }) {
+function ServerLine({ server, roles }: { readonly server: Schemas["ServerRow"]; readonly roles: Roles }) {
   return (
     <Table.Row>
       <Table.Cell verticalAlign="top">
@@ -70,7 +70,7 @@ function ServerLine({ server, roles }: { readonly server: Schemas["ServerRow"]; 
       <Table.Cell>
         {server.loaded.length === 0 && <Text color="fg.muted">{server.answers ? "nothing" : "not known"}</Text>}
         {server.loaded.map((version) => (
-          <Flex key={version} gap={2} wrap="wrap">
+          <Flex key={version} columnGap={2} wrap="wrap">
             <VersionName version={version} />
             {roles[version] && <Text as="span" color="fg.muted">{roles[version]}</Text>}
           </Flex>

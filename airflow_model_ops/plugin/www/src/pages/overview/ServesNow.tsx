@@ -1,7 +1,8 @@
 import { Badge, Box, Flex, Text } from "@chakra-ui/react";
 
 import type { Schemas } from "../../api/client";
-import { SplitBar, percent } from "../../components/SplitBar";
+import { formatPercent } from "../../charts/words";
+import { SplitBar } from "../../components/SplitBar";
 import { TimeAgo } from "../../components/TimeAgo";
 import { VersionName } from "../../components/VersionName";
 import { rolesOf } from "../../looks";
@@ -12,11 +13,18 @@ const TRAFFIC: Record<Schemas["Traffic"], { words: string; palette: string; sign
   changing: { words: "the servers are changing over", palette: "blue", sign: "…" },
   none: { words: "nothing released yet", palette: "gray", sign: "∅" },
 };
+/** The log has the change as applied, yet it cannot be seen that this is still so. */
+const DOUBTFUL = { words: "was applied; see Servers for what is wrong now", palette: "yellow", sign: "!" };
+
+function trafficLook({ traffic, health, drift }: Schemas["ModelRow"]) {
+  const isWrong = Boolean(health.trouble ?? health.value?.reason ?? drift);
+  return traffic === "applied" && isWrong ? DOUBTFUL : TRAFFIC[traffic];
+}
 
 /** What serves, since when and with what share: the first thing anybody wants to know. */
 export function ServesNow({ row }: { readonly row: Schemas["ModelRow"] }) {
   const share = row.split.find(({ version }) => version === row.stable);
-  const traffic = TRAFFIC[row.traffic];
+  const traffic = trafficLook(row);
   return (
     <Box>
       {row.stable === null ? (
@@ -27,7 +35,7 @@ export function ServesNow({ row }: { readonly row: Schemas["ModelRow"] }) {
             <VersionName version={row.stable} model={row.model} />
           </Text>
           <Text color="fg.muted" mb={3}>
-            {share && <>serves {percent(share.percent)}, </>}
+            {share && <>serves {formatPercent(share.percent)}, </>}
             stable for <TimeAgo at={row.stable_since} word="" />
             {row.stable_since && <>, since {absolute(row.stable_since)}</>}
           </Text>

@@ -1,6 +1,6 @@
 import { Box, Flex, Text, VisuallyHidden } from "@chakra-ui/react";
 
-import { percent } from "../../components/SplitBar";
+import { formatPercent } from "../../charts/words";
 
 interface Props {
   /** The traffic percents of the policy, rising. */
@@ -15,7 +15,7 @@ const SIGNS: Record<Stage, string> = { done: "✓", now: "▸", "to come": "○"
 /** How far a release is: its steps, and the promotion at their end. */
 export function StepsOfRelease({ steps, now }: Props) {
   if (steps.length === 0) return <Text color="fg.muted">The steps of its policy cannot be read from the YAML file.</Text>;
-  const stages = steps.map((step) => ({ words: percent(step), stage: stageOf(step, now) }));
+  const stages = steps.map((step) => ({ words: formatPercent(step), stage: stageOf(step, now) }));
   const last = { words: "promote", stage: "to come" as Stage };
   return (
     <Flex as="ol" aria-label="Steps of the release" listStyleType="none" gap={1} wrap="wrap">

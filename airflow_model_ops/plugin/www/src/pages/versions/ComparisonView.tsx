@@ -1,5 +1,5 @@
 import { Box, Button, NativeSelect, SimpleGrid, Stack, Switch, Table, Text, VisuallyHidden } from "@chakra-ui/react";
-import { useMemo, useState } from "react";
+import { useState } from "react";
 
 import type { Schemas } from "../../api/client";
 import { useComparison } from "../../api/hooks";
@@ -10,18 +10,19 @@ import { formatCount, formatNumber } from "../../charts/words";
 import { Card } from "../../components/Card";
 import { EmptyState, ErrorState, Loading, PartTrouble, StaleNote } from "../../components/states";
 import { VersionName } from "../../components/VersionName";
+import { type Roles, rolesOf } from "../../looks";
 import { byGroup } from "../versions";
 
 interface Props {
-  readonly model: string;
+  readonly row: Schemas["ModelRow"];
   readonly versions: readonly string[];
   readonly onClose: () => void;
 }
 
 /** Two to four versions side by side: all that was measured of them, as numbers and over time. */
-export function ComparisonView({ model, versions, onClose }: Props) {
+export function ComparisonView({ row, versions, onClose }: Props) {
   const [hours, setHours] = useState<number>(WINDOWS[1].hours);
-  const { data, error, mutate } = useComparison(model, versions, { hours });
+  const { data, error, mutate } = useComparison(row.model, versions, { hours });
   const close = (
     <Button onClick={onClose} size="xs" variant="outline">
       Close the comparison
@@ -35,7 +36,7 @@ export function ComparisonView({ model, versions, onClose }: Props) {
           {data.ledger.trouble && <PartTrouble trouble={data.ledger.trouble} what="What validation and real traffic showed" />}
           {data.metrics.trouble && <PartTrouble trouble={data.metrics.trouble} what="The numbers" />}
           {data.metrics.value && <MetricsTable metrics={data.metrics.value} versions={data.versions} />}
-          <Plots hours={hours} onHours={setHours} part={data.plots} versions={data.versions} />
+          <Plots hours={hours} onHours={setHours} part={data.plots} roles={rolesOf(row)} versions={data.versions} />
         </Stack>
       ) : error ? (
         <ErrorState error={error} retry={() => void mutate()} what="The comparison" />
@@ -144,13 +145,14 @@ function Value({ value }: { value: number | string | null }) {
 
 interface PlotsProps {
   readonly part: Schemas["Comparison"]["plots"];
+  readonly roles: Roles;
   readonly versions: readonly string[];
   readonly hours: number;
   readonly onHours: (hours: number) => void;
 }
 
-function Plots({ part, versions, hours, onHours }: PlotsProps) {
-  const styles = useMemo(() => stylesOf(versions), [versions]);
+function Plots({ part, roles, versions, hours, onHours }: PlotsProps) {
+  const styles = stylesOf(versions, roles);
   if (part.trouble) return <PartTrouble trouble={part.trouble} what="The plots over time" />;
   return (
     <Box>

@@ -12,8 +12,6 @@ import { VersionDetails } from "./VersionDetails";
 
 export const COLUMNS = ["Compare", "More", "Version", "Status", "Created", "Who", "Dataset version", "Metrics", "Digest", "Size"];
 
-const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-
 interface Ticking {
   readonly model: string;
   readonly selection: readonly string[];
@@ -87,7 +85,7 @@ function VersionLine({ row, model, selection, onToggle }: Ticking & { readonly r
             {row.trouble !== null && <Badge colorPalette="red" title={row.trouble}>! cannot be read</Badge>}
           </HStack>
         </Table.Cell>
-        <Table.Cell whiteSpace="nowrap">{row.created === null ? "unknown" : <time dateTime={row.created} title={absolute(row.created)}>{DAY.format(new Date(row.created))}</time>}</Table.Cell>
+        <Table.Cell whiteSpace="nowrap">{row.created === null ? "unknown" : <time dateTime={row.created}>{absolute(row.created)}</time>}</Table.Cell>
         <Table.Cell>{row.who?.name ?? "unknown"}</Table.Cell>
         <Table.Cell overflowWrap="anywhere">{row.dataset_version ?? "unknown"}</Table.Cell>
         <Table.Cell>
