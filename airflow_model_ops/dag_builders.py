@@ -162,6 +162,13 @@ def build_rollback_dag(
             "reason": Param(
                 type="string", minLength=3, title="Reason", description="Kept in the log and in ML Metadata."
             ),
+            "seen": Param(
+                None,
+                type=["null", "integer"],
+                minimum=1,
+                title="Generation seen",
+                description="The page fills it in: with `previous`, nothing is done if the model was taken back since. Empty: now.",
+            ),
         },
         tags=[TAG],
         **dag_kwargs,
@@ -172,6 +179,7 @@ def build_rollback_dag(
             choose="{{ params.model }}",
             target="{{ params.target }}",
             reason="{{ params.reason }}",
+            seen="{{ params.seen or '' }}",
         )
         back >> record_of(model=models, choose="{{ params.model }}")
     return dag

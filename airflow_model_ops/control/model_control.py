@@ -19,7 +19,7 @@ from airflow_model_ops.control.leases import HANDOVER_SECONDS, LeaseKeeper
 from airflow_model_ops.control.ways_back import Rule, WaysBack
 from airflow_model_ops.core import transitions
 from airflow_model_ops.core.candidates import artifact_in, pushed_detail
-from airflow_model_ops.core.errors import ModelOpsError, PreEmpted, VersionExists, VersionNotFound
+from airflow_model_ops.core.errors import InvalidConfig, ModelOpsError, PreEmpted, VersionExists, VersionNotFound
 from airflow_model_ops.core.log import Entry, FactKind, Origin
 from airflow_model_ops.core.ports import Clock, Manifest, PushRequest, Repository, Target
 from airflow_model_ops.core.state import Actor, Canary, Fence, LiveRelease, ServingState
@@ -248,14 +248,16 @@ class ModelControl:
             entry = self.committer.log.read(entry.sequence - 1)
         return None
 
-    def rollback(self, *, reason: str, to: str | None = None) -> Commit:
+    def rollback(self, *, reason: str, to: str | None = None, seen: int | None = None) -> Commit:
         """Take the model back: see :func:`airflow_model_ops.core.transitions.rollback`.
 
         :param to: ``None`` or ``"previous"``: the automatic target; ``"golden"``; or a version's name.
+        :param seen: The generation that the person who asks has looked at; ``None``: the head.
+        :raises InvalidConfig: if there is no such generation.
         :raises NoRollbackTarget: if there is nothing to go back to; what serves goes on serving.
         :raises TransitionRefused: if the named version may not serve.
         """
-        seen = self.state
+        looked_at = self.state if seen is None else self._state_at(seen)
         return self.go_back(
             lambda state, unusable: transitions.rollback(
                 state,
@@ -263,9 +265,15 @@ class ModelControl:
                 reason=reason,
                 to=self._ways_back.named(state, to),
                 unusable=unusable,
-                seen=seen,
+                seen=looked_at,
             )
         )
+
+    def _state_at(self, generation: int) -> ServingState:
+        entry = self.committer.log.read(generation) if generation > 0 else None
+        if entry is None or entry.state is None:
+            raise InvalidConfig(f"model {self.model!r} has no generation {generation}; look again, or leave it out")
+        return entry.state
 
     def rollback_watched(
         self, *, fence: Fence, reason: str, harmed: bool = False, evidence: str | None = None

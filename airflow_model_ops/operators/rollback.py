@@ -26,20 +26,29 @@ class RollbackModelOperator(LoadingOperator, TrafficOperator):
 
     :param target: ``previous``, ``golden``, or a version's name. (templated)
     :param reason: Why; it is kept in the log. (templated)
+    :param seen: The generation that the person who asks has looked at: with ``previous``, another way back since then has
+        fulfilled the wish. Empty: the head when the task starts. (templated)
     :param affected: Names of versions that must not serve, instead of ``target``: the model goes to the newest earlier stable
         version that is none of them, if one of them serves or is on trial; else nothing changes. (templated)
     """
 
-    template_fields: Sequence[str] = ("choose", "target", "reason", "affected")
+    template_fields: Sequence[str] = ("choose", "target", "reason", "seen", "affected")
     ui_color = "#fce8e6"
     is_way_back = True
 
     def __init__(
-        self, *, target: str = "previous", reason: str, affected: Sequence[str] | None = None, **kwargs: Any
+        self,
+        *,
+        target: str = "previous",
+        reason: str,
+        seen: int | str | None = None,
+        affected: Sequence[str] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.target = target
         self.reason = reason
+        self.seen = seen
         self.affected = affected
         if ROLLBACK_ALIAS not in self.outlets:  # of a mapped task Airflow reads them before this is called
             self.outlets = [*self.outlets, ROLLBACK_ALIAS]
@@ -73,7 +82,7 @@ class RollbackModelOperator(LoadingOperator, TrafficOperator):
         from airflow_model_ops.control.blast_radius import leave_affected
 
         if self.affected is None:
-            return control.rollback(reason=self.reason, to=self.target)
+            return control.rollback(reason=self.reason, to=self.target, seen=int(self.seen) if self.seen else None)
         return leave_affected(control, self.affected, reason=self.reason)
 
 

@@ -37,6 +37,7 @@ class _Asked:
 
     control: ModelControl
     state: ServingState
+    generation: int
     named: Version | None = None
     refused: str | None = None
 
@@ -61,19 +62,19 @@ async def foresee_rollback(model: ModelIdentity, *, to: str, actor: Actor) -> Pr
     """
     asked = await ask(Backend.REPOSITORY, lambda: _read(model, to=to, actor=actor), of=model)
     if asked.refused is not None:
-        return _refused(to, asked.state, asked.refused)
+        return _refused(to, asked, asked.refused)
     found = await _decide(model, asked, actor=actor)
     if isinstance(found, str):
-        return _refused(to, asked.state, found)
+        return _refused(to, asked, found)
     if not found.decision.changed:
-        return _refused(to, asked.state, found.decision.reason)
-    return _preview(model, to, asked.state, found)
+        return _refused(to, asked, found.decision.reason)
+    return _preview(model, to, asked, found)
 
 
 def _read(model: ModelIdentity, *, to: str, actor: Actor) -> _Asked:
     fleet = fleet_of(model)
     control = fleet.control(model, origin=Origin(actor=actor))
-    state = control.state
+    state, generation = control.committer.head()
     ways = WaysBack(
         model=control.model,
         naming=control.naming,
@@ -82,9 +83,9 @@ def _read(model: ModelIdentity, *, to: str, actor: Actor) -> _Asked:
         committer=control.committer,
     )
     try:
-        return _Asked(control=control, state=state, named=ways.named(state, to))
+        return _Asked(control=control, state=state, generation=generation, named=ways.named(state, to))
     except (InvalidVersionName, TransitionRefused, VersionNotFound) as error:
-        return _Asked(control=control, state=state, refused=str(error))
+        return _Asked(control=control, state=state, generation=generation, refused=str(error))
 
 
 async def _decide(model: ModelIdentity, asked: _Asked, *, actor: Actor) -> _Foreseen | str:
@@ -119,24 +120,26 @@ def _files(control: ModelControl, version: Version) -> str | None:
     return None
 
 
-def _refused(to: str, state: ServingState, why_not: str) -> Preview:
+def _refused(to: str, asked: _Asked, why_not: str) -> Preview:
     return Preview(
         to=to,
+        generation=asked.generation or None,
         possible=False,
         why_not=why_not,
         target=None,
-        before=split_of(state),
-        after=split_of(state),
+        before=split_of(asked.state),
+        after=split_of(asked.state),
         ends_release=False,
         warm=None,
         sentences=[],
     )
 
 
-def _preview(model: ModelIdentity, to: str, before: ServingState, found: _Foreseen) -> Preview:
-    after = found.decision.state
+def _preview(model: ModelIdentity, to: str, asked: _Asked, found: _Foreseen) -> Preview:
+    before, after = asked.state, found.decision.state
     return Preview(
         to=to,
+        generation=asked.generation or None,
         possible=True,
         why_not=None,
         target=after.stable.name if after.stable else None,

@@ -51,6 +51,20 @@ class TestTasks:
 
         assert story.split == {1: 100}
 
+    def test_a_rollback_of_what_another_one_took_back_since_it_was_looked_at_changes_nothing(
+        self, story: Story
+    ) -> None:
+        story.serve(1, 2, 3)
+        seen = story.entries[-1].generation
+        first = RollbackModelOperator(task_id="rollback", model=story.model, reason="it harms", seen=str(seen))
+        second = RollbackModelOperator(task_id="rollback", model=story.model, reason="it harms!", seen=str(seen))
+        assert first.execute(context_of(run_id="first"))["version"] == story.v(2).name
+
+        told = second.execute(context_of(run_id="second"))
+
+        assert told["reason"] == "another way back was faster: the model is back already"
+        assert story.control().state.stable == story.v(2)
+
     def test_its_running_release_is_aborted(self, story: Story, broken: Path) -> None:
         story.serve(1)
         release = story.start(2)

@@ -58,7 +58,20 @@ class TestWishes:
     def test_a_wish_is_handed_on_without_blanks_around_it(self, as_op: TestClient, started_runs: Started) -> None:
         as_op.post("models/digits/rollback", json={"to": " golden ", "reason": "  it harms  "})
 
-        assert started_runs == [("model_rollback", {"model": "digits", "target": "golden", "reason": "it harms"})]
+        wish = {"model": "digits", "target": "golden", "reason": "it harms", "seen": None}
+        assert started_runs == [("model_rollback", wish)]
+
+    def test_a_rollback_hands_on_the_generation_that_its_preview_was_of(
+        self, as_op: TestClient, started_runs: Started, story: PageStory
+    ) -> None:
+        seen = foreseen(as_op, "digits")["generation"]
+        head = story.repository.log("digits").last()
+        assert head is not None
+        assert seen == head.generation
+
+        as_op.post("models/digits/rollback", json={"reason": "it harms", "seen": seen})
+
+        assert started_runs[0][1]["seen"] == seen
 
     def test_an_unknown_model_is_not_acted_on(self, as_op: TestClient, started_runs: Started) -> None:
         assert as_op.post("models/nonsense/hold", json={"reason": "why not"}).status_code == 404

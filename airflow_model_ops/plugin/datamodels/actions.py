@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from airflow_model_ops.core.plain_text import plain_text
 from airflow_model_ops.plugin.datamodels.base import Answer, Share, Told, Wish
@@ -23,6 +23,9 @@ class RollbackWish(Wish):
     to: VersionName = "previous"
     """``previous``, ``golden``, or a version's name."""
     reason: Reason
+    seen: int | None = Field(default=None, ge=1, le=10**15)
+    """``generation`` of the preview that the caller has seen: with ``previous``, nothing is done if the model was taken back
+    since then. ``None``: the state when the run begins."""
 
 
 class PinWish(Wish):
@@ -70,6 +73,8 @@ class Preview(Answer):
     """What a rollback would do, if it were asked for now. Nothing is changed."""
 
     to: str
+    generation: int | None
+    """The head that it was foreseen from; ``None``: there is none."""
     possible: bool
     why_not: str | None
     target: str | None

@@ -57,7 +57,7 @@ async def roll_back(model: Model, user: User, api: Api, wish: RollbackWish) -> S
     """Take the model back."""
     aim = {"model": model.model, "target": wish.to}
     once = aim if wish.to == PREVIOUS else None
-    return await _start(ROLLBACK, api, user, {**aim, "reason": wish.reason}, once=once)
+    return await _start(ROLLBACK, api, user, {**aim, "reason": wish.reason, "seen": wish.seen}, once=once)
 
 
 @router.post("/models/{model}/pin", **_ACTS)

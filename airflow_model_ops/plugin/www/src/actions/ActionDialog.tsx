@@ -96,7 +96,7 @@ function Asking({ answer, action, version, started }: Pick<Props, "answer" | "ac
     setSending(true);
     setRefused(null);
     try {
-      started({ words: confirm, run: await send(action, answer.row.model, form) });
+      started({ words: confirm, run: await send(action, answer.row.model, form, preview.data?.generation) });
     } catch (error) {
       setRefused(error instanceof ApiError ? error : new ApiError(0, String(error)));
       setSending(false);

@@ -65,13 +65,16 @@ export function missing(action: Action, form: Form): { reason?: string; version?
   return faults;
 }
 
-/** Ask for an action. It is done by a DAG run in the name of whoever is signed in. */
-export function send(action: Action, model: string, form: Form): Promise<Schemas["Started"]> {
+/**
+ * Ask for an action. It is done by a DAG run in the name of whoever is signed in. A rollback tells which generation its preview was
+ * of, so that somebody else's rollback meanwhile counts for this one.
+ */
+export function send(action: Action, model: string, form: Form, seen: number | null = null): Promise<Schemas["Started"]> {
   const reason = form.reason.trim();
   const version = form.version.trim();
   switch (action) {
     case "rollback":
-      return post("/api/v1/models/{model}/rollback", model, { to: version, reason });
+      return post("/api/v1/models/{model}/rollback", model, { to: version, reason, seen });
     case "pin":
       return post("/api/v1/models/{model}/pin", model, version ? { version } : {});
     case "hold":

@@ -1086,6 +1086,11 @@ export interface components {
             before: components["schemas"]["Share"][];
             /** Ends Release */
             ends_release: boolean;
+            /**
+             * Generation
+             * @description The head that it was foreseen from; ``None``: there is none.
+             */
+            generation: number | null;
             /** Possible */
             possible: boolean;
             /**
@@ -1191,6 +1196,12 @@ export interface components {
         RollbackWish: {
             /** Reason */
             reason: string;
+            /**
+             * Seen
+             * @description ``generation`` of the preview that the caller has seen: with ``previous``, nothing is done if the model was taken back
+             *     since then. ``None``: the state when the run begins.
+             */
+            seen?: number | null;
             /**
              * To
              * @description ``previous``, ``golden``, or a version's name.

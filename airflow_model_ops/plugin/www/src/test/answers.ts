@@ -111,6 +111,7 @@ export function modelOf(row: Schemas["ModelRow"], changes: Partial<Schemas["Mode
 export function previewOf(changes: Partial<Schemas["Preview"]> = {}): Schemas["Preview"] {
   return {
     to: "previous",
+    generation: 17,
     possible: true,
     why_not: null,
     target: "v-20230602-120000",
