@@ -1,6 +1,7 @@
 import { Box } from "@chakra-ui/react";
 import { matchPath, useLocation } from "react-router-dom";
 
+import { useZone } from "./charts/zone";
 import type { HostProps } from "./host";
 import { ContextTab } from "./pages/ContextTab";
 import { ModelPage } from "./pages/ModelPage";
@@ -11,8 +12,9 @@ import { HOME, TABS, type Tab } from "./routes";
 export function App({ dagId, runId, taskId }: HostProps) {
   const { pathname } = useLocation();
   const open = matchPath(`${HOME}/models/:model/:tab?`, pathname)?.params;
+  // Another time zone changes most of a page, so it is made anew.
   return (
-    <Box as="section" aria-label="Model Ops" p={{ base: 3, md: 5 }} maxW="1400px" mx="auto" w="full">
+    <Box key={useZone()} as="section" aria-label="Model Ops" p={{ base: 3, md: 5 }} maxW="1400px" mx="auto" w="full">
       {dagId ? (
         <ContextTab dagId={dagId} runId={runId} taskId={taskId} />
       ) : open?.model ? (

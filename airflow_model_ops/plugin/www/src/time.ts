@@ -44,7 +44,7 @@ export function since(at: string, nowMs: number): string {
   return duration(Math.max(0, (nowMs - Date.parse(at)) / 1000));
 }
 
-/** Say a moment in the reader's own time zone, as charts do. */
+/** Say a moment in the time zone that the reader chose, as charts do. */
 export function absolute(at: string): string {
   return formatMoment(new Date(at));
 }

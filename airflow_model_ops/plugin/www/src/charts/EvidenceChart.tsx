@@ -1,5 +1,5 @@
 import { Box, Text } from "@chakra-ui/react";
-import { scaleLinear, scaleLog, scaleTime, type ScaleTime } from "d3-scale";
+import { scaleLinear, scaleLog, scaleUtc, type ScaleTime } from "d3-scale";
 import { area, line } from "d3-shape";
 
 import type { Schemas } from "../api/client";
@@ -22,6 +22,8 @@ const LEFT = 46;
 const MAIN = { top: 36, height: 210 };
 const SMALL = { top: 290, height: 96 };
 const FOOT = 24;
+/** Room for the words below the lowest line, so that they do not run into the axis. */
+const LABEL = 14;
 /** Points more than this are thinned: more than a pixel each would show nothing. */
 const MOST_POINTS = 400;
 const MOST_ROWS = 300;
@@ -39,7 +41,7 @@ interface Props {
 export function EvidenceChart({ check, steps, confidence, now }: Props) {
   const points = thin(check.points, MOST_POINTS);
   const [box, width] = useWidth<HTMLDivElement>();
-  const x = scaleTime(timeDomain(check, steps, now), [LEFT, Math.max(LEFT + 1, width - 8)]);
+  const x = scaleUtc(timeDomain(check, steps, now), [LEFT, Math.max(LEFT + 1, width - 8)]);
   const isShare = check.kind === "share";
   const hasEvidence = points.some(({ harm, safe }) => harm !== null || safe !== null);
   const bottom = hasEvidence ? SMALL.top + SMALL.height : MAIN.top + MAIN.height;
@@ -193,7 +195,7 @@ function Lines({ below = false, color, dash, label, of, points, domain, x, y }: 
 
 function EvidencePanel({ check, points, x }: PanelProps) {
   const domain = evidenceDomain(check);
-  const y = scaleLinear(domain, [SMALL.top + SMALL.height, SMALL.top]);
+  const y = scaleLinear(domain, [SMALL.top + SMALL.height - LABEL, SMALL.top]);
   const limits: Limit[] = [];
   if (check.harm_line !== null) {
     limits.push({ y: y(check.harm_line), label: "harm is shown", color: token("fg.error"), side: "above" });

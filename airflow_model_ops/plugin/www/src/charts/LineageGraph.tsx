@@ -9,6 +9,9 @@ import { token } from "./palette";
 /** Room around the graph for outlines and labels, in pixels. */
 const AIR = 10;
 
+/** Characters that a node has room for in small print. */
+const FITS = 20;
+
 interface Props {
   readonly graph: Schemas["LineageGraph"];
   readonly chosen: string | null;
@@ -78,6 +81,7 @@ function NodeButton({ node, x, y, isChosen, onChoose }: NodeProps) {
     <chakra.button
       _focusVisible={{ outline: "2px solid", outlineColor: "border.inverted", outlineOffset: "2px" }}
       _hover={{ bg: `${palette}.muted` }}
+      aria-label={`${words} ${node.label}`}
       aria-pressed={isChosen}
       bg={`${palette}.subtle`}
       borderColor={isChosen ? "fg" : `${palette}.emphasized`}
@@ -98,9 +102,14 @@ function NodeButton({ node, x, y, isChosen, onChoose }: NodeProps) {
       <Text as="span" color={`${palette}.fg`} display="block" fontSize="xs">
         <span aria-hidden="true">{sign}</span> {words}
       </Text>
-      <Text as="span" display="block" fontSize="sm" fontWeight={node.column === 0 ? "semibold" : "medium"} truncate>
-        {node.label}
+      <Text as="span" display="block" fontSize={node.label.length > 14 ? "xs" : "sm"} fontWeight={node.column === 0 ? "semibold" : "medium"} truncate>
+        {cutInTheMiddle(node.label)}
       </Text>
     </chakra.button>
   );
+}
+
+/** What tells versions and addresses apart is their end. */
+function cutInTheMiddle(label: string): string {
+  return label.length <= FITS ? label : `${label.slice(0, 6)}…${label.slice(7 - FITS)}`;
 }

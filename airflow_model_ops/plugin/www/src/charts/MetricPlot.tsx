@@ -1,5 +1,5 @@
 import { Box, HStack, Text } from "@chakra-ui/react";
-import { scaleLinear, scaleTime } from "d3-scale";
+import { scaleLinear, scaleUtc } from "d3-scale";
 import { line } from "d3-shape";
 
 import type { Schemas } from "../api/client";
@@ -31,7 +31,7 @@ export function MetricPlot({ plot: { metric, unit, lines, step_seconds }, styles
   const moments = momentsOf(lines);
   const first = moments[0] ?? 0;
   const last = Math.max(moments.at(-1) ?? 0, first + 60_000);
-  const x = scaleTime([new Date(first), new Date(last)], [LEFT, Math.max(LEFT + 1, width - 8)]);
+  const x = scaleUtc([new Date(first), new Date(last)], [LEFT, Math.max(LEFT + 1, width - 8)]);
   const y = scaleLinear(spanOf(lines), [TOP + HEIGHT, TOP]);
   const path = line<Schemas["PlotPoint"]>(({ at }) => x(new Date(at)), ({ value }) => y(value));
   const positions = moments.map((moment) => x(moment));

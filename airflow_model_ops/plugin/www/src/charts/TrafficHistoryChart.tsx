@@ -1,5 +1,5 @@
 import { Box, HStack, SegmentGroup, Text } from "@chakra-ui/react";
-import { scaleLinear, scaleTime, type ScaleTime } from "d3-scale";
+import { scaleLinear, scaleUtc, type ScaleTime } from "d3-scale";
 import { useId } from "react";
 
 import type { Schemas } from "../api/client";
@@ -110,7 +110,7 @@ interface BarsProps {
 function Bars({ from, now, stretches, styles, versions }: BarsProps) {
   const prefix = useId().replace(/[^\w-]/g, "");
   const [box, width] = useWidth<HTMLDivElement>();
-  const x = scaleTime([from, now], [LEFT, Math.max(LEFT + 1, width - 1)]);
+  const x = scaleUtc([from, now], [LEFT, Math.max(LEFT + 1, width - 1)]);
   const y = scaleLinear([0, 100], [TOP + HEIGHT, TOP]);
   const shown = thinned(stretches, (THINNEST * (now.getTime() - from.getTime())) / Math.max(1, width - LEFT));
   const scrub = useScrub({

@@ -1,4 +1,6 @@
-import { timeFormat } from "d3-time-format";
+import { utcFormat } from "d3-time-format";
+
+import { wallClock } from "./zone";
 
 const DECIMALS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const COUNTS = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -9,17 +11,25 @@ const RATES = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 export const formatNumber = (value: number): string => DECIMALS.format(value);
 export const formatCount = (value: number): string => COUNTS.format(value);
 export const formatPercent = (percent: number): string => `${PERCENTS.format(percent)} %`;
-export const formatMoment: (at: Date) => string = timeFormat("%Y-%m-%d %H:%M:%S");
-const formatMinute = timeFormat("%H:%M");
-export const formatClock: (at: Date) => string = timeFormat("%H:%M:%S");
-const formatDay = timeFormat("%b %-d");
+export const formatMoment = onWall(utcFormat("%Y-%m-%d %H:%M:%S"));
+const formatMinute = onWall(utcFormat("%H:%M"));
+export const formatClock = onWall(utcFormat("%H:%M:%S"));
+const formatDay = onWall(utcFormat("%b %-d"));
+const DATES = new Intl.DateTimeFormat("en", { dateStyle: "full", timeZone: "UTC" });
+export const formatDate = onWall((wall) => DATES.format(wall));
+
+/** Say a moment as a clock in the chosen time zone shows it. */
+function onWall(format: (wall: Date) => string): (at: Date) => string {
+  return (at) => format(wallClock(at));
+}
 
 /** A tick of a time axis: the day at midnight, else the time, with seconds only where they are not zero. */
 export function formatTick(at: Date): string {
-  if (at.getSeconds() !== 0) {
+  const wall = wallClock(at);
+  if (wall.getUTCSeconds() !== 0) {
     return formatClock(at);
   }
-  return at.getHours() === 0 && at.getMinutes() === 0 ? formatDay(at) : formatMinute(at);
+  return wall.getUTCHours() === 0 && wall.getUTCMinutes() === 0 ? formatDay(at) : formatMinute(at);
 }
 
 /** "12 of 3,400 (0.35 %)"; no share where nothing was counted. */

@@ -3,17 +3,22 @@ import { Link as RouterLink } from "react-router-dom";
 
 import { modelPath } from "../routes";
 
+/** Characters that a name of the usual schemes has at most. A longer one takes several lines: it is its end that tells versions apart. */
+const ONE_LINE = 24;
+const COMPACT = { fontSize: "xs", whiteSpace: { lg: "nowrap" } } as const;
+const TALL = { display: "inline-block", maxW: `${ONE_LINE}ch`, whiteSpace: "normal" } as const;
+
 interface Props {
   readonly version: string;
   /** With a model it is a link to the version's lineage. */
   readonly model?: string;
-  /** In small print and on one line, for tables. */
+  /** In small print and, where it is not very long, on one line, for tables. */
   readonly compact?: boolean;
 }
 
 export function VersionName({ version, model, compact = false }: Props) {
   const name = (
-    <Text as="span" fontFamily="mono" overflowWrap="anywhere" {...(compact ? { fontSize: "xs", whiteSpace: { lg: "nowrap" } } : { fontSize: "0.95em" })}>
+    <Text as="span" fontFamily="mono" overflowWrap="anywhere" {...(compact ? COMPACT : { fontSize: "0.95em" })} {...(compact && version.length > ONE_LINE && TALL)}>
       {version}
     </Text>
   );

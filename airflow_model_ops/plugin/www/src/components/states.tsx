@@ -74,7 +74,7 @@ export function StaleNote({ error }: { readonly error: unknown }) {
 export function EmptyState({ title, children }: { readonly title: string; readonly children?: ReactNode }) {
   return (
     <Box py={8} px={4} textAlign="center" borderWidth="1px" borderStyle="dashed" borderColor="border" borderRadius="md">
-      <Heading as="h3" size="sm">
+      <Heading as="h2" size="sm">
         {title}
       </Heading>
       {children && (

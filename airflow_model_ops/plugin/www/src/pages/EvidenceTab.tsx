@@ -150,6 +150,10 @@ function CheckPicker({ checks, chosen, onCheck }: { checks: readonly Schemas["Ch
           key={check}
           aria-pressed={check === chosen}
           height="auto"
+          maxW="full"
+          overflowWrap="anywhere"
+          textAlign="start"
+          whiteSpace="normal"
           onClick={() => {
             onCheck(check);
           }}

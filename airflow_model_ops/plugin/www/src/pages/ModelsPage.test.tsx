@@ -42,6 +42,16 @@ test("of many models the first are drawn, the others on demand, and a search goe
   expect(await screen.findByText("model-44")).toBeTruthy();
 });
 
+test("of a model whose log was never read no field says that there is none", async () => {
+  const row = rowOf({ model: "torn", stable: null, split: [], last_event: null, traffic: "none", trouble: "log entry cannot be read" });
+  answering({ "GET models": listOf([row, { ...row, model: "new", fleet: null, trouble: null }]) });
+  show(<App />);
+  await screen.findByText("torn");
+  const [torn, unread] = lines().map((line) => within(line));
+  expect(torn?.getAllByText("not known")).toHaveLength(6);
+  expect(unread?.getAllByText("not read yet")).toHaveLength(6);
+});
+
 test("a search that finds nothing says so", async () => {
   answering({ "GET models": listOf([rowOf()]) });
   show(<App />, { at: "/plugin/model-ops?q=nosuch" });

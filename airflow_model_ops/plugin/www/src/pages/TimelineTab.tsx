@@ -6,7 +6,7 @@ import { get, type Schemas } from "../api/client";
 import { useTimeline } from "../api/hooks";
 import { stylesOf, type VersionStyle } from "../charts/palette";
 import { Swatch } from "../charts/Swatch";
-import { formatClock, formatPercent } from "../charts/words";
+import { formatClock, formatDate, formatPercent } from "../charts/words";
 import { RunLink } from "../components/RunLink";
 import { EmptyState, ErrorState, Loading, StaleNote } from "../components/states";
 import { TimeAgo } from "../components/TimeAgo";
@@ -21,7 +21,6 @@ type Entry = Schemas["TimelineEntry"];
 type Styles = ReadonlyMap<string, VersionStyle>;
 
 const PAGE = 50;
-const DAY = new Intl.DateTimeFormat("en", { dateStyle: "full" });
 
 /** Everything that ever happened to a model, newest first. */
 export function TimelineTab({ answer }: TabProps) {
@@ -56,9 +55,9 @@ export function TimelineTab({ answer }: TabProps) {
         <Switch.Label>Only transitions, no facts</Switch.Label>
       </Switch.Root>
       {byDay(shown).map(({ key, at, entries }) => (
-        <Box key={key} as="section" aria-label={DAY.format(at)}>
+        <Box key={key} as="section" aria-label={formatDate(at)}>
           <Heading as="h2" color="fg.muted" mb={2} size="sm">
-            {DAY.format(at)}
+            {formatDate(at)}
           </Heading>
           <Box as="ol" borderColor="border" borderStartWidth="2px" listStyleType="none" ms="13px">
             {entries.map((entry) => (

@@ -1,5 +1,6 @@
 import type { Schemas } from "../api/client";
 import type { Sign } from "../charts/sign";
+import { wallClock } from "../charts/zone";
 import { eventWords } from "../looks";
 
 type Entry = Schemas["TimelineEntry"];
@@ -66,12 +67,12 @@ export interface Day {
   readonly entries: readonly Entry[];
 }
 
-/** The entries by the reader's own days, in the order they come. */
+/** The entries by the days of the reader's time zone, in the order they come. */
 export function byDay(entries: readonly Entry[]): Day[] {
   const days: { key: string; at: Date; entries: Entry[] }[] = [];
   for (const entry of entries) {
     const at = new Date(entry.at);
-    const key = `${at.getFullYear()}-${at.getMonth() + 1}-${at.getDate()}`;
+    const key = wallClock(at).toISOString().slice(0, 10);
     const last = days.at(-1);
     if (last?.key === key) {
       last.entries.push(entry);
