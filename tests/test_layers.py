@@ -109,6 +109,28 @@ def test_the_check_would_notice_an_import_that_goes_up(storey: str, source: str)
     assert [problem for _, imported in imports(source) if (problem := breach(storey, imported))]
 
 
+def test_nobody_below_it_imports_the_page() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)}:{line}"
+        for path, storey in python_files()
+        if storey != "plugin"
+        for line, imported in imports(path.read_text())
+        if f"{imported}.".startswith(f"{NAME}.plugin.")
+    ]
+    assert not wrong, "the API server alone needs the page: " + ", ".join(wrong)
+
+
+def test_what_every_airflow_process_imports_of_the_page_imports_nothing_but_airflows_plugin_manager() -> None:
+    tree = ast.parse((PACKAGE / "plugin" / "airflow_plugin.py").read_text())
+    at_import = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom | ast.Import)]
+    inside = {id(node) for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) for node in ast.walk(each)}
+    names = {found for node in at_import if id(node) not in inside for _, found in imports(ast.unparse(node))}
+    assert {name for name in names if name.partition(".")[0] not in sys.stdlib_module_names} == {
+        "airflow.plugins_manager"
+    }
+    assert (PACKAGE / "plugin" / "__init__.py").read_text().count("import") == 1  # that of annotations
+
+
 def loaded_after_importing(names: list[str]) -> set[str]:
     """Import modules in a fresh interpreter and return the names of all modules it has then."""
     code = (

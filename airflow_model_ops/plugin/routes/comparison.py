@@ -24,7 +24,7 @@ from airflow_model_ops.plugin.version_comparison import metrics_of, plots_of
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.lineage.comparison import Comparison as Recorded
 
-router = APIRouter(tags=["Versions"])
+router = APIRouter(tags=["versions"])
 _PLOTS_SECONDS = 5.0
 """How long the page waits for the plots: there are several queries behind them."""
 

@@ -13,7 +13,7 @@ from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.reading import ask
 from airflow_model_ops.plugin.release_evidence import ReleaseEvidence, UnknownRelease
 
-router = APIRouter(tags=["History"])
+router = APIRouter(tags=["history"])
 _evidence = ReleaseEvidence()
 
 

@@ -21,7 +21,7 @@ from airflow_model_ops.plugin.openings import fleet_of, ledger_of
 from airflow_model_ops.plugin.reading import Unanswered, part
 from airflow_model_ops.plugin.version_table import read_pushes, read_state
 
-router = APIRouter(tags=["Versions"])
+router = APIRouter(tags=["versions"])
 _MOST_ASKED = 100
 """Versions, and entries, that the ledger is asked for; it gives so many in one look-up."""
 

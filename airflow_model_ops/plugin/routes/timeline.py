@@ -16,7 +16,7 @@ from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.reading import ask
 from airflow_model_ops.plugin.timeline import timeline_of
 
-router = APIRouter(tags=["History"])
+router = APIRouter(tags=["history"])
 
 
 @router.get("/models/{model}/timeline")

@@ -14,7 +14,7 @@ from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.reading import ask
 from airflow_model_ops.plugin.traffic_reading import TrafficReader
 
-router = APIRouter(tags=["History"])
+router = APIRouter(tags=["history"])
 _traffic = TrafficReader()
 
 

@@ -17,7 +17,7 @@ from airflow_model_ops.plugin.version_table import Pushed, pushed_of, read_page,
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.lineage.told import ToldVersion
 
-router = APIRouter(tags=["Versions"])
+router = APIRouter(tags=["versions"])
 
 
 @router.get("/models/{model}/versions")

@@ -13,11 +13,6 @@ export interface HostProps {
   readonly mapIndex?: string;
 }
 
-/** The path of Airflow below which everything lies, with slashes at both ends: `[api] base_url` may have one. */
-export function basePath(): string {
-  return new URL(document.baseURI).pathname.replace(/[^/]*$/, "");
-}
-
 /** The address of something that Airflow serves, from its path below the base, such as `api/v2/dags`. */
 export function hostUrl(path: string): string {
   return new URL(path, document.baseURI).href;

@@ -1,6 +1,6 @@
 import type { Schemas } from "./api/client";
 
-/** Paths within Airflow's UI, for the router, which knows the base. The first one's last part is `PAGE` of airflow_plugin.py. */
+/** Paths within Airflow's UI, for the router, which knows the base. A test holds this one to airflow_plugin.py. */
 export const HOME = "/plugin/model-ops";
 
 export const TABS = ["overview", "evidence", "versions", "timeline", "lineage"] as const;
@@ -17,8 +17,4 @@ export function modelPath(model: string, tab: Tab = "overview", about: Record<st
 export function runPath({ dag_id, run_id, task_id }: Schemas["RunLink"]): string {
   const run = `/dags/${encodeURIComponent(dag_id)}/runs/${encodeURIComponent(run_id)}`;
   return task_id ? `${run}/tasks/${encodeURIComponent(task_id)}` : run;
-}
-
-export function dagPath(dagId: string): string {
-  return `/dags/${encodeURIComponent(dagId)}`;
 }
