@@ -48,3 +48,8 @@ export function since(at: string, nowMs: number): string {
 export function absolute(at: string): string {
   return formatMoment(new Date(at));
 }
+
+/** A moment as everywhere on the page; any other text as it is. */
+export function momentOr(text: string): string {
+  return /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(text) ? absolute(text) : text;
+}

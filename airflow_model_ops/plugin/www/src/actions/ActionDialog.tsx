@@ -127,7 +127,8 @@ function Asking({ answer, action, version, started }: Pick<Props, "answer" | "ac
         <Dialog.ActionTrigger asChild>
           <Button variant="outline">Cancel</Button>
         </Dialog.ActionTrigger>
-        <Button type="submit" colorPalette={palette} loading={sending} disabled={impossible || unseen}>
+        {/* White letters cannot be read on the theme's yellow, orange and green. */}
+        <Button type="submit" colorPalette={palette === "red" ? "red" : "blue"} loading={sending} disabled={impossible || unseen}>
           {confirm}
         </Button>
       </Dialog.Footer>

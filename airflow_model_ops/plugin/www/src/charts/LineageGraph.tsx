@@ -1,4 +1,4 @@
-import { Box, chakra, Text } from "@chakra-ui/react";
+import { Box, chakra, Text, VisuallyHidden } from "@chakra-ui/react";
 import { useEffect, useId, useMemo, useRef } from "react";
 
 import type { Schemas } from "../api/client";
@@ -81,7 +81,6 @@ function NodeButton({ node, x, y, isChosen, onChoose }: NodeProps) {
     <chakra.button
       _focusVisible={{ outline: "2px solid", outlineColor: "border.inverted", outlineOffset: "2px" }}
       _hover={{ bg: `${palette}.muted` }}
-      aria-label={`${words} ${node.label}`}
       aria-pressed={isChosen}
       bg={`${palette}.subtle`}
       borderColor={isChosen ? "fg" : `${palette}.emphasized`}
@@ -103,7 +102,14 @@ function NodeButton({ node, x, y, isChosen, onChoose }: NodeProps) {
         <span aria-hidden="true">{sign}</span> {words}
       </Text>
       <Text as="span" display="block" fontSize={node.label.length > 14 ? "xs" : "sm"} fontWeight={node.column === 0 ? "semibold" : "medium"} truncate>
-        {cutInTheMiddle(node.label)}
+        {node.label.length <= FITS ? (
+          node.label
+        ) : (
+          <>
+            <span aria-hidden="true">{cutInTheMiddle(node.label)}</span>
+            <VisuallyHidden>{node.label}</VisuallyHidden>
+          </>
+        )}
       </Text>
     </chakra.button>
   );
@@ -111,5 +117,5 @@ function NodeButton({ node, x, y, isChosen, onChoose }: NodeProps) {
 
 /** What tells versions and addresses apart is their end. */
 function cutInTheMiddle(label: string): string {
-  return label.length <= FITS ? label : `${label.slice(0, 6)}…${label.slice(7 - FITS)}`;
+  return `${label.slice(0, 6)}…${label.slice(7 - FITS)}`;
 }

@@ -1,6 +1,7 @@
 import { afterEach, expect, test, vi } from "vitest";
 
 import { byDay } from "../pages/timeline";
+import { momentOr } from "../time";
 import { formatMoment, formatTick } from "./words";
 import { momentOf, wallClock, zone } from "./zone";
 
@@ -17,6 +18,12 @@ test("times are shown in the zone that was chosen in Airflow's menu", () => {
   expect(formatMoment(at)).toBe("2026-02-01 08:30:00");
   choose('"America/New_York"');
   expect(formatMoment(at)).toBe("2026-01-31 18:30:00");
+});
+
+test("moments among other texts are told from them", () => {
+  choose('"Asia/Tokyo"');
+  expect(momentOr("2026-01-31T23:30:00.123456+00:00")).toBe("2026-02-01 08:30:00");
+  for (const text of ["2026-01-31", "mnist-3", "v-20260131-233000", "2026-01-31T23:30:00 or so"]) expect(momentOr(text)).toBe(text);
 });
 
 test("a day begins at midnight of that zone, on axes and in the timeline", () => {

@@ -5,7 +5,7 @@ import { relationsOf, type Relation } from "../../charts/graph";
 import { kindLook } from "../../charts/kinds";
 import { RunLink } from "../../components/RunLink";
 import { VersionName } from "../../components/VersionName";
-import { absolute } from "../../time";
+import { momentOr } from "../../time";
 
 interface Props {
   readonly node: Schemas["GraphNode"];
@@ -37,7 +37,7 @@ export function NodeDetails({ node, graph, onChoose }: Props) {
             <DataList.Item key={name}>
               <DataList.ItemLabel>{name}</DataList.ItemLabel>
               <DataList.ItemValue minW={0} overflowWrap="anywhere" whiteSpace="pre-wrap">
-                {shown(value)}
+                {momentOr(value)}
               </DataList.ItemValue>
             </DataList.Item>
           ))}
@@ -81,9 +81,4 @@ function Neighbours({ relations, title, onChoose }: { relations: readonly Relati
       </Stack>
     </div>
   );
-}
-
-/** A moment in the chosen time zone, as everywhere on the page; anything else as it is. */
-function shown(value: string): string {
-  return /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(value) ? absolute(value) : value;
 }

@@ -6,12 +6,13 @@ import { useComparison } from "../../api/hooks";
 import { MetricPlot } from "../../charts/MetricPlot";
 import { stylesOf } from "../../charts/palette";
 import { WINDOWS } from "../../charts/TrafficHistoryChart";
-import { formatCount, formatNumber } from "../../charts/words";
+import { formatBytes, formatCount, formatNumber } from "../../charts/words";
 import { Card } from "../../components/Card";
 import { EmptyState, ErrorState, Loading, PartTrouble, StaleNote } from "../../components/states";
 import { VersionName } from "../../components/VersionName";
 import { type Roles, rolesOf } from "../../looks";
 import { byGroup } from "../versions";
+import { momentOr } from "../../time";
 
 interface Props {
   readonly row: Schemas["ModelRow"];
@@ -103,7 +104,7 @@ function MetricsTable({ metrics, versions }: TableProps) {
   );
 }
 
-function MetricRow({ metric: { metric, values, events, differs }, versions }: { metric: Schemas["ComparedMetric"]; versions: readonly string[] }) {
+function MetricRow({ metric: { metric, group, values, events, differs }, versions }: { metric: Schemas["ComparedMetric"]; versions: readonly string[] }) {
   return (
     <Table.Row>
       <Table.ColumnHeader fontWeight="normal" scope="row">
@@ -119,7 +120,7 @@ function MetricRow({ metric: { metric, values, events, differs }, versions }: { 
       </Table.ColumnHeader>
       {versions.map((version) => (
         <Table.Cell key={version} fontVariantNumeric="tabular-nums" fontWeight={differs ? "semibold" : "normal"}>
-          <Value value={values[version] ?? null} />
+          <Value isSize={metric === "size" && group === "about"} value={values[version] ?? null} />
           {typeof events[version] === "number" && (
             <Text as="span" color="fg.muted" fontSize="xs" fontWeight="normal">
               {" "}
@@ -132,7 +133,7 @@ function MetricRow({ metric: { metric, values, events, differs }, versions }: { 
   );
 }
 
-function Value({ value }: { value: number | string | null }) {
+function Value({ isSize, value }: { isSize: boolean; value: number | string | null }) {
   if (value === null) {
     return (
       <Text as="span" color="fg.muted" fontWeight="normal">
@@ -140,7 +141,7 @@ function Value({ value }: { value: number | string | null }) {
       </Text>
     );
   }
-  return <Text as="span" overflowWrap="anywhere">{typeof value === "number" ? formatNumber(value) : value}</Text>;
+  return <Text as="span" overflowWrap="anywhere">{typeof value === "string" ? momentOr(value) : isSize ? formatBytes(value) : formatNumber(value)}</Text>;
 }
 
 interface PlotsProps {
