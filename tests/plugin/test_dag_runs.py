@@ -29,7 +29,7 @@ PAGE = f"{HOST}/air/model-ops/api/v1/"
 REASON = {"reason": "the audit is on"}
 _LIFT = {"version": "v-1", **REASON}
 WISHES: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
-    "rollback": ({"to": "golden", **REASON}, "model_rollback", {"target": "golden", **REASON}),
+    "rollback": ({"to": "golden", **REASON}, "model_rollback", {"target": "golden", "seen": None, **REASON}),
     "pin": ({}, "model_pin_golden", {"version": None}),
     "resume": (REASON, "model_resume", REASON),
     "abort": (REASON, "model_abort", REASON),
