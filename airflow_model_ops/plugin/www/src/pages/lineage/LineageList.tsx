@@ -23,7 +23,7 @@ export function LineageList({ graph, chosen, onChoose }: Props) {
         .filter(({ nodes }) => nodes.length > 0)
         .map(({ title, nodes }) => (
           <Box key={title} as="section" aria-label={title}>
-            <Heading as="h3" mb={2} size="xs">
+            <Heading as="h2" mb={2} size="xs">
               {title}
             </Heading>
             <Stack as="ol" gap={1} listStyleType="none">
