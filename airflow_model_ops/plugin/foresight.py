@@ -22,6 +22,7 @@ from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.plugin.datamodels.actions import Preview
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.entries import split_of
+from airflow_model_ops.plugin.model_rows import hold_row
 from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.reading import ask, part
 
@@ -171,7 +172,7 @@ def _aside(before: ServingState, after: ServingState) -> list[str]:
         told.append(f"{before.holdback.version} is no longer held back")
     told += [f"{version} is no automatic target any more" for version in after.left if version not in before.left]
     if before.hold is not None:
-        told.append(f"the hold of {before.hold.by} stays")
+        told.append(f"the hold of {hold_row(before.hold).by} stays")
     return told
 
 

@@ -121,7 +121,7 @@ class TestPreview:
 
         assert shares(found["after"]) == {V1: 100}
         assert f"{V1} is no longer held back" in found["sentences"]
-        assert "the hold of person bob stays" in found["sentences"]
+        assert "the hold of bob stays" in found["sentences"]
 
     @pytest.mark.parametrize(
         ("model", "to", "why_not"),
