@@ -10,6 +10,7 @@ import base64
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sqlite3
@@ -137,6 +138,12 @@ class AirflowRig:
             ProcessGroup.stop_all([old])
         group = self._groups[component] = self._start(component, env=self._env, log=self.log_path(component))
         return group.pid
+
+    def write_environment(self, path: Path, /) -> None:
+        """Write what a shell sources to run Airflow's commands here; it holds this Airflow's keys, so only its user reads it."""
+        path.touch(mode=0o600)
+        names = sorted(name for name in self._env if name.startswith("AIRFLOW_"))
+        path.write_text("".join(f"export {name}={shlex.quote(self._env[name])}\n" for name in names))
 
     @contextmanager
     def another_api_server(self, *, below: str) -> Iterator[str]:

@@ -44,6 +44,7 @@ def where_to_look(stack: Stack) -> Iterator[str]:
     yield f"log         {stack.repository / MODEL / 'log'}"
     yield f"evidence    {stack.repository / MODEL / 'evidence'}"
     yield f"ledger      {stack.ledger}"
+    yield f"commands    . {stack.environment}; .venv/bin/airflow model-ops status {MODEL}"
 
 
 def _traffic(account: Mapping[str, Any]) -> str:

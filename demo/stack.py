@@ -55,6 +55,7 @@ class Stack:
         self.work = settings.work.resolve()
         self.repository = self.work / "models"
         self.ledger = self.work / "mlmd" / "metadata.sqlite"
+        self.environment = self.work / "airflow.env"
         self._exits = ExitStack()
         self._processes = Processes(self.work / "logs")
         self._fleet = FleetRig(
@@ -125,6 +126,7 @@ class Stack:
                 preload=self.settings.preload,
             )
         )
+        self.airflow.write_environment(self.environment)
         self._tell("Airflow is up: API server, scheduler, DAG processor and triggerer")
 
 

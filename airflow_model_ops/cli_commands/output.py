@@ -45,6 +45,8 @@ def print_outcome(args: Namespace, outcome: Outcome) -> None:
 
 
 def _joined(value: Any) -> Any:
+    if value is None:
+        return "-"
     return ", ".join(str(item) for item in value) if isinstance(value, list) else value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import pwd
 import sys
@@ -40,6 +41,8 @@ def command(function: Callable[[Namespace], Outcome]) -> Callable[[Namespace], N
 
     @functools.wraps(function)
     def run(args: Namespace) -> None:
+        # ML Metadata logs two lines each time a ledger is opened; they would stand between a person and the answer.
+        logging.getLogger("absl").setLevel(logging.WARNING)
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 outcome = function(args)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from argparse import Namespace
 
 import pytest
+
+from airflow_model_ops.cli_commands.output import Outcome, print_outcome
 
 pytestmark = pytest.mark.integration
 _PROGRAM = """
@@ -55,3 +58,9 @@ def test_neither_does_an_output_that_is_closed() -> None:
     )
     assert ended.stderr.endswith("recorded\n")  # nothing complains after that; Airflow's own logging may before
     assert ended.returncode == 0
+
+
+def test_a_table_says_nothing_is_there_as_people_write_it(capsys: pytest.CaptureFixture[str]) -> None:
+    print_outcome(Namespace(output="table"), Outcome(rows=[{"model": "digits", "canary": None}]))
+    assert "None" not in (shown := capsys.readouterr().out)
+    assert "digits | -" in shown

@@ -54,7 +54,7 @@ def version_at(store: LedgerStore, model: str, version: str) -> Stored:
     stored = store.artifact(schema.MODEL_VERSION, stored_name(f"{model}/{version}"))
     if stored is None:
         raise VersionNotFound(
-            f"version {version!r} of model {model!r} is not in the ledger; choose one that `versions` lists, or catch up from the "
-            "log first: `airflow model-ops record`"
+            f"version {version!r} of model {model!r} is not in the ledger; take one that `airflow model-ops history {model}` "
+            f"names, or catch up from the log first: `airflow model-ops record {model}`"
         )
     return stored
