@@ -78,7 +78,7 @@ test("a rollback to golden is asked for with its reason and followed to its end"
   expect(await following.findByText("Roll back: done", {}, { timeout: 4_000 })).toBeTruthy();
   expect(following.getByText(/v-20230601-120000 serves 100 %/)).toBeTruthy();
   expect(wishes(questions)).toEqual([
-    { method: "POST", path: "models/digits/rollback", body: { to: "golden", reason: "customers complain" } },
+    { method: "POST", path: "models/digits/rollback", body: { to: "golden", reason: "customers complain", seen: 17 } },
   ]);
 });
 
