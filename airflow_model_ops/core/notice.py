@@ -117,7 +117,8 @@ def news_in(entries: Sequence[Entry]) -> Iterator[News]:
         if event is None:
             continue
         if event is Event.HOLD:
-            yield News(event=event, entry=entry, since=entry.at)
+            if _holds_still(states[-1], entry):
+                yield News(event=event, entry=entry, since=entry.at)
             continue
         followed = next((later for later in states[place:] if later.sequence in applied), None)
         if followed is not None and followed.state is not None and _still_shows(followed.state, event, entry):
@@ -199,6 +200,11 @@ def _event_of(entry: Entry, *, before: ServingState | None) -> Event | None:
         ended = before is not None and before.release is not None and entry.state is not None
         return Event.ABORT if ended and entry.state is not None and entry.state.release is None else None
     return None if action is None else _EVENTS.get(action)
+
+
+def _holds_still(newest: Entry, entry: Entry) -> bool:
+    """Whether a model is still held as an entry has held it: a hold that is over asks nobody to resume."""
+    return newest.state is not None and entry.state is not None and newest.state.hold == entry.state.hold
 
 
 def _still_shows(state: ServingState, event: Event, entry: Entry) -> bool:

@@ -22,6 +22,7 @@ from airflow_model_ops.core.transitions import (
     pin_golden,
     promote,
     quarantine,
+    resume,
     rollback,
     shift,
     start_canary,
@@ -152,6 +153,15 @@ def test_a_hold_is_told_at_once(story: Story, live: LiveRelease, person: Actor) 
     assert story.told == [("hold", 2)]
     (news,) = news_in(story.entries)
     assert news.since == news.entry.at
+
+
+def test_a_hold_that_is_over_is_no_news(story: Story, live: LiveRelease, person: Actor) -> None:
+    start(story, live)
+    story.commit(hold(story.state, actor=person, reason="wait for Ada"))
+    story.commit(resume(story.state, actor=person, reason="Ada is here"))
+    assert story.told == []
+    story.commit(hold(story.state, actor=person, reason="wait for Bob"))
+    assert story.told == [("hold", 4)]
 
 
 def test_a_rollback_says_what_serves_why_who_and_where_to_look(story: Story, automation: Actor) -> None:

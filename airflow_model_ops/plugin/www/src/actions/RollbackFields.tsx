@@ -1,4 +1,4 @@
-import { Alert, Box, List, RadioGroup, Spinner, Stack, Text } from "@chakra-ui/react";
+import { Alert, Box, Field, List, NativeSelect, RadioGroup, Spinner, Stack, Text } from "@chakra-ui/react";
 import { type ReactNode, useEffect, useState } from "react";
 
 import type { Schemas } from "../api/client";
@@ -9,6 +9,8 @@ import { rolesOf } from "../looks";
 import { VersionField } from "./VersionField";
 
 const CHOSEN = "chosen";
+const BY_NAME = "by name";
+const BARRED = ["quarantined", "retired"];
 
 interface Props {
   readonly answer: Schemas["ModelAnswer"];
@@ -53,8 +55,33 @@ function Way({ value, words, detail }: { readonly value: string; readonly words:
 
 function Choice({ model, earlier, to, change, fault }: { readonly model: string; readonly earlier: readonly string[] } & Omit<Props, "answer">) {
   const { data } = useVersions(model);
-  const known = [...new Set([...earlier, ...(data?.versions.map((row) => row.version) ?? [])])];
-  return <VersionField label="Version" value={to} change={change} known={known} fault={fault} />;
+  const [byName, setByName] = useState(false);
+  const barred = new Set(data?.versions.filter(({ status }) => status.some((each) => BARRED.includes(each))).map(({ version }) => version));
+  const known = [...new Set([...earlier, ...(data?.versions.map(({ version }) => version) ?? [])])].filter((version) => !barred.has(version));
+  if (byName || known.length === 0) return <VersionField label="Version" value={to} change={change} known={known} fault={fault} />;
+  return (
+    <Field.Root required invalid={fault !== undefined}>
+      <Field.Label>
+        Version <Field.RequiredIndicator />
+      </Field.Label>
+      <NativeSelect.Root>
+        <NativeSelect.Field
+          fontFamily="mono"
+          value={to}
+          onChange={({ currentTarget: { value } }) => {
+            setByName(value === BY_NAME);
+            change(value === BY_NAME ? "" : value);
+          }}
+        >
+          <option value="">choose one</option>
+          {known.map((version) => <option key={version} value={version}>{version}</option>)}
+          <option value={BY_NAME}>another one, by its name</option>
+        </NativeSelect.Field>
+        <NativeSelect.Indicator />
+      </NativeSelect.Root>
+      <Field.ErrorText>{fault}</Field.ErrorText>
+    </Field.Root>
+  );
 }
 
 /** Return a value once it has not changed for some milliseconds: nobody wants a preview of each letter. */

@@ -6,6 +6,7 @@ import { ModelPage } from "../pages/ModelPage";
 import { STARTED, modelOf, offersOf, previewOf, progressOf, rowOf, rowWithCanary } from "../test/answers";
 import { type Question, Refusal, answering } from "../test/api";
 import { show } from "../test/page";
+import { versionOf, versionsOf } from "../test/tabs";
 
 const CANARY = modelOf(rowWithCanary("UNDECIDED", { golden: "v-20230601-120000" }));
 const PERIODS: Schemas["TrafficHistory"] = { periods: [], begin: null };
@@ -17,7 +18,7 @@ function open(answer: Schemas["ModelAnswer"], replies: Record<string, unknown> =
     "GET models/digits/rollback-preview": replies.preview ?? previewOf(),
     "GET models/digits/actions": replies.progress ?? progressOf(),
     "GET models/digits/traffic": PERIODS,
-    "GET models/digits/versions": VERSIONS,
+    "GET models/digits/versions": replies["GET models/digits/versions"] ?? VERSIONS,
     "GET models/digits": answer,
     "POST models/digits": replies.post ?? STARTED,
   });
@@ -156,6 +157,20 @@ test("a quarantine is lifted for the version beside whose name the button is", a
   await fill(dialog.getByLabelText(/Reason/), "the data was wrong, not the model");
   await userEvent.click(dialog.getByRole("button", { name: "Lift the quarantine" }));
   await waitFor(() => expect(wishes(questions)[0]?.body).toEqual({ version: "v-20230528-120000", reason: "the data was wrong, not the model" }));
+});
+
+test("a version of one's choice is one of those that may serve, or any by its name", async () => {
+  const versions = [versionOf(3, { status: ["quarantined"] }), versionOf(2), versionOf(1)];
+  const questions = open(CANARY, { "GET models/digits/versions": versionsOf(versions) });
+  const dialog = await ask("Roll back");
+  await userEvent.click(dialog.getByRole("radio", { name: /of your choice/ }));
+  const field = await dialog.findByRole("combobox", { name: /Version/ });
+  await within(field).findByRole("option", { name: "v-20230602-120000" });
+  expect(within(field).queryByRole("option", { name: "v-20230603-120000" })).toBeNull();
+  await userEvent.selectOptions(field, "v-20230602-120000");
+  await waitFor(() => expect(questions.map(({ path }) => path)).toContain("models/digits/rollback-preview?to=v-20230602-120000"));
+  await userEvent.selectOptions(field, "another one, by its name");
+  expect(dialog.getByRole<HTMLInputElement>("combobox", { name: /Version/ }).tagName).toBe("INPUT");
 });
 
 test("golden is pinned without a reason; with nothing said it is what is stable", async () => {

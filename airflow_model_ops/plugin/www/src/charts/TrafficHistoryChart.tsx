@@ -10,7 +10,7 @@ import { fillOf, PatternDefs } from "./Patterns";
 import { stylesOf, token, type VersionStyle } from "./palette";
 import { Swatch } from "./Swatch";
 import { TimeAxis } from "./TimeAxis";
-import { cut, layers, thinned, versionsOf, type Stretch } from "./traffic";
+import { beginOf, cut, layers, thinned, versionsOf, type Stretch } from "./traffic";
 import { useScrub } from "./useScrub";
 import { useWidth } from "./useWidth";
 import { formatDuration, formatMoment, formatPercent } from "./words";
@@ -42,7 +42,7 @@ interface Props {
 
 /** Which version had which share of the traffic, over time. */
 export function TrafficHistoryChart({ history, hours, roles, now = new Date(), onHours }: Props) {
-  const from = new Date(now.getTime() - hours * HOUR);
+  const from = beginOf(history, new Date(now.getTime() - hours * HOUR), now);
   const stretches = cut(history.periods, from, now);
   const versions = versionsOf(stretches);
   const styles = stylesOf(versions, roles);

@@ -1,4 +1,4 @@
-import { cut, layers, thinned, versionsOf } from "./traffic";
+import { beginOf, cut, layers, thinned, versionsOf } from "./traffic";
 
 const NOON = Date.UTC(2026, 0, 2, 12);
 const moment = (minutes: number) => new Date(NOON + minutes * 60_000);
@@ -66,4 +66,13 @@ describe("the layers of a bar", () => {
     const shown = cut([period(0, 1, { a: 100, never: 0 }), period(1, 2, { b: 50, a: 50 })], moment(0), moment(60));
     expect(versionsOf(shown)).toEqual(["a", "b"]);
   });
+});
+
+test("a chart begins with its window, or where a young model first served", () => {
+  const at = (minutes: number) => new Date(Date.UTC(2026, 0, 1, 0, minutes));
+  const served = (begin: Date | null) => ({ periods: [], begin: begin?.toISOString() ?? null });
+  expect(beginOf(served(at(-90)), at(0), at(60))).toEqual(at(0));
+  expect(beginOf(served(at(50)), at(0), at(60))).toEqual(at(50));
+  expect(beginOf(served(at(70)), at(0), at(60))).toEqual(at(0)); // another clock
+  expect(beginOf(served(null), at(0), at(60))).toEqual(at(0));
 });

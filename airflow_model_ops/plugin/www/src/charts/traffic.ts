@@ -20,6 +20,12 @@ export interface Layer {
   readonly to: number;
 }
 
+/** Return where a chart begins that could show a whole window: hours before a young model first served would leave it a pixel. */
+export function beginOf({ begin }: Schemas["TrafficHistory"], window: Date, now: Date): Date {
+  const first = begin === null ? window : new Date(begin);
+  return first > window && first < now ? first : window;
+}
+
 /** The periods that reach into the window, cut to it. What is known of them outside of it is not shown. */
 export function cut(periods: readonly Schemas["Period"][], from: Date, until: Date): Stretch[] {
   return periods.flatMap((period) => {

@@ -96,6 +96,11 @@ function choiceWords({ version, release, attempt, at, outcome }: Schemas["Releas
   return `${version ?? release}${again}, ${formatMoment(new Date(at))}: ${outcome === null ? "live" : actionLook(outcome).words}`;
 }
 
+/** The check that people came to see: the one whose verdict is the release's. */
+function decisive({ checks, verdict }: Schemas["EvidenceSeries"]): Schemas["CheckSeries"] | undefined {
+  return checks.find((one) => !one.muted && one.verdict === verdict);
+}
+
 interface SeriesProps {
   readonly model: string;
   readonly series: Schemas["EvidenceSeries"];
@@ -105,7 +110,7 @@ interface SeriesProps {
 
 function Series({ model, series, chosen, onCheck }: SeriesProps) {
   const now = useNow();
-  const check = series.checks.find((one) => one.check === chosen) ?? series.checks[0];
+  const check = series.checks.find((one) => one.check === chosen) ?? decisive(series) ?? series.checks[0];
   return (
     <Card aside={series.live && <LiveBadge />} title="Evidence">
       <Stack gap={4}>

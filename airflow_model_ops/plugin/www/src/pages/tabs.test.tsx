@@ -54,6 +54,14 @@ describe("the evidence", () => {
     expect(address()).toContain("check=slow");
   });
 
+  test("opens on the check that decided", async () => {
+    const harmed = checkOf([pointOf(0)], { check: "slow", description: "Slow answers", verdict: "HARM" });
+    const shadow = checkOf([pointOf(0)], { check: "shadow", description: "A shadow", verdict: "HARM", muted: true });
+    const answer = evidenceOf([checkOf([pointOf(0)]), shadow, harmed]);
+    open(EvidenceTab, { "GET models/digits/evidence": { ...answer, series: answer.series && { ...answer.series, verdict: "HARM" } } });
+    expect(await screen.findByText("Slow answers")).toBeTruthy();
+  });
+
   test("of an earlier attempt is asked for when it is picked", async () => {
     const { questions } = open(EvidenceTab, { "GET models/digits/evidence": TWO });
     await userEvent.selectOptions(await screen.findByLabelText("Release"), screen.getByRole("option", { name: /attempt 2, .*: aborted/ }));
