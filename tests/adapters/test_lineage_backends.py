@@ -91,7 +91,8 @@ def awkward() -> Story:
         run = {"dag_id": f"dag_{number}", "run_id": f"manual__{text[:300]}", "task_id": "t", "try": "1"}
         story.happens(FactKind.VERDICT, V2, text, detail={"verdict": "SAFE", "text": text})
         last = story.log.stored.pop()
-        entry = replace(last, origin=Origin(actor=AUTOMATION, run=run)).after(story.log.last())
+        # Reasons are plain text today; logs of before have them as they came.
+        entry = replace(last, reason=text, origin=Origin(actor=AUTOMATION, run=run)).after(story.log.last())
         story.log.stored.append(Entry.from_bytes(entry.to_bytes()))
     return story
 
