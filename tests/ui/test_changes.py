@@ -24,10 +24,11 @@ def banned(story: Story) -> Version:
     return story.state.quarantined[-1]
 
 
-def _does(page: Page, button: str, *, confirm: str, reason: str) -> None:
-    """Press a button, say why, and wait until the page says that it is done."""
+def _does(page: Page, action: str, *, confirm: str, reason: str, version: Version | None = None) -> None:
+    """Press a button, that of a version if one is given, say why, and wait until the page says that it is done."""
+    button = action if version is None else f"{action}: {version.name}"
     page.get_by_role("button", name=button, exact=True).first.click()
-    dialog = page.get_by_role("dialog", name=f"{button}: {MODEL}")
+    dialog = page.get_by_role("dialog", name=f"{action}: {MODEL}")
     dialog.get_by_role("textbox", name="Reason").fill(reason)
     dialog.get_by_role("button", name=confirm, exact=True).click()
     expect(dialog.get_by_text(f"{confirm}: done")).to_be_visible(timeout=_DONE_MS)
@@ -55,7 +56,7 @@ def test_a_person_holds_the_model_resumes_it_and_lifts_a_quarantine_with_the_but
 
     others = page.get_by_role("region", name="Other versions")
     expect(others.get_by_text(banned.name)).to_be_visible()
-    _does(page, "Lift quarantine", confirm="Lift the quarantine", reason="the labels were wrong")
+    _does(page, "Lift quarantine", confirm="Lift the quarantine", reason="the labels were wrong", version=banned)
     expect(others.get_by_text(banned.name)).to_be_hidden()
     assert banned not in story.state.quarantined
 
