@@ -30,6 +30,9 @@ const SHORTEST = 60_000;
 const present = (values: readonly (number | null | undefined)[]): number[] =>
   values.filter((value): value is number => typeof value === "number" && Number.isFinite(value));
 
+/** Above the highest, so that a line at the top leaves room for the words of the steps. */
+const HEADROOM = 1.8;
+
 /**
  * The risk ratios shown, on a log scale: all measured ones, both lines, and the newest bounds. The bounds of the first moments are
  * so wide that they would press all else flat; they are cut at the edge instead.
@@ -44,7 +47,7 @@ export function ratioDomain(check: CheckSeries): Domain {
     newest?.low,
     newest?.high,
   ]).filter((value) => value > 0);
-  return [Math.max(WIDEST[0], Math.min(...shown) / 1.2), Math.min(WIDEST[1], Math.max(...shown) * 1.2)];
+  return [Math.max(WIDEST[0], Math.min(...shown) / 1.2), Math.min(WIDEST[1], Math.max(...shown) * HEADROOM)];
 }
 
 /** Ticks of a log scale that lie in the domain. */
