@@ -9,7 +9,8 @@ from airflow.sdk import DAG, Param, TriggerRule
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS
 from airflow_model_ops.config.model_file import ModelIdentity
-from airflow_model_ops.dag_parts import START, TAG, record_of
+from airflow_model_ops.dag_names import TAG
+from airflow_model_ops.dag_parts import START, record_of
 from airflow_model_ops.operators.base import TRAFFIC_RETRIES, TRAFFIC_RETRY_DELAY
 from airflow_model_ops.operators.blast_radius import (
     CheckBlastRadiusOperator,

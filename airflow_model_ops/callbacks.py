@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_model_ops.config.model_file import ModelFile
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ActorKind
+from airflow_model_ops.dag_names import release_id
 from airflow_model_ops.notifications import tell_news
-from airflow_model_ops.operators.base import APPLY_SECONDS, release_id
+from airflow_model_ops.operators.base import APPLY_SECONDS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

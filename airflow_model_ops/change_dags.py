@@ -10,7 +10,8 @@ from typing import Any
 from airflow.sdk import DAG, Param
 
 from airflow_model_ops.config.model_file import ModelIdentity
-from airflow_model_ops.dag_parts import START, TAG, record_of
+from airflow_model_ops.dag_names import TAG
+from airflow_model_ops.dag_parts import START, record_of
 from airflow_model_ops.operators.changes import (
     AbortModelOperator,
     ChangeOperator,

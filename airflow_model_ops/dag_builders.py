@@ -26,7 +26,8 @@ from airflow_model_ops.change_dags import (
 )
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_model_file
 from airflow_model_ops.core.errors import InvalidConfig
-from airflow_model_ops.dag_parts import START, TAG, fleets_of, record_of, unique
+from airflow_model_ops.dag_names import TAG, release_dag_of
+from airflow_model_ops.dag_parts import START, fleets_of, record_of, unique
 from airflow_model_ops.operators.check import CheckMetricsOperator
 from airflow_model_ops.operators.promotion_watch import TellRollbackOperator, WatchPromotionOperator
 from airflow_model_ops.operators.push import PushModelOperator
@@ -77,7 +78,7 @@ def build_release_dag(model: ModelFile | str | Path, *, dag_id: str | None = Non
     file = _loaded(model)
     _require_schedule(file)
     with DAG(
-        dag_id=dag_id or f"model_release_{file.model}",
+        dag_id=dag_id or release_dag_of(file.model),
         description=f"Release a version of {file.model}: canary, checks, promotion or rollback.",
         schedule=_schedule_of(file),
         start_date=START,

@@ -13,7 +13,6 @@ from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.operators.upkeep import RecordLineageOperator
 
 START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC)
-TAG = "model-ops"
 _LONGEST_ID = 180
 """Airflow takes 250 characters for a task's id with its groups."""
 

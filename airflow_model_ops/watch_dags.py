@@ -9,7 +9,8 @@ from typing import Any
 from airflow.sdk import DAG, Asset, AssetAny, AssetWatcher
 
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity
-from airflow_model_ops.dag_parts import START, TAG, fleets_of, record_of
+from airflow_model_ops.dag_names import TAG
+from airflow_model_ops.dag_parts import START, fleets_of, record_of
 from airflow_model_ops.operators.guard import GuardRollbackOperator
 from airflow_model_ops.operators.upkeep import ReconcileOperator
 from airflow_model_ops.triggers.guard import StableGuardTrigger

@@ -15,6 +15,7 @@ from airflow_model_ops.core.errors import InvalidConfig, ModelOnHold, ModelOpsEr
 from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.question import Answer, Question
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
+from airflow_model_ops.dag_names import release_id
 from airflow_model_ops.operators.linked import LinkNotes
 from airflow_model_ops.operators.outcomes import body_of, check_outcome
 from airflow_model_ops.required_actions import is_answer, put, who_answered
@@ -56,11 +57,6 @@ def origin_of(context: Context, *, for_person: bool = False, request: str | None
     actor = Actor(kind=ActorKind.PERSON, name=user) if user else Actor(kind=ActorKind.AUTOMATION, name=run.dag_id)
     place = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": ti.task_id, "try": str(ti.try_number)}
     return Origin(actor=actor, run=place, request=request)
-
-
-def release_id(dag_id: str, run_id: str) -> str:
-    """Return the id of the release that a DAG run is."""
-    return f"{dag_id}/{run_id}"
 
 
 def attempt_of(context: Context, *, retries: int | None) -> int:

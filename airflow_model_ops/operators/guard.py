@@ -12,7 +12,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow_model_ops.assets import ROLLBACK_ALIAS
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError, NoRollbackTarget, TransitionRefused
-from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, attempt_of, origin_of, release_id
+from airflow_model_ops.dag_names import release_id
+from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, attempt_of, origin_of
 from airflow_model_ops.operators.loading import LoadingOperator
 from airflow_model_ops.operators.rollback import touch_stable
 

@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_model_ops.core.ports import Manifest, PushRequest
 from airflow_model_ops.core.upstream import upstream_of
-from airflow_model_ops.operators.base import ModelOperator, release_id
+from airflow_model_ops.dag_names import release_id
+from airflow_model_ops.operators.base import ModelOperator
 from airflow_model_ops.operators.push_sources import (
     PushSource,
     artifact_ref,

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_model_ops.assets import ROLLBACK_ALIAS, model_asset
-from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, release_id, wish_of
+from airflow_model_ops.dag_names import release_id
+from airflow_model_ops.operators.base import APPLY_SECONDS, TrafficOperator, wish_of
 from airflow_model_ops.operators.loading import LoadingOperator
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from airflow_model_ops.assets import model_asset
 from airflow_model_ops.control.leases import WAITING_SECONDS
 from airflow_model_ops.core.errors import ModelOnHold, ModelOpsError, ReleaseBusy
 from airflow_model_ops.core.state import Fence
+from airflow_model_ops.dag_names import release_id
 from airflow_model_ops.operators.base import (
     APPLY_SECONDS,
     ReleaseOperator,
@@ -19,7 +20,6 @@ from airflow_model_ops.operators.base import (
     attempt_of,
     fence_of,
     origin_of,
-    release_id,
     told_to_airflow,
 )
 from airflow_model_ops.operators.loading import LoadingOperator

@@ -13,9 +13,10 @@ from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError
 from airflow_model_ops.core.page_links import model_page
+from airflow_model_ops.dag_names import release_id
 from airflow_model_ops.links import ModelLink
 from airflow_model_ops.notifications import base_url
-from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, release_id, told_to_airflow
+from airflow_model_ops.operators.base import APPLY_SECONDS, ModelOperator, origin_of, told_to_airflow
 from airflow_model_ops.operators.fleet_news import FleetNews
 
 if TYPE_CHECKING:

@@ -17,15 +17,11 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, HTTPException, status
 
 from airflow_model_ops.config.model_file import ModelIdentity
+from airflow_model_ops.dag_names import release_dag_of
 from airflow_model_ops.plugin.catalogue import catalogue
 
 User = Annotated[BaseUser, Depends(get_user)]
 """The signed-in user, by a bearer token or the UI's cookie; nobody: 401."""
-
-
-def release_dag_of(model: str) -> str:
-    """Return the DAG that releases a model: reading it is what seeing the model takes."""
-    return f"model_release_{model}"
 
 
 def readable(models: Iterable[str], *, user: BaseUser) -> set[str]:

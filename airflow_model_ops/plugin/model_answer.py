@@ -10,7 +10,7 @@ from airflow_model_ops.control.heads import Head as LogHead
 from airflow_model_ops.core.ports import Observed
 from airflow_model_ops.core.state import ServingState
 from airflow_model_ops.core.versioning import VersionNaming
-from airflow_model_ops.plugin.access import release_dag_of
+from airflow_model_ops.dag_names import release_dag_of
 from airflow_model_ops.plugin.datamodels.base import Part, RunLink, Share
 from airflow_model_ops.plugin.datamodels.models import (
     Head,

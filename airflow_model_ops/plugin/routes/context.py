@@ -7,9 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 
-from airflow_model_ops.dag_parts import TAG
-from airflow_model_ops.operators.base import release_id
-from airflow_model_ops.plugin.access import User, readable, release_dag_of
+from airflow_model_ops.dag_names import TAG, release_dag_of, release_id
+from airflow_model_ops.plugin.access import User, readable
 from airflow_model_ops.plugin.airflow_api import AirflowApi, Api
 from airflow_model_ops.plugin.catalogue import catalogue
 from airflow_model_ops.plugin.datamodels.actions import PageContext

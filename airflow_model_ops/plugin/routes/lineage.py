@@ -16,7 +16,7 @@ from airflow_model_ops.plugin.catalogue import catalogue
 from airflow_model_ops.plugin.datamodels.base import Backend, Part
 from airflow_model_ops.plugin.datamodels.versions import LineageGraph
 from airflow_model_ops.plugin.lineage_graph import LedgerLineage, RepositoryLineage, graph_of
-from airflow_model_ops.plugin.named_versions import named, unknown
+from airflow_model_ops.plugin.named_versions import VersionName, named, unknown
 from airflow_model_ops.plugin.openings import fleet_of, ledger_of
 from airflow_model_ops.plugin.reading import Unanswered, part
 from airflow_model_ops.plugin.version_table import read_pushes, read_state
@@ -27,9 +27,7 @@ _MOST_ASKED = 100
 
 
 @router.get("/models/{model}/versions/{version}/lineage")
-async def show_lineage(
-    model: Model, version: Annotated[str, Path(min_length=1, max_length=100)], user: User
-) -> LineageGraph:
+async def show_lineage(model: Model, version: Annotated[VersionName, Path()], user: User) -> LineageGraph:
     """Return the lineage graph of a version; other models have a name in it only if the caller may see them."""
     name = named(model, version).name
     told, ledger = await asyncio.gather(
