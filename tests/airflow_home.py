@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -15,9 +13,9 @@ def private_airflow_home() -> Path:
     """Return the home of this process; the first that asks makes it: Airflow reads its settings once per process.
 
     Without a database and without examples. A worker of a parallel run has another one than the process that started it.
+    Who asks first removes it in the end.
     """
     home = tempfile.mkdtemp(prefix="airflow-home-")
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ.update(
         {
             "AIRFLOW_HOME": home,

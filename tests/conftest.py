@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,13 @@ from unittest import mock
 import pytest
 from hypothesis import settings
 
+from tests.airflow_home import private_airflow_home
+
 if TYPE_CHECKING:
     from tests.e2e.story import Run, Story
+
+# Here, before any test module is collected: one that imports Airflow first would bind this process to the user's own home.
+private_airflow_home()
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,6 +31,11 @@ _STARTS_PROCESSES = ("integration", "e2e", "ui", "slow", "timeout")
 # A profile that CI sets (drawn alike each time, no deadline) stays in force but for this.
 settings.register_profile("unhurried", parent=settings.default, deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_unconfigure() -> None:
+    # Not at exit: the workers of a parallel run leave without ceremony.
+    shutil.rmtree(private_airflow_home(), ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""An Airflow of its own for these tests: set before anything imports Airflow, without a database and without examples."""
+"""What the tests of operators, sensors, triggers and commands share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.airflow_home import private_airflow_home
-
 if TYPE_CHECKING:
     from tests.airflow.release_story import Story
-
-private_airflow_home()
 
 
 @pytest.fixture

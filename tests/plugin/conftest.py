@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.plugin.page_story import PageStory
 
-private_airflow_home()
 ROLES = {"admin": "ADMIN", "op": "OP", "user": "USER", "viewer": "VIEWER", "stranger": ""}
 """Users by name. The simple auth manager lets each role above VIEWER trigger DAGs; ``stranger`` is signed in and may nothing."""
 SECRET = "not-so-secret-" * 5
@@ -37,7 +36,9 @@ def airflow_database() -> None:
     from airflow.models.base import Base
 
     import_all_models()
-    Base.metadata.create_all(settings.get_engine())
+    engine = settings.get_engine()
+    assert engine.url.database == f"{private_airflow_home()}/airflow.db", "Airflow was imported before its home was set"
+    Base.metadata.create_all(engine)
 
 
 @pytest.fixture(scope="module")
