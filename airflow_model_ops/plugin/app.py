@@ -12,8 +12,8 @@ from fastapi.staticfiles import StaticFiles
 
 from airflow_model_ops import __version__
 from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.plugin.backends.reading import Unanswered
 from airflow_model_ops.plugin.mounted import MountedApp
-from airflow_model_ops.plugin.reading import Unanswered
 from airflow_model_ops.plugin.routes import (
     actions,
     comparison,

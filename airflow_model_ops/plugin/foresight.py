@@ -19,12 +19,12 @@ from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.state import Actor, ServingState
 from airflow_model_ops.core.transitions import Decision
 from airflow_model_ops.core.versioning import Version
+from airflow_model_ops.plugin.backends.openings import fleet_of
+from airflow_model_ops.plugin.backends.reading import ask, part
 from airflow_model_ops.plugin.datamodels.actions import Preview
 from airflow_model_ops.plugin.datamodels.base import Backend
-from airflow_model_ops.plugin.entries import split_of
+from airflow_model_ops.plugin.history.entries import split_of
 from airflow_model_ops.plugin.model_rows import hold_row
-from airflow_model_ops.plugin.openings import fleet_of
-from airflow_model_ops.plugin.reading import ask, part
 
 PREVIOUS = "previous"
 

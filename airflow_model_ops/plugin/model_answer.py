@@ -20,7 +20,7 @@ from airflow_model_ops.plugin.datamodels.models import (
     ObservedRow,
     ServerRow,
 )
-from airflow_model_ops.plugin.entries import name_of, run_of, who_of
+from airflow_model_ops.plugin.history.entries import name_of, run_of, who_of
 from airflow_model_ops.plugin.model_reading import Reading
 from airflow_model_ops.plugin.offers import offers_of
 

@@ -18,8 +18,8 @@ from airflow_model_ops.core.state import Fence, ServingState
 from airflow_model_ops.core.transitions import Action
 from airflow_model_ops.hooks.wiring import Fleet
 from airflow_model_ops.plugin.datamodels.base import RunLink
-from airflow_model_ops.plugin.entries import assessments_of, run_of
-from airflow_model_ops.plugin.log_walk import newest_first
+from airflow_model_ops.plugin.history.entries import assessments_of, run_of
+from airflow_model_ops.plugin.history.log_walk import newest_first
 
 _FIRST_BATCH = 8
 _FURTHEST_BACK = 5_000

@@ -6,10 +6,10 @@ from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.core.checks import Assessment
 from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.state import Canary, Hold, ServingState
+from airflow_model_ops.plugin.backends.fleet_look import FleetLook
 from airflow_model_ops.plugin.datamodels.base import Event, Share
 from airflow_model_ops.plugin.datamodels.models import CanaryRow, CheckRow, HoldRow, ModelRow, Traffic
-from airflow_model_ops.plugin.entries import event_of, split_of
-from airflow_model_ops.plugin.fleet_look import FleetLook
+from airflow_model_ops.plugin.history.entries import event_of, split_of
 from airflow_model_ops.plugin.model_reading import Judged, Reading
 
 TF_SERVING, VERTEX_AI = "tf_serving", "vertex_ai"

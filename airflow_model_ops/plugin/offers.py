@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from airflow_model_ops.core.state import ServingState
-from airflow_model_ops.plugin.action_dags import ABORT, DAG_OF, HOLD, LIFT, PIN, QUARANTINE, RESUME, ROLLBACK
 from airflow_model_ops.plugin.datamodels.models import Offer
+from airflow_model_ops.plugin.runs.action_dags import ABORT, DAG_OF, HOLD, LIFT, PIN, QUARANTINE, RESUME, ROLLBACK
 
 
 def offers_of(state: ServingState | None, *, allowed: Mapping[str, bool]) -> list[Offer]:

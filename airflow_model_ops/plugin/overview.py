@@ -17,13 +17,13 @@ from functools import partial
 from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError
+from airflow_model_ops.plugin.backends.crew import Crew
+from airflow_model_ops.plugin.backends.fleet_look import FleetLook, look_at, unanswered
+from airflow_model_ops.plugin.backends.openings import fleet_of
 from airflow_model_ops.plugin.catalogue import catalogue
-from airflow_model_ops.plugin.crew import Crew
 from airflow_model_ops.plugin.datamodels.models import ModelRow
-from airflow_model_ops.plugin.fleet_look import FleetLook, look_at, unanswered
 from airflow_model_ops.plugin.model_reading import ModelReader, Reading
 from airflow_model_ops.plugin.model_rows import row_of
-from airflow_model_ops.plugin.openings import fleet_of
 
 _log = logging.getLogger(__name__)
 

@@ -72,7 +72,8 @@ def _nothing_kept(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let no test see what another one's page had in mind."""
     yield
     if "story" in request.fixturenames:
-        from airflow_model_ops.plugin import catalogue, openings, overview
+        from airflow_model_ops.plugin import catalogue, overview
+        from airflow_model_ops.plugin.backends import openings
 
         catalogue.forget()
         openings.forget()
@@ -149,7 +150,7 @@ def settings(**values: str) -> Iterator[None]:
 @pytest.fixture
 def started_runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Mapping[str, Any]]]:
     """Collect the DAG runs that the page would start: no Airflow is behind it here, as it is in ``test_dag_runs``."""
-    from airflow_model_ops.plugin import dag_runs
+    from airflow_model_ops.plugin.runs import dag_runs
 
     started: list[tuple[str, Mapping[str, Any]]] = []
 
@@ -176,7 +177,7 @@ def ledger_file(story: PageStory, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture
 def recorded(ledger_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, behind the models' connection."""
-    from airflow_model_ops.plugin import openings
+    from airflow_model_ops.plugin.backends import openings
 
     monkeypatch.setenv("AIRFLOW_CONN_MLMD_DEFAULT", ledger_connection(ledger_file))
     openings.forget()

@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from airflow_model_ops.core.log import Entry, EntryKind, Origin
 from airflow_model_ops.core.state import Actor, ActorKind, ServingState
-from airflow_model_ops.plugin.action_dags import DAG_OF, TASK_OF
-from airflow_model_ops.plugin.dag_runs import Run, last_error
-from airflow_model_ops.plugin.progress import told
+from airflow_model_ops.plugin.runs.action_dags import DAG_OF, TASK_OF
+from airflow_model_ops.plugin.runs.dag_runs import Run, last_error
+from airflow_model_ops.plugin.runs.progress import told
 from tests.plugin.page_story import ADA, PageStory, told_in
 
 Started = list[tuple[str, Mapping[str, Any]]]

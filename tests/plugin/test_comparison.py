@@ -18,9 +18,9 @@ from airflow_model_ops.core.errors import MetricsUnavailable, RepositoryUnavaila
 from airflow_model_ops.core.ports import Manifest
 from airflow_model_ops.core.versioning import VersionNaming
 from airflow_model_ops.hooks.wiring import standing_in
-from airflow_model_ops.plugin import openings
+from airflow_model_ops.plugin.backends import openings
 from airflow_model_ops.plugin.datamodels.versions import ComparedMetric
-from airflow_model_ops.plugin.version_comparison import metrics_of, plots_of
+from airflow_model_ops.plugin.versions.version_comparison import metrics_of, plots_of
 from tests.control.counted_traffic import CountedTraffic
 from tests.plugin.conftest import ledger_connection
 from tests.plugin.page_story import PageStory

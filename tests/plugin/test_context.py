@@ -34,7 +34,7 @@ class Airflow:
 
 @pytest.fixture(autouse=True)
 def _airflow(app: FastAPI) -> Iterator[None]:
-    from airflow_model_ops.plugin.airflow_api import airflow_api_of
+    from airflow_model_ops.plugin.runs.airflow_api import airflow_api_of
 
     (page,) = (each.app for each in app.routes if isinstance(each, Mount) and each.path == "/model-ops")
     page.dependency_overrides[airflow_api_of] = Airflow  # type: ignore[attr-defined]

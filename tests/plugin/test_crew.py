@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from airflow_model_ops.plugin.backends.crew import Crew
 from airflow_model_ops.plugin.catalogue import Catalogue
-from airflow_model_ops.plugin.crew import Crew
 from airflow_model_ops.plugin.overview import Projection
 
 

@@ -22,11 +22,12 @@ from airflow_model_ops.core.judge.record import Entry, Opening
 from airflow_model_ops.core.judge.settings import JudgeSettings
 from airflow_model_ops.core.policy import Watch
 from airflow_model_ops.core.state import Fence
-from airflow_model_ops.plugin import evidence_replays, turns
+from airflow_model_ops.plugin.backends import turns
 from airflow_model_ops.plugin.datamodels.history import CheckSeries, EvidenceAnswer, EvidenceSeries, Point
-from airflow_model_ops.plugin.evidence_replays import EvidenceReplays, Replayed
-from airflow_model_ops.plugin.evidence_series import Replay, describe, series_of, thinned
-from airflow_model_ops.plugin.release_evidence import ReleaseEvidence, UnknownRelease
+from airflow_model_ops.plugin.history import evidence_replays
+from airflow_model_ops.plugin.history.evidence_replays import EvidenceReplays, Replayed
+from airflow_model_ops.plugin.history.evidence_series import Replay, describe, series_of, thinned
+from airflow_model_ops.plugin.history.release_evidence import ReleaseEvidence, UnknownRelease
 from tests.control.counted_traffic import arms_of
 from tests.control.watched_release import PERSON, WatchedRelease, v
 from tests.plugin.written_log import at
@@ -452,7 +453,7 @@ class TestReleases:
         self, watch: WatchedRelease, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         watch.ticks(2)
-        monkeypatch.setattr("airflow_model_ops.plugin.releases.MOST_ENTRIES", 0)
+        monkeypatch.setattr("airflow_model_ops.plugin.history.releases.MOST_ENTRIES", 0)
         assert answer(watch).series is None
         told = series(watch, release="r", attempt=1)
         assert len(check_of(told).points) == 2

@@ -11,11 +11,11 @@ from starlette.testclient import TestClient
 
 from airflow_model_ops.core.state import Canary, Golden, Hold, LiveRelease, ServingState
 from airflow_model_ops.core.versioning import Scheme, VersionNaming
-from airflow_model_ops.plugin.action_dags import DAG_OF
-from airflow_model_ops.plugin.fleet_look import FleetLook
+from airflow_model_ops.plugin.backends.fleet_look import FleetLook
 from airflow_model_ops.plugin.model_reading import ModelReader
 from airflow_model_ops.plugin.model_rows import row_of
 from airflow_model_ops.plugin.offers import offers_of
+from airflow_model_ops.plugin.runs.action_dags import DAG_OF
 from tests.plugin.page_story import PageStory, release_of
 
 NAMING = VersionNaming(scheme=Scheme.SEMANTIC, prefix="m")

@@ -17,7 +17,7 @@ from airflow_model_ops.core.log import Entry, Origin
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
 from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.hooks.wiring import Fleet, standing_in
-from airflow_model_ops.plugin import openings
+from airflow_model_ops.plugin.backends import openings
 from airflow_model_ops.plugin.datamodels.models import ModelRow
 from airflow_model_ops.plugin.model_reading import ModelReader
 from airflow_model_ops.plugin.overview import Cadence, Projection

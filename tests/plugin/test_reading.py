@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_model_ops.config.model_file import ConnectionsPart, ModelIdentity
-from airflow_model_ops.plugin import reading
+from airflow_model_ops.plugin.backends import reading
+from airflow_model_ops.plugin.backends.reading import Unanswered, ask, part
 from airflow_model_ops.plugin.datamodels.base import Backend
-from airflow_model_ops.plugin.reading import Unanswered, ask, part
 
 
 def model_at(place: str, model: str) -> ModelIdentity:
@@ -112,7 +112,7 @@ def test_an_api_server_ends_although_a_backend_hangs() -> None:
 import asyncio, threading
 from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.plugin.datamodels.base import Backend
-from airflow_model_ops.plugin.reading import part
+from airflow_model_ops.plugin.backends.reading import part
 print(asyncio.run(part(Backend.REPOSITORY, threading.Event().wait, of=ModelIdentity(model="hung"), seconds=0.05)).trouble.reason)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

@@ -12,8 +12,8 @@ from airflow_model_ops.core.errors import InvalidState
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.state import Actor, ActorKind, Fence
 from airflow_model_ops.plugin.datamodels.history import Timeline
-from airflow_model_ops.plugin.log_walk import newest_first
-from airflow_model_ops.plugin.timeline import entry_of, timeline_of
+from airflow_model_ops.plugin.history.log_walk import newest_first
+from airflow_model_ops.plugin.history.timeline import entry_of, timeline_of
 from tests.plugin.written_log import NAMING, WrittenLog, v
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.plugin.datamodels.history import Period, TrafficHistory
-from airflow_model_ops.plugin.log_walk import newest_first
-from airflow_model_ops.plugin.traffic_history import CLOCKS_APART, Noted, noted_of, traffic_of
-from airflow_model_ops.plugin.traffic_reading import TrafficReader
+from airflow_model_ops.plugin.history.log_walk import newest_first
+from airflow_model_ops.plugin.history.traffic_history import CLOCKS_APART, Noted, noted_of, traffic_of
+from airflow_model_ops.plugin.history.traffic_reading import TrafficReader
 from tests.plugin.written_log import NAMING, WrittenLog, at
 
 if TYPE_CHECKING:

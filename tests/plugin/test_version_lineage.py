@@ -24,13 +24,13 @@ from airflow_model_ops.core.upstream import (
     UpstreamExecution,
     UpstreamLineage,
 )
-from airflow_model_ops.plugin import openings
+from airflow_model_ops.plugin.backends import openings
 from airflow_model_ops.plugin.datamodels.base import Backend, Part, Trouble
 from airflow_model_ops.plugin.datamodels.versions import LineageGraph
-from airflow_model_ops.plugin.downstream_graph import MOST_ENTRIES, MOST_VERSIONS, add_descendants, add_entries
-from airflow_model_ops.plugin.graph_parts import GraphParts
-from airflow_model_ops.plugin.lineage_graph import LedgerLineage, RepositoryLineage, graph_of
-from airflow_model_ops.plugin.upstream_graph import MOST_INPUTS, add_upstream, is_cut
+from airflow_model_ops.plugin.lineage.downstream_graph import MOST_ENTRIES, MOST_VERSIONS, add_descendants, add_entries
+from airflow_model_ops.plugin.lineage.graph_parts import GraphParts
+from airflow_model_ops.plugin.lineage.lineage_graph import LedgerLineage, RepositoryLineage, graph_of
+from airflow_model_ops.plugin.lineage.upstream_graph import MOST_INPUTS, add_upstream, is_cut
 from tests.adapters.lineage_family import Family, artifact, trained, v
 from tests.adapters.lineage_story import ADA, RUN
 from tests.plugin.conftest import ledger_connection

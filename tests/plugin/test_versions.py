@@ -18,9 +18,9 @@ from airflow_model_ops.core.errors import RepositoryUnavailable
 from airflow_model_ops.core.ports import KnownVersion, Manifest
 from airflow_model_ops.core.state import Canary, Fence, Golden, Holdback, LiveRelease, ServingState
 from airflow_model_ops.core.versioning import Scheme, VersionNaming
-from airflow_model_ops.plugin import version_names
-from airflow_model_ops.plugin.version_names import sorted_newest_first
-from airflow_model_ops.plugin.version_table import VersionsPage, read_page, read_pushes, rows_of, statuses
+from airflow_model_ops.plugin.versions import version_names
+from airflow_model_ops.plugin.versions.version_names import sorted_newest_first
+from airflow_model_ops.plugin.versions.version_table import VersionsPage, read_page, read_pushes, rows_of, statuses
 from airflow_model_ops.testing import InMemoryRepository
 from tests.plugin.page_story import PageStory, run_of
 

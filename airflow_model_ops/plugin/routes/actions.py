@@ -11,20 +11,9 @@ from fastapi import APIRouter, Depends, HTTPException, Query, status
 from starlette.concurrency import run_in_threadpool
 
 from airflow_model_ops.core.state import Actor, ActorKind
-from airflow_model_ops.plugin import dag_runs
 from airflow_model_ops.plugin.access import Model, User, may_trigger
-from airflow_model_ops.plugin.action_dags import (
-    ABORT,
-    DAG_OF,
-    HOLD,
-    LIFT,
-    PIN,
-    QUARANTINE,
-    RESUME,
-    ROLLBACK,
-    TASK_OF,
-)
-from airflow_model_ops.plugin.airflow_api import AirflowApi, Api
+from airflow_model_ops.plugin.backends.openings import fleet_of
+from airflow_model_ops.plugin.backends.reading import part
 from airflow_model_ops.plugin.datamodels.actions import (
     AbortWish,
     HoldWish,
@@ -40,9 +29,20 @@ from airflow_model_ops.plugin.datamodels.actions import (
 )
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.foresight import PREVIOUS, foresee_rollback
-from airflow_model_ops.plugin.openings import fleet_of
-from airflow_model_ops.plugin.progress import committed_by, has_succeeded, is_done, told
-from airflow_model_ops.plugin.reading import part
+from airflow_model_ops.plugin.runs import dag_runs
+from airflow_model_ops.plugin.runs.action_dags import (
+    ABORT,
+    DAG_OF,
+    HOLD,
+    LIFT,
+    PIN,
+    QUARANTINE,
+    RESUME,
+    ROLLBACK,
+    TASK_OF,
+)
+from airflow_model_ops.plugin.runs.airflow_api import AirflowApi, Api
+from airflow_model_ops.plugin.runs.progress import committed_by, has_succeeded, is_done, told
 from airflow_model_ops.plugin.same_origin import require_same_origin
 
 router = APIRouter(tags=["actions"])

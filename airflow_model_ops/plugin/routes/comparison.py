@@ -14,12 +14,12 @@ from airflow_model_ops.core.ports import CurveSource, KnownVersion
 from airflow_model_ops.core.versioning import Version
 from airflow_model_ops.hooks.arms import arms_at
 from airflow_model_ops.plugin.access import Model
+from airflow_model_ops.plugin.backends.openings import fleet_of, ledger_of, source_of
+from airflow_model_ops.plugin.backends.reading import Unanswered, ask, part
 from airflow_model_ops.plugin.datamodels.base import Backend, Part
 from airflow_model_ops.plugin.datamodels.versions import ComparedMetric, Comparison, Plot
-from airflow_model_ops.plugin.named_versions import VersionName, named, unknown
-from airflow_model_ops.plugin.openings import fleet_of, ledger_of, source_of
-from airflow_model_ops.plugin.reading import Unanswered, ask, part
-from airflow_model_ops.plugin.version_comparison import metrics_of, plots_of
+from airflow_model_ops.plugin.versions.named_versions import VersionName, named, unknown
+from airflow_model_ops.plugin.versions.version_comparison import metrics_of, plots_of
 
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.lineage.comparison import Comparison as Recorded

@@ -9,9 +9,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from airflow_model_ops.dag_names import TAG, release_dag_of, release_id
 from airflow_model_ops.plugin.access import User, readable
-from airflow_model_ops.plugin.airflow_api import AirflowApi, Api
 from airflow_model_ops.plugin.catalogue import catalogue
 from airflow_model_ops.plugin.datamodels.actions import PageContext
+from airflow_model_ops.plugin.runs.airflow_api import AirflowApi, Api
 
 router = APIRouter(tags=["models"])
 

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, status
 
 from airflow_model_ops.plugin.access import Model
+from airflow_model_ops.plugin.backends.openings import fleet_of
+from airflow_model_ops.plugin.backends.reading import ask
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.datamodels.history import EvidenceAnswer
-from airflow_model_ops.plugin.openings import fleet_of
-from airflow_model_ops.plugin.reading import ask
-from airflow_model_ops.plugin.release_evidence import ReleaseEvidence, UnknownRelease
+from airflow_model_ops.plugin.history.release_evidence import ReleaseEvidence, UnknownRelease
 
 router = APIRouter(tags=["history"])
 _evidence = ReleaseEvidence()

@@ -12,14 +12,14 @@ from fastapi.concurrency import run_in_threadpool
 from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.core.errors import VersionNotFound
 from airflow_model_ops.plugin.access import Model, User, readable
+from airflow_model_ops.plugin.backends.openings import fleet_of, ledger_of
+from airflow_model_ops.plugin.backends.reading import Unanswered, part
 from airflow_model_ops.plugin.catalogue import catalogue
 from airflow_model_ops.plugin.datamodels.base import Backend, Part
 from airflow_model_ops.plugin.datamodels.versions import LineageGraph
-from airflow_model_ops.plugin.lineage_graph import LedgerLineage, RepositoryLineage, graph_of
-from airflow_model_ops.plugin.named_versions import VersionName, named, unknown
-from airflow_model_ops.plugin.openings import fleet_of, ledger_of
-from airflow_model_ops.plugin.reading import Unanswered, part
-from airflow_model_ops.plugin.version_table import read_pushes, read_state
+from airflow_model_ops.plugin.lineage.lineage_graph import LedgerLineage, RepositoryLineage, graph_of
+from airflow_model_ops.plugin.versions.named_versions import VersionName, named, unknown
+from airflow_model_ops.plugin.versions.version_table import read_pushes, read_state
 
 router = APIRouter(tags=["versions"])
 _MOST_ASKED = 100

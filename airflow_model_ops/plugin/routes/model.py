@@ -9,15 +9,15 @@ from fastapi.concurrency import run_in_threadpool
 
 from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.plugin.access import Model, User, hidden_from, may_trigger
-from airflow_model_ops.plugin.action_dags import DAG_OF
+from airflow_model_ops.plugin.backends.openings import fleet_of
+from airflow_model_ops.plugin.backends.reading import Unanswered, ask, part
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.datamodels.models import ModelAnswer, ModelRow, ObservedRow
 from airflow_model_ops.plugin.discretion import discreet_look, discreet_row
 from airflow_model_ops.plugin.model_answer import answer_of, observed_row
 from airflow_model_ops.plugin.model_reading import Reading
-from airflow_model_ops.plugin.openings import fleet_of
 from airflow_model_ops.plugin.overview import projection
-from airflow_model_ops.plugin.reading import Unanswered, ask, part
+from airflow_model_ops.plugin.runs.action_dags import DAG_OF
 
 router = APIRouter(tags=["models"])
 

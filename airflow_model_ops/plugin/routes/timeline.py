@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from airflow_model_ops.control.evidence_book import EvidenceBook
 from airflow_model_ops.core.state import Fence
 from airflow_model_ops.plugin.access import Model
+from airflow_model_ops.plugin.backends.openings import fleet_of
+from airflow_model_ops.plugin.backends.reading import ask
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.datamodels.history import Timeline
-from airflow_model_ops.plugin.log_walk import newest_first
-from airflow_model_ops.plugin.openings import fleet_of
-from airflow_model_ops.plugin.reading import ask
-from airflow_model_ops.plugin.timeline import timeline_of
+from airflow_model_ops.plugin.history.log_walk import newest_first
+from airflow_model_ops.plugin.history.timeline import timeline_of
 
 router = APIRouter(tags=["history"])
 

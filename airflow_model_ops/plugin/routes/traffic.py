@@ -8,11 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from airflow_model_ops.plugin.access import Model
+from airflow_model_ops.plugin.backends.openings import fleet_of
+from airflow_model_ops.plugin.backends.reading import ask
 from airflow_model_ops.plugin.datamodels.base import Backend
 from airflow_model_ops.plugin.datamodels.history import TrafficHistory
-from airflow_model_ops.plugin.openings import fleet_of
-from airflow_model_ops.plugin.reading import ask
-from airflow_model_ops.plugin.traffic_reading import TrafficReader
+from airflow_model_ops.plugin.history.traffic_reading import TrafficReader
 
 router = APIRouter(tags=["history"])
 _traffic = TrafficReader()

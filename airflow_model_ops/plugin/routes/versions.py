@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Query
 
 from airflow_model_ops.plugin.access import Model
+from airflow_model_ops.plugin.backends.openings import fleet_of, ledger_of
+from airflow_model_ops.plugin.backends.reading import Unanswered, ask
 from airflow_model_ops.plugin.datamodels.base import Backend, Part
 from airflow_model_ops.plugin.datamodels.versions import VersionList
-from airflow_model_ops.plugin.openings import fleet_of, ledger_of
-from airflow_model_ops.plugin.reading import Unanswered, ask
-from airflow_model_ops.plugin.version_table import Pushed, pushed_of, read_page, read_pushes, rows_of
+from airflow_model_ops.plugin.versions.version_table import Pushed, pushed_of, read_page, read_pushes, rows_of
 
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.lineage.told import ToldVersion

@@ -8,7 +8,7 @@ from airflow_model_ops.adapters.lineage.ancestry import is_examples, is_trainer
 from airflow_model_ops.adapters.lineage.pipeline_rows import RUN_CONTEXTS
 from airflow_model_ops.adapters.lineage.pipeline_store import PIPELINE_CONTEXTS
 from airflow_model_ops.core.upstream import UpstreamArtifact, UpstreamLineage
-from airflow_model_ops.plugin.graph_parts import GraphParts
+from airflow_model_ops.plugin.lineage.graph_parts import GraphParts
 
 MOST_INPUTS = 12
 """Examples and other inputs of the training that are shown; nearest first."""

@@ -15,7 +15,7 @@ from airflow_model_ops.core.log import Entry, FactKind
 from airflow_model_ops.core.versioning import VersionNaming
 from airflow_model_ops.plugin.datamodels.base import Share
 from airflow_model_ops.plugin.datamodels.history import Period, TrafficHistory
-from airflow_model_ops.plugin.entries import confirmed_split
+from airflow_model_ops.plugin.history.entries import confirmed_split
 
 MOST_NOTED = 10_000
 """How many changes and confirmations are told at most: some years of a release a day."""

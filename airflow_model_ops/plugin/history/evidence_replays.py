@@ -16,8 +16,8 @@ from airflow_model_ops.control.evidence_book import ENTRIES_PER_PAGE, WATCH, Evi
 from airflow_model_ops.core.judge.record import Entry
 from airflow_model_ops.core.ports import Repository
 from airflow_model_ops.core.state import Fence
-from airflow_model_ops.plugin.evidence_series import Replay
-from airflow_model_ops.plugin.turns import turn_at
+from airflow_model_ops.plugin.backends.turns import turn_at
+from airflow_model_ops.plugin.history.evidence_series import Replay
 
 _MOST_REPLAYS = 32
 """Some 300 to 600 points of each check of each replay stay in memory."""

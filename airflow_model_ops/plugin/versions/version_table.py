@@ -14,12 +14,12 @@ from airflow_model_ops.core.log import FactKind
 from airflow_model_ops.core.ports import KnownVersion, Log, Repository
 from airflow_model_ops.core.state import ServingState
 from airflow_model_ops.core.versioning import Version, VersionNaming
-from airflow_model_ops.plugin import log_walk
 from airflow_model_ops.plugin.datamodels.base import RunLink, Who
 from airflow_model_ops.plugin.datamodels.versions import VersionRow
-from airflow_model_ops.plugin.entries import link_to, run_of, who_of
+from airflow_model_ops.plugin.history import log_walk
+from airflow_model_ops.plugin.history.entries import link_to, run_of, who_of
 from airflow_model_ops.plugin.plain_values import figures, moment, plain
-from airflow_model_ops.plugin.version_names import newest_first, sorted_newest_first
+from airflow_model_ops.plugin.versions.version_names import newest_first, sorted_newest_first
 
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.lineage.rows import HistoryRow

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from airflow_model_ops.core.log import EntryKind, FactKind
 from airflow_model_ops.core.state import ServingState
-from airflow_model_ops.plugin.entries import link_to
-from airflow_model_ops.plugin.graph_parts import GraphParts
+from airflow_model_ops.plugin.history.entries import link_to
+from airflow_model_ops.plugin.lineage.graph_parts import GraphParts
 
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.lineage.blast_radius import AffectedVersion

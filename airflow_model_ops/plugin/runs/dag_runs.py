@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from fastapi import HTTPException, status
 
-from airflow_model_ops.plugin.airflow_api import AirflowApi, detail_of
+from airflow_model_ops.plugin.runs.airflow_api import AirflowApi, detail_of
 
 NOTE = "from the Model Ops page"
 _LONGEST_REASON = 500

@@ -13,11 +13,11 @@ from airflow_model_ops.core.state import ServingState
 from airflow_model_ops.core.upstream import UpstreamLineage, upstream_of
 from airflow_model_ops.plugin.datamodels.base import Part
 from airflow_model_ops.plugin.datamodels.versions import LineageGraph
-from airflow_model_ops.plugin.downstream_graph import add_descendants, add_entries, add_serving, node_of
-from airflow_model_ops.plugin.graph_parts import GraphParts
+from airflow_model_ops.plugin.lineage.downstream_graph import add_descendants, add_entries, add_serving, node_of
+from airflow_model_ops.plugin.lineage.graph_parts import GraphParts
+from airflow_model_ops.plugin.lineage.upstream_graph import MAKING_COLUMN, add_dataset, add_upstream, is_cut
 from airflow_model_ops.plugin.plain_values import figures
-from airflow_model_ops.plugin.upstream_graph import MAKING_COLUMN, add_dataset, add_upstream, is_cut
-from airflow_model_ops.plugin.version_table import Pushed, pushed_of
+from airflow_model_ops.plugin.versions.version_table import Pushed, pushed_of
 
 if TYPE_CHECKING:
     from airflow_model_ops.adapters.lineage.ancestry import Ancestry, Descendants

@@ -23,11 +23,11 @@ from airflow_model_ops.plugin.datamodels.history import (
     ReleaseChoice,
     StepMark,
 )
-from airflow_model_ops.plugin.entries import assessments_of
-from airflow_model_ops.plugin.evidence_replays import EvidenceReplays, Replayed
-from airflow_model_ops.plugin.evidence_series import point_of, series_of
-from airflow_model_ops.plugin.log_walk import newest_first
-from airflow_model_ops.plugin.releases import Attempt, attempts_of
+from airflow_model_ops.plugin.history.entries import assessments_of
+from airflow_model_ops.plugin.history.evidence_replays import EvidenceReplays, Replayed
+from airflow_model_ops.plugin.history.evidence_series import point_of, series_of
+from airflow_model_ops.plugin.history.log_walk import newest_first
+from airflow_model_ops.plugin.history.releases import Attempt, attempts_of
 
 _SUBJECT = "the canary"
 """How sentences call a version that nobody names."""

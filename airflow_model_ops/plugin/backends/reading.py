@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.core.errors import ModelOpsError
-from airflow_model_ops.plugin.crew import Crew
+from airflow_model_ops.plugin.backends.crew import Crew
 from airflow_model_ops.plugin.datamodels.base import Backend, Part, Trouble
 
 T = TypeVar("T")

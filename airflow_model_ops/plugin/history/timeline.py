@@ -11,7 +11,7 @@ from airflow_model_ops.core.state import Fence
 from airflow_model_ops.core.versioning import VersionNaming
 from airflow_model_ops.plugin.datamodels.base import Share
 from airflow_model_ops.plugin.datamodels.history import Timeline, TimelineEntry
-from airflow_model_ops.plugin.entries import confirmed_split, event_of, run_of, split_of
+from airflow_model_ops.plugin.history.entries import confirmed_split, event_of, run_of, split_of
 
 IsKept = Callable[[Fence], bool]
 """Whether the evidence of an attempt is kept."""

@@ -12,10 +12,10 @@ from itertools import takewhile
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Log, Repository
 from airflow_model_ops.core.versioning import VersionNaming
+from airflow_model_ops.plugin.backends.turns import turn_at
 from airflow_model_ops.plugin.datamodels.history import TrafficHistory
-from airflow_model_ops.plugin.log_walk import newest_first
-from airflow_model_ops.plugin.traffic_history import Noted, noted_of, traffic_of
-from airflow_model_ops.plugin.turns import turn_at
+from airflow_model_ops.plugin.history.log_walk import newest_first
+from airflow_model_ops.plugin.history.traffic_history import Noted, noted_of, traffic_of
 
 _MOST_MODELS = 64
 

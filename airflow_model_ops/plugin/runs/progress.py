@@ -8,9 +8,9 @@ from typing import Any
 
 from airflow_model_ops.core.log import Entry
 from airflow_model_ops.core.ports import Log
-from airflow_model_ops.plugin.dag_runs import Run
 from airflow_model_ops.plugin.datamodels.actions import Progress
-from airflow_model_ops.plugin.log_walk import newest_first
+from airflow_model_ops.plugin.history.log_walk import newest_first
+from airflow_model_ops.plugin.runs.dag_runs import Run
 
 _SUCCESS = "success"
 _ENDED = frozenset({_SUCCESS, "failed", "upstream_failed", "skipped", "removed"})

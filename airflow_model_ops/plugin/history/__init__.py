@@ -1,0 +1,3 @@
+"""What a model's log tells: timeline, traffic and the evidence of its releases."""
+
+from __future__ import annotations

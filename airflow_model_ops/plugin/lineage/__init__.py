@@ -1,0 +1,3 @@
+"""The lineage of a version as a graph."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Actions as DAG runs: started through Airflow's own API in the caller's name, and followed to their end."""
+
+from __future__ import annotations
