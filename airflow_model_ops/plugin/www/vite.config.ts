@@ -22,5 +22,5 @@ export default defineConfig({
     lib: { entry: "src/main.tsx", formats: ["umd"], name: "AirflowPlugin", fileName: () => "model_ops.umd.js" },
     rollupOptions: { external: Object.keys(HOST_GLOBALS), output: { globals: HOST_GLOBALS, exports: "default" } },
   },
-  test: { environment: "jsdom", globals: true, setupFiles: ["src/test/setup.ts"], testTimeout: 30_000 },
+  test: { environment: "jsdom", globals: true, setupFiles: ["src/test/setup.ts"], testTimeout: 120_000, hookTimeout: 120_000 },
 });

@@ -76,7 +76,7 @@ test("a rollback to golden is asked for with its reason and followed to its end"
   const following = within(await screen.findByRole("dialog"));
   const link = await following.findByRole<HTMLAnchorElement>("link", { name: "Its DAG run" });
   expect(link.getAttribute("href")).toBe("/dags/model_rollback/runs/manual__2026");
-  expect(await following.findByText("Roll back: done", {}, { timeout: 4_000 })).toBeTruthy();
+  expect(await following.findByText("Roll back: done")).toBeTruthy();
   expect(following.getByText(/v-20230601-120000 serves 100 %/)).toBeTruthy();
   expect(wishes(questions)).toEqual([
     { method: "POST", path: "models/digits/rollback", body: { to: "golden", reason: "customers complain", seen: 17 } },

@@ -65,6 +65,16 @@ test("a way that is down and a server that hangs are told apart", async () => {
   expect((await refusalOf(get("/api/v1/models"))).detail).toBe("Airflow did not answer within 30 s.");
 });
 
+test("an answer that is cut off is none, whatever its status has promised; a refusal is one all the same", async () => {
+  const cut = (reason: Error) => new ReadableStream({ start: (body) => body.error(reason) });
+  answers(200, cut(new TypeError("network error")));
+  expect(await refusalOf(get("/api/v1/models"))).toMatchObject({ status: 0, detail: "Airflow cannot be reached." });
+  answers(200, cut(new DOMException("", "TimeoutError")));
+  expect(await refusalOf(get("/api/v1/models"))).toMatchObject({ status: 0, detail: "Airflow did not answer within 30 s." });
+  answers(503, cut(new TypeError("network error")));
+  expect(await refusalOf(get("/api/v1/models"))).toMatchObject({ status: 503 });
+});
+
 test("a wish is sent as JSON to its model", async () => {
   const seen: [string, RequestInit][] = [];
   vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {

@@ -91,10 +91,14 @@ async function request(url: string, init: RequestInit): Promise<unknown> {
 }
 
 async function json(response: Response): Promise<unknown> {
+  const text = await response.text().catch((error: unknown) => {
+    if (response.ok) throw new ApiError(0, unreachable(error)); // half an answer is none, and worth asking for again
+    return "";
+  });
   try {
-    return await response.json();
+    return JSON.parse(text);
   } catch {
-    return undefined; // a proxy's page of HTML, or half an answer: told by the status
+    return undefined; // a proxy's page of HTML, or nothing: told by the status
   }
 }
 

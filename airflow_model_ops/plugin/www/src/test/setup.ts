@@ -13,7 +13,7 @@ Element.prototype.scrollTo = () => undefined;
 Element.prototype.scrollIntoView = () => undefined;
 
 // Whether something is visible takes jsdom most of a test's time, and it knows no layout anyway.
-configure({ defaultHidden: true, asyncUtilTimeout: 5_000 });
+configure({ defaultHidden: true, asyncUtilTimeout: 30_000 });
 
 afterEach(() => {
   cleanup();
