@@ -72,8 +72,9 @@ def _look(kept: _Kept) -> None:
             _take(kept, _read(directory), stamp)
         elif stamp != kept.stamp and not kept.reads:
             kept.reads = True
-            thread = threading.Thread(target=_read_aside, args=(directory, stamp), name="model-ops-files", daemon=True)
-            thread.start()
+            threading.Thread(
+                target=_read_aside, args=(directory, kept.stamp, stamp), name="model-ops-files", daemon=True
+            ).start()
     except InvalidConfig:
         kept.catalogue, kept.stamp = Catalogue(models={}, mistakes=1), None
     except OSError:  # say, a directory that is just put in another one's place
@@ -81,12 +82,12 @@ def _look(kept: _Kept) -> None:
     kept.looked_at = time.monotonic()
 
 
-def _read_aside(directory: Path, stamp: _Stamp) -> None:
+def _read_aside(directory: Path, former: _Stamp, stamp: _Stamp) -> None:
     """Read changed files; one that changes meanwhile has another stamp then, and is read again."""
     try:
         found = _read(directory)
         with _lock:
-            if _kept.stamp is not None:  # else somebody wants everything read anew
+            if _kept.stamp is former:  # else somebody has read everything anew meanwhile, or wants it so
                 _take(_kept, found, stamp)
     finally:
         with _lock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,16 +17,19 @@ from unittest import mock
 import pytest
 
 from tests.airflow_home import private_airflow_home
+from tests.waits import until
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.testclient import TestClient
 
+    from airflow_model_ops.plugin.overview import Projection
     from tests.plugin.page_story import PageStory
 
 ROLES = {"admin": "ADMIN", "op": "OP", "user": "USER", "viewer": "VIEWER", "stranger": ""}
 """Users by name. The simple auth manager lets each role above VIEWER trigger DAGs; ``stranger`` is signed in and may nothing."""
 SECRET = "not-so-secret-" * 5
+_PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -46,8 +50,27 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStory]:
     """The story whose fleet takes the place of all connections, its YAML files in ``[model_ops] models_dir``."""
     from tests.plugin.page_story import told_in
 
-    with told_in(tmp_path_factory.mktemp("page")) as told, settings(model_ops__models_dir=str(told.models_dir)):
+    with (
+        told_in(tmp_path_factory.mktemp("page")) as told,
+        settings(model_ops__models_dir=str(told.models_dir)),
+        _patient_page(),
+    ):
         yield told
+
+
+@contextmanager
+def _patient_page() -> Iterator[None]:
+    """Let the page wait for its backends as long as a busy machine needs, not as long as a reader likes to wait."""
+    from airflow_model_ops.plugin.backends import reading
+    from airflow_model_ops.plugin.routes import comparison
+    from airflow_model_ops.plugin.runs import airflow_api
+
+    with (
+        mock.patch.dict(reading.SECONDS, dict.fromkeys(reading.SECONDS, _PATIENCE_SECONDS)),
+        mock.patch.object(comparison, "_PLOTS_SECONDS", _PATIENCE_SECONDS),
+        mock.patch.object(airflow_api, "SECONDS", _PATIENCE_SECONDS),
+    ):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +92,36 @@ def app(story: PageStory, airflow_database: None) -> Iterator[FastAPI]:
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let no test see what another one's page had in mind."""
+    """Let no test see what another one's page had in mind; before the first one that is the page of another story."""
+    told = "story" in request.fixturenames
+    if told:
+        _forget()
     yield
-    if "story" in request.fixturenames:
-        from airflow_model_ops.plugin import catalogue, overview
-        from airflow_model_ops.plugin.backends import openings
+    if told:
+        _forget()
 
-        catalogue.forget()
-        openings.forget()
-        overview.forget()
+
+def _forget() -> None:
+    from airflow_model_ops.plugin import catalogue, overview
+    from airflow_model_ops.plugin.backends import openings
+
+    former = overview.projection()
+    overview.forget()
+    at_rest(former)
+    catalogue.forget()
+    openings.forget()
+
+
+def at_rest(*projections: Projection) -> None:
+    """Let projections end and wait until none of their threads reads: what such a thread opens late is kept for the next test."""
+    for each in projections:
+        each.sleep()
+    until(lambda: not any(map(_reads, projections)), what="the threads of the list of models to end", within=60)
+
+
+def _reads(projection: Projection) -> bool:
+    begins_to = any(thread.name == "model-ops-overview" for thread in threading.enumerate())
+    return begins_to or projection.is_busy or any(fleet.queued for fleet in list(projection._fleets.values()))
 
 
 @pytest.fixture(scope="module")

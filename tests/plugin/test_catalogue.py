@@ -49,7 +49,7 @@ def test_requests_go_on_with_what_is_known_while_a_change_is_read(
 ) -> None:
     assert names() == {"a"}
     gate, read = threading.Event(), catalogue.load_ways_back
-    monkeypatch.setattr(catalogue, "load_ways_back", lambda directory: (gate.wait(30), read(directory))[1])
+    monkeypatch.setattr(catalogue, "load_ways_back", lambda directory: (gate.wait(60), read(directory))[1])
 
     _write(models_dir, "b")
     assert names() == {"a"}
@@ -103,14 +103,14 @@ def test_only_one_request_waits_for_a_directory_that_hangs(models_dir: Path, mon
 
     def hang(path: Path) -> Iterator[Path]:
         looks.set()
-        gate.wait(30)
+        gate.wait(60)
         return look(path)
 
     monkeypatch.setattr(Path, "iterdir", hang)
     first = threading.Thread(target=names)
     first.start()
     try:
-        assert looks.wait(10)
+        assert looks.wait(60)
         assert names() == {"a"}
         assert not gate.is_set()
     finally:

@@ -29,7 +29,7 @@ def test_work_that_found_no_thread_is_done_when_there_is_one(no_threads: pytest.
     crew.submit(lambda: None)
     no_threads.undo()
     crew.start_missing()
-    assert done.wait(10)
+    assert done.wait(60)
 
 
 def test_a_list_that_found_no_thread_is_brought_up_to_date_by_the_next_request(no_threads: pytest.MonkeyPatch) -> None:
@@ -45,6 +45,6 @@ def test_a_list_that_found_no_thread_is_brought_up_to_date_by_the_next_request(n
     no_threads.undo()
     projection.rows([])
     try:
-        assert asked.wait(10)
+        assert asked.wait(60)
     finally:
         projection.sleep()

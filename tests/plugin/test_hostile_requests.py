@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from airflow_model_ops.core.errors import RouterRefused
 from tests.plugin.test_access import ACTS, READS, address
+from tests.waits import until
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
@@ -122,7 +122,6 @@ class TestWhoMayReadOneModelOnly:
         story: PageStory,
         client_of: Callable[[str | None], TestClient],
         monkeypatch: pytest.MonkeyPatch,
-        eventually: Callable[[Callable[[], bool]], None],
     ) -> None:
         def refuse(*_: object) -> None:
             raise RouterRefused("routers 'a' and 'b' split models ['digits'] differently")
@@ -134,22 +133,9 @@ class TestWhoMayReadOneModelOnly:
             (row,) = [each for each in client.get("models").json()["models"] if each["model"] == "spam"]
             return str((row["health"]["trouble"] or {}).get("reason"))
 
-        eventually(lambda: "split models ['digits']" in health(admin))
+        until(lambda: "split models ['digits']" in health(admin), what="a look at the fleet", within=60)
         assert health(viewer).startswith("something is wrong with the fleet")
         answer = viewer.get("models/spam")
         assert "digits" not in answer.text
         assert "something is wrong with the fleet" in answer.json()["observed"]["trouble"]["reason"]
         assert "split models ['digits']" in admin.get("models/spam").json()["observed"]["trouble"]["reason"]
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Return what waits for a condition."""
-
-    def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 15
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    return wait

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +21,7 @@ from airflow_model_ops.plugin.datamodels.models import ModelRow
 from airflow_model_ops.plugin.model_reading import ModelReader
 from airflow_model_ops.plugin.overview import Cadence, Projection
 from airflow_model_ops.testing import InMemoryLog, InMemoryRepository, InMemoryTarget, ManualClock
+from tests.plugin.conftest import at_rest
 from tests.waits import until
 
 ADA = Actor(kind=ActorKind.PERSON, name="ada")
@@ -89,19 +89,18 @@ class GatedTarget(InMemoryTarget):
 class Scene:
     """Models on one fleet, and a projection of them."""
 
-    ended: ExitStack
     clock: ManualClock = field(default_factory=ManualClock)
     repository: WatchedRepository = field(default_factory=WatchedRepository)
     target: GatedTarget = field(default_factory=GatedTarget)
+    projections: list[Projection] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.models = {name: ModelIdentity(model=name) for name in ("a", "b", "c")}
         self.fleet = Fleet(name="main", repository=self.repository, target=self.target, clock=self.clock)
 
     def projection(self, cadence: Cadence = SOON) -> Projection:
-        made = Projection(models=lambda: self.models, cadence=cadence)
-        self.ended.callback(made.sleep)
-        return made
+        self.projections.append(Projection(models=lambda: self.models, cadence=cadence))
+        return self.projections[-1]
 
     def control(self, model: str = "a") -> ModelControl:
         return self.fleet.control(self.models[model], origin=Origin(actor=ADA))
@@ -129,10 +128,10 @@ class Scene:
 def scene() -> Iterator[Scene]:
     """The models of a test, whose fleet takes the place of all connections."""
     openings.forget()
-    with ExitStack() as ended:
-        made = Scene(ended=ended)
-        with standing_in(made.fleet):
-            yield made
+    made = Scene()
+    with standing_in(made.fleet):
+        yield made
+        at_rest(*made.projections)  # a late look would be one at the next test's logs, which counts them
     openings.forget()
 
 
@@ -214,6 +213,7 @@ def test_a_log_whose_turn_has_not_come_yet_is_in_no_trouble_while_others_are_rea
         scene.repository.log(model).gate = gate
     seconds = [0.0]
     projection = Projection(models=lambda: scene.models, cadence=Cadence(patience=5.0), now=lambda: seconds[0])
+    scene.projections.append(projection)
     projection.refresh()
     until(lambda: len(_begun(projection)) == 4, what="four threads at work")
     first = _begun(projection)

@@ -140,7 +140,7 @@ class TestPaging:
         class Slow(InMemoryRepository):
             def version_names(self, model: str) -> tuple[str, ...]:
                 begun.set()
-                assert go_on.wait(20)
+                assert go_on.wait(60)
                 return super().version_names(model)
 
         repository, model = Slow(), ModelIdentity(model="digits")
@@ -150,19 +150,19 @@ class TestPaging:
         monkeypatch.setattr(version_names, "KEPT_TIMES", -1.0)
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(version_names.newest_first, repository, model)
-            assert begun.wait(20)
+            assert begun.wait(60)
             with pytest.raises(RepositoryUnavailable, match="are still being listed; ask again"):
                 version_names.newest_first(repository, model)
             go_on.set()
-            assert first.result(20) == (V1.name,)
+            assert first.result(60) == (V1.name,)
             begun.clear()
             go_on.clear()
             repository.add_version("digits", V2)
             second = pool.submit(version_names.newest_first, repository, model)
-            assert begun.wait(20)
+            assert begun.wait(60)
             assert version_names.newest_first(repository, model) == (V1.name,)
             go_on.set()
-            assert second.result(20) == (V2.name, V1.name)
+            assert second.result(60) == (V2.name, V1.name)
 
 
 class TestTheAnswer:
