@@ -127,7 +127,7 @@ def test_many_threads_lose_no_label(bench: Bench) -> None:
     threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in range(8)]
     for thread in threads:
         thread.start()
-    all_ended(*threads)
+    all_ended(*threads, within=60)
     assert bench.counted("1", "right") == 800
     assert len(bench.journal) == 0
 

@@ -27,7 +27,15 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
 from airflow_model_ops.adapters.serving.envoy_process import EnvoyProcess
 from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
+"""Of everything that is waited for: many times what a busy machine takes."""
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """Lets many connections wait to be accepted: the kernel drops those beyond, and their next try is a second later."""
+
+    daemon_threads = True
+    request_queue_size = 128
 
 
 class EchoServer:
@@ -63,8 +71,7 @@ class EchoServer:
             def log_message(self, *_: Any) -> None:
                 """Keep the test's output to itself."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(("127.0.0.1", 0), Handler)
         self.endpoint = Endpoint(host="127.0.0.1", port=self._server.server_port)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 

@@ -107,6 +107,11 @@ class FakeModelService:
         """Versions of the newest list that was taken, by model."""
         return {name: tuple(model.model_version_policy.specific.versions) for name, model in self._sources.items()}
 
+    @property
+    def reloading(self) -> bool:
+        """Whether a reload is being worked on, or hangs; every other one waits for its end."""
+        return self._config_lock.locked()
+
     def start(self, models: Sequence[ServedModel] | None = None) -> Self:
         """Start a fresh process.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,10 +13,11 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_late
 
 from airflow_model_ops.adapters.metrics.prometheus import PrometheusSource
 from airflow_model_ops.core.checks import Arm, Arms, Check, Evidence, Measurement
+from tests.waits import until
 
 EDGES_MS = (50, 100, 250, 500)
-SCRAPED_BY_ALL_SECONDS = 1.0
-"""Some scrape intervals of the tests: by then each target was scraped."""
+QUERY_SECONDS = 1.0
+"""A query's time is taken for a difference of clocks: what was scraped within it after the begin may not be counted."""
 
 
 class Serving:
@@ -124,6 +126,7 @@ class Follower:
     model: Model
     check: Check
     begin: float = field(default_factory=time.time)
+    clock_is_ahead: float = 0.0
     seen: list[Evidence] = field(default_factory=list)
 
     def ask(self) -> Evidence:
@@ -141,8 +144,28 @@ class Follower:
 
     def wait_until_it_counts(self) -> None:
         """Wait until each target was scraped after the begin: from now on every event is in a pair that is counted."""
-        begun = self.begin + SCRAPED_BY_ALL_SECONDS
-        wait_for(self.ask, until=lambda found: found.canary.samples is not None and found.instant.timestamp() > begun)
+        begun = self.begin - self.clock_is_ahead + QUERY_SECONDS
+        wait_for(
+            self.ask,
+            until=lambda found: (
+                found.canary.samples is not None
+                and found.instant.timestamp() > begun
+                and self._all_scraped_since(begun)
+            ),
+        )
+
+    def wait_until_all_see_it(self) -> None:
+        """Wait until each target was scraped once more, so that what is so now is seen although it may change back."""
+        now = time.time()
+        until(lambda: self._all_scraped_since(now), what="each target is scraped", within=60)
+
+    def _all_scraped_since(self, begun: float) -> bool:
+        """Whether each target was: an evidence counts without one whose scrapes fail, as on a busy machine they do."""
+        if not isinstance(self.source, PrometheusSource):
+            return True
+        fresh = f"(timestamp(up) > {begun:.3f}) and (up == 1)"
+        with closing(self.source.conversation()) as conversation:
+            return conversation.number(f"count(up) - count({fresh})") == 0
 
     def wait_for_sums(self, **expected: tuple[float, float]) -> None:
         """Wait until as much is counted as happened, and then for three more scrapes that must not add to it."""
@@ -158,7 +181,7 @@ class Follower:
         assert {arm: self.sums()[arm] for arm in expected} == expected
 
 
-def wait_for(asked: Callable[[], Evidence], *, until: Callable[[Evidence], bool], seconds: float = 20) -> Evidence:
+def wait_for(asked: Callable[[], Evidence], *, until: Callable[[Evidence], bool], seconds: float = 60) -> Evidence:
     deadline = time.monotonic() + seconds
     while not until(evidence := asked()):
         assert time.monotonic() < deadline, f"not in time; last seen: {evidence}"

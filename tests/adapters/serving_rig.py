@@ -13,7 +13,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from airflow_model_ops.core.log import Origin
 from airflow_model_ops.core.ports import PushRequest
 from airflow_model_ops.core.state import Actor, ActorKind, Fence, ServingState
 from airflow_model_ops.core.versioning import Scheme, Version, VersionNaming
-from tests.adapters.envoy_rig import DEADLINE_SECONDS, Traffic
+from tests.adapters.envoy_rig import DEADLINE_SECONDS, LoopbackServer, Traffic
 from tests.adapters.fake_model_service import FakeModelService
 
 FLEET = "main"
@@ -72,8 +73,7 @@ class RestSide:
             def log_message(self, *_: Any) -> None:
                 """Keep the test's output to itself."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = LoopbackServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
@@ -87,9 +87,25 @@ class RestSide:
         self._server.server_close()
 
 
+class QuickDrain(FleetRoutes):
+    """Drains for a chosen time: requests take milliseconds here, but a busy machine may need a second for one of them."""
+
+    def __init__(self, *, drain_seconds: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._drain_seconds = drain_seconds
+
+    @property
+    def drain_seconds(self) -> float:
+        return self._drain_seconds
+
+
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """All that another process needs to work on the same fleet."""
+    """All that another process needs to work on the same fleet.
+
+    :param drain_seconds: ``None``: the route's time-out, as ever.
+    :param reload_seconds: How long a pass waits for the answer to a reload.
+    """
 
     root: str
     config_dir: str
@@ -97,6 +113,8 @@ class Addresses:
     replicas: list[tuple[str, int]]
     route_timeout_seconds: float
     declared_empty: bool = True
+    drain_seconds: float | None = None
+    reload_seconds: float = 1.0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -115,16 +133,20 @@ class Addresses:
     def target(self, repository: PosixRepository) -> TfServingTarget:
         replicas = [Replica(grpc=grpc, rest=Endpoint("127.0.0.1", port)) for grpc, port in self.replicas]
         store = repository.fleet(FLEET)
-        settings = ServerSettings(models_root=self.root, declared_empty=self.declared_empty)
-        return TfServingTarget(
-            servers=Servers(store=store, replicas=replicas, settings=settings),
-            routes=FleetRoutes(
-                store=store,
-                router=self.router(),
-                rest={replica.grpc: replica.rest for replica in replicas},
-                confirm_seconds=DEADLINE_SECONDS,
-            ),
+        settings = ServerSettings(
+            models_root=self.root,
+            declared_empty=self.declared_empty,
+            status_seconds=DEADLINE_SECONDS,  # none is silent here but for being unreachable, which shows at once
+            reload_seconds=self.reload_seconds,
         )
+        kind = FleetRoutes if self.drain_seconds is None else partial(QuickDrain, drain_seconds=self.drain_seconds)
+        routes = kind(
+            store=store,
+            router=self.router(),
+            rest={replica.grpc: replica.rest for replica in replicas},
+            confirm_seconds=DEADLINE_SECONDS,
+        )
+        return TfServingTarget(servers=Servers(store=store, replicas=replicas, settings=settings), routes=routes)
 
     def control(
         self, model: str, *, actor: Actor = AUTOMATION, keep_warm: int = 1, request: str | None = None
@@ -213,9 +235,15 @@ class Fleet:
 
 @contextmanager
 def serving_fleet(
-    root: Path, *, declared_empty: bool = True, route_timeout_seconds: float = 1.0, **options: Any
+    root: Path,
+    *,
+    declared_empty: bool = True,
+    route_timeout_seconds: float = 1.0,
+    drain_seconds: float | None = None,
+    reload_seconds: float = 1.0,
+    **options: Any,
 ) -> Iterator[Fleet]:
-    """Start everything; ``options`` are :class:`FakeModelService`'s."""
+    """Start everything; ``options`` are :class:`FakeModelService`'s, the others are :class:`Addresses`'."""
     repository_root, config_dir = root / "models", root / "config"
     repository_root.mkdir()
     config_dir.mkdir()
@@ -233,6 +261,8 @@ def serving_fleet(
             replicas=[(server.address, rest.port) for server, rest in zip(servers, rests, strict=True)],
             route_timeout_seconds=route_timeout_seconds,
             declared_empty=declared_empty,
+            drain_seconds=drain_seconds,
+            reload_seconds=reload_seconds,
         )
         fleet = Fleet(root=root, servers=servers, envoy=envoy, addresses=addresses)
         stack.callback(lambda: [control.target.close() for control in fleet.controls.values()])  # type: ignore[attr-defined]

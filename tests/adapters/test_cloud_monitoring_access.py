@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from airflow.sdk import Connection
@@ -57,7 +58,7 @@ def test_requests_carry_a_bearer_token_that_is_fetched_once_and_again_when_it_ru
         source.ping()
     assert token.fetched == 1
     assert {seen["authorization"] for seen in monitoring.seen} == {"Bearer token-1"}
-    token.expiry = token.expiry.replace(year=2001)
+    token.expiry -= timedelta(days=1)
     source.ping()
     assert (token.fetched, monitoring.seen[-1]["authorization"]) == (2, "Bearer token-2")
 
@@ -133,7 +134,7 @@ def test_an_api_that_hangs_is_given_up_after_the_time_out(release: Release) -> N
 
     class Hanging(DeltaMonitoring):
         def evaluate(self, method: str, asked: object) -> tuple[int, bytes]:
-            hanging.wait(10)
+            hanging.wait(60)
             return 200, b"{}"
 
     served = Hanging(now=NOON)
@@ -141,7 +142,7 @@ def test_an_api_that_hangs_is_given_up_after_the_time_out(release: Release) -> N
         begun = time.monotonic()
         found = release.gather(served.source(timeout_seconds=0.3), ERRORS, begin=NOON)
         assert "did not answer within 0.3 s" in str(found.canary.error)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30
     finally:
         hanging.set()
         served.stop()

@@ -31,6 +31,8 @@ ERRORS = check(kind="error_rate", max_age_seconds=60)
 LATENCY = check(kind="latency", latency_bound_ms=256)
 NOON = 1_700_000_000 // 3600 * 3600.0
 MINUTE, DELAY = 60.0, 360.0
+REAL_DELAY = 2.0
+"""What is scraped from the real targets is there by then: a scrape has a second, and a busy machine another."""
 
 
 @pytest.fixture
@@ -248,11 +250,11 @@ def predictions() -> Iterator[tuple[MetricCounter, str]]:
 def real(
     vertex: VertexFake, traffic: Traffic, predictions: tuple[MetricCounter, str]
 ) -> Iterator[CloudMonitoringSource]:
-    """A source whose samples are complete a second after their time."""
+    """A source whose samples are complete two seconds after their time."""
     targets = (vertex.address.rest_url.removeprefix("http://"), predictions[1])
-    with PrometheusProcess([ScrapeJob(name="google", targets=targets)], scrape_seconds=0.2) as prometheus:
+    with PrometheusProcess([ScrapeJob(name="google", targets=targets)], scrape_seconds=1.0) as prometheus:
         vertex.control.prometheus(prometheus.url)
-        source = source_at(vertex.address.rest_url, delay_seconds=1.0, sampling_period_seconds=1)
+        source = source_at(vertex.address.rest_url, delay_seconds=REAL_DELAY, sampling_period_seconds=1)
         wait_for(lambda: Release().gather(source, ERRORS), until=lambda found: found.canary.samples is not None)
         yield source
 
@@ -295,11 +297,15 @@ def test_a_users_own_query_is_asked_as_of_what_could_be_visible_with_the_deploye
         'deployed_model_id="${deployed_model}",response_code="2xx"}'
     )
     asked = check(kind="promql", query=f"count({selector}) + $version", selector=selector, max=9)
-    found = Release().gather(real, asked)
+    # Polled, for a machine may be too busy for a scrape; with the delay in it, no age were less than that.
+    found = wait_for(
+        lambda: Release().gather(real, asked),
+        until=lambda found: found.canary.age_seconds is not None and found.canary.age_seconds < REAL_DELAY,
+    )
     assert (found.canary.value, found.stable and found.stable.value) == (3, 2)
-    assert found.canary.age_seconds is not None
-    assert 0 <= found.canary.age_seconds < 2, "the delay is not in it"
-    assert 0.9 < time.time() - found.instant.timestamp() < 6
+    before = time.time()
+    asked_of = Release().gather(real, asked).instant.timestamp()
+    assert before - REAL_DELAY - 0.01 <= asked_of <= time.time() - REAL_DELAY + 0.01
 
 
 @pytest.mark.integration

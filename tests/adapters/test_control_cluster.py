@@ -13,7 +13,6 @@ import requests
 
 from airflow_model_ops.adapters.serving.envoy_admin import EnvoyAdmin
 from airflow_model_ops.adapters.serving.envoy_documents import (
-    RouterSettings,
     clusters_document,
     control_of,
     document_generations,
@@ -21,7 +20,7 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
 )
 from airflow_model_ops.adapters.serving.tf_serving_routes import FleetRoutes
 from airflow_model_ops.core.state import Fence
-from tests.adapters.envoy_rig import Traffic, eventually
+from tests.adapters.envoy_rig import DEADLINE_SECONDS, Traffic, eventually
 from tests.adapters.serving_rig import FLEET, PERSON, Fleet, serving_fleet, version
 
 pytestmark = pytest.mark.integration
@@ -31,7 +30,7 @@ N1, N2, N3 = (version(major).number for major in (1, 2, 3))
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    with serving_fleet(tmp_path) as running:
+    with serving_fleet(tmp_path, route_timeout_seconds=DEADLINE_SECONDS, drain_seconds=1.0) as running:
         yield running
 
 
@@ -42,22 +41,22 @@ def busier(traffic: Traffic, *, by: int = 20) -> None:
 
 def control_share(fleet: Fleet, model: str = "digits") -> float:
     """What Envoy itself says it sends over the model's control cluster."""
-    return control_of(EnvoyAdmin(fleet.envoy.admin_url, timeout_seconds=5).route_configuration())[model]
+    return control_of(EnvoyAdmin(fleet.envoy.admin_url, timeout_seconds=DEADLINE_SECONDS).route_configuration())[model]
 
 
 def routes_of(fleet: Fleet) -> FleetRoutes:
     store = fleet.addresses.repository().fleet(FLEET)
-    return FleetRoutes(store=store, router=fleet.addresses.router(), rest={}, confirm_seconds=5)
+    return FleetRoutes(store=store, router=fleet.addresses.router(), rest={}, confirm_seconds=DEADLINE_SECONDS)
 
 
 def clusters_in_envoy(fleet: Fleet) -> set[str]:
-    answer = requests.get(f"{fleet.envoy.admin_url}/clusters?format=json", timeout=5).json()
+    answer = requests.get(f"{fleet.envoy.admin_url}/clusters?format=json", timeout=DEADLINE_SECONDS).json()
     return {status["name"] for status in answer["cluster_statuses"]}
 
 
 def counted(fleet: Fleet, metric: str, **labels: str) -> dict[str, int]:
     """A metric of every cluster, as Prometheus would scrape it."""
-    text = requests.get(f"{fleet.envoy.admin_url}/stats/prometheus", timeout=5).text
+    text = requests.get(f"{fleet.envoy.admin_url}/stats/prometheus", timeout=DEADLINE_SECONDS).text
     wanted = "".join(rf',{name}="{re.escape(value)}"' for name, value in labels.items())
     found = re.findall(rf'^{metric}{{envoy_cluster_name="([^"]+)"{wanted}}} (\d+)$', text, flags=re.MULTILINE)
     return {name: int(value) for name, value in found if name != "fleet"}
@@ -70,7 +69,7 @@ def test_it_gets_the_canarys_share_out_of_stables_and_is_counted_apart(fleet: Fl
     before = counted(fleet, "envoy_cluster_upstream_rq_completed")
     assert {canary, stable, control, f"{canary}~control"} == before.keys()  # so that no series is born in mid-release
     with fleet.traffic("di.gits") as traffic:
-        assert eventually(lambda: traffic.total >= 2000, seconds=60)
+        assert eventually(lambda: traffic.total >= 2000, seconds=2 * DEADLINE_SECONDS)
     assert traffic.failures == []
     after = counted(fleet, "envoy_cluster_upstream_rq_completed")
     served = {name: after[name] - before[name] for name in after}
@@ -128,7 +127,7 @@ def test_it_goes_when_its_version_is_unloaded_and_not_before(fleet: Fleet) -> No
         fleet.release(3)
         assert {f"digits/{N1}", f"digits/{N1}~control"} < clusters_in_envoy(fleet)
         applier = fleet.control().applier
-        assert eventually(lambda: applier.unload(deadline_seconds=0)["digits"] == {N2, N3}, seconds=15)
+        assert eventually(lambda: applier.unload(deadline_seconds=0)["digits"] == {N2, N3})
         kept = {f"digits/{number}{mark}" for number in (N2, N3) for mark in ("", "~control")}
         assert eventually(lambda: clusters_in_envoy(fleet) == {"fleet", *kept})
         busier(traffic)
@@ -144,7 +143,8 @@ def test_a_first_release_has_none(fleet: Fleet) -> None:
 
 def strip(fleet: Fleet) -> None:
     """Put the documents back as a release of this package wrote them that knew no control clusters."""
-    routes, router, settings = routes_of(fleet), fleet.addresses.router(), RouterSettings(route_timeout_seconds=1)
+    routes, router = routes_of(fleet), fleet.addresses.router()
+    settings = router.settings
     bare = [replace(route, control=0.0) for route in routes.routes().values()]
     router.write_routes(routes_document(bare, settings=settings))
     specs = [spec for spec in routes.clusters().values() if not spec.control]
@@ -152,7 +152,7 @@ def strip(fleet: Fleet) -> None:
     document = clusters_document(specs, settings=settings, generations=generations)
     assert b"control" not in document
     router.write_clusters(document)
-    router.wait_clusters_active([spec.name for spec in specs], deadline_seconds=5)
+    router.wait_clusters_active([spec.name for spec in specs], deadline_seconds=DEADLINE_SECONDS)
     assert document_generations(document) == generations
     assert control_share(fleet) == 0
 

@@ -101,7 +101,7 @@ def serving() -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def prometheus(serving: Serving) -> Iterator[PrometheusProcess]:
-    with PrometheusProcess([ScrapeJob(name="serving", targets=(serving.address,))], scrape_seconds=0.2) as running:
+    with PrometheusProcess([ScrapeJob(name="serving", targets=(serving.address,))], scrape_seconds=0.5) as running:
         yield running
 
 
@@ -199,7 +199,7 @@ def test_an_unreachable_prometheus_is_an_error_that_names_it() -> None:
 
 
 def _poll(asked: Callable[[], tuple[Curve, ...]], *, until: Callable[[tuple[Curve, ...]], bool]) -> tuple[Curve, ...]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not until(found := asked()):
         assert time.monotonic() < deadline, f"not in time; last seen: {found}"
         time.sleep(0.1)

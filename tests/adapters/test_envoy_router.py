@@ -29,7 +29,7 @@ from airflow_model_ops.adapters.serving.envoy_documents import (
 from airflow_model_ops.adapters.serving.envoy_process import EnvoyProcess
 from airflow_model_ops.adapters.serving.envoy_router import EnvoyRouter
 from airflow_model_ops.core.errors import InvalidConfig, RouterRefused, RouterUnreachable
-from tests.adapters.envoy_rig import RoutedFleet, Traffic, eventually, routed_fleet
+from tests.adapters.envoy_rig import DEADLINE_SECONDS, RoutedFleet, Traffic, eventually, routed_fleet
 from tests.waits import all_ended
 
 pytestmark = pytest.mark.integration
@@ -47,7 +47,7 @@ def test_each_version_gets_its_share_and_the_answer_names_it(fleet: RoutedFleet)
     fleet.serve((3, 10), (2, 20), (1, 70))
     asked = 3000
     with Traffic(f"{fleet.envoy.listener_url}/v1/models/digits:predict") as traffic:
-        assert eventually(lambda: traffic.total >= asked, seconds=60)
+        assert eventually(lambda: traffic.total >= asked, seconds=2 * DEADLINE_SECONDS)
     assert traffic.failures == []
     for version, percent in (("3", 10), ("2", 20), ("1", 70)):
         share, p = traffic.answers[200, version] / traffic.total, percent / 100
@@ -70,7 +70,7 @@ def test_a_model_name_with_a_dot_is_split_and_keeps_its_own_metrics(fleet: Route
     fleet.serve((7, 100), model="di.gits")
     assert fleet.post("/v1/models/di.gits:predict").headers["x-model-version"] == "7"
     assert fleet.post("/v1/models/diXgits:predict").status_code == 404
-    metrics = requests.get(f"{fleet.envoy.admin_url}/stats/prometheus", timeout=5).text
+    metrics = requests.get(f"{fleet.envoy.admin_url}/stats/prometheus", timeout=DEADLINE_SECONDS).text
     assert 'envoy_cluster_upstream_rq_total{envoy_cluster_name="di~gits/7"} 1\n' in metrics
     assert fleet.router.observed_split() == {"di.gits": ((7, 100.0),)}
 
@@ -85,7 +85,7 @@ def test_a_request_that_names_a_version_or_label_passes_through_outside_the_spli
     answer = fleet.post(path)
     assert answer.json()["path"] == path
     assert answer.headers["x-model-version"] == "what the server says"
-    metrics = requests.get(f"{fleet.envoy.admin_url}/stats/prometheus", timeout=5).text
+    metrics = requests.get(f"{fleet.envoy.admin_url}/stats/prometheus", timeout=DEADLINE_SECONDS).text
     assert 'envoy_cluster_upstream_rq_total{envoy_cluster_name="digits/1"} 0\n' in metrics
 
 
@@ -111,7 +111,11 @@ def test_latency_falls_into_the_buckets_of_the_settings(tmp_path: Path) -> None:
         metrics = f"{fleet.envoy.admin_url}/stats/prometheus"
 
         def buckets() -> dict[str, str]:
-            lines = [line for line in requests.get(metrics, timeout=5).text.splitlines() if line.startswith(wanted)]
+            lines = [
+                line
+                for line in requests.get(metrics, timeout=DEADLINE_SECONDS).text.splitlines()
+                if line.startswith(wanted)
+            ]
             return dict(line.removeprefix(wanted).split("} ") for line in lines)
 
         assert eventually(lambda: buckets() == {'"30"': "0", '"10000"': "1", '"+Inf"': "1"}), buckets()
@@ -156,7 +160,7 @@ def test_requests_in_flight_outlive_the_removal_of_their_cluster(fleet: RoutedFl
     server.gate.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(fleet.post)
-        assert server.entered.wait(10)
+        assert server.entered.wait(DEADLINE_SECONDS)
         fleet.serve((2, 100))
         server.gate.set()
         assert (answer.result().status_code, answer.result().headers["x-model-version"]) == (200, "1")
@@ -217,7 +221,7 @@ def test_a_document_is_never_seen_half_written_nor_left_aside(fleet: RoutedFleet
             fleet.serve((number, 100))
     finally:
         ending.set()
-    all_ended(reader)
+    all_ended(reader, within=DEADLINE_SECONDS)
     assert broken == []
     assert sorted(path.name for path in fleet.config_dir.iterdir()) == ["clusters.json", "routes.json"]
 
@@ -226,7 +230,7 @@ def test_a_fresh_envoy_serves_the_current_state_from_its_first_request(fleet: Ro
     fleet.serve((2, 50), (1, 50))
     fresh = EnvoyProcess(config_dir=fleet.config_dir, work_dir=tmp_path / "fresh", settings=fleet.settings, node_id="b")
     with fresh:
-        answer = requests.post(f"{fresh.listener_url}/v1/models/digits:predict", json={}, timeout=5)
+        answer = requests.post(f"{fresh.listener_url}/v1/models/digits:predict", json={}, timeout=DEADLINE_SECONDS)
         assert answer.status_code == 200
         both = EnvoyRouter(
             config_dir=fleet.config_dir,
@@ -261,10 +265,10 @@ def test_a_refused_document_is_reported_with_envoys_own_words_and_the_old_one_ke
     bad = routes_document([ModelRoute(model="digits", generation=9, split=((1, 100),))], settings=fleet.settings)
     fleet.router.write_routes(bad.replace(b'"timeout": "30.000s"', b'"timeout": "soon"'))
     with pytest.raises(RouterRefused, match=r"refused the document.*duration must start.*what it served before stays"):
-        fleet.router.wait_routes(document_version(bad), deadline_seconds=5)
+        fleet.router.wait_routes(document_version(bad), deadline_seconds=DEADLINE_SECONDS)
     assert fleet.post().status_code == 200
     fleet.router.write_routes(good)
-    fleet.router.wait_routes(document_version(good), deadline_seconds=5)
+    fleet.router.wait_routes(document_version(good), deadline_seconds=DEADLINE_SECONDS)
 
 
 def test_refused_clusters_are_reported(fleet: RoutedFleet) -> None:
@@ -272,7 +276,7 @@ def test_refused_clusters_are_reported(fleet: RoutedFleet) -> None:
     document = clusters_document([spec], settings=fleet.settings, generations={"digits": 1})
     fleet.router.write_clusters(document.replace(b"LEAST_REQUEST", b"CLUSTER_PROVIDED"))
     with pytest.raises(RouterRefused, match="'digits/1' did not provide one"):
-        fleet.router.wait_clusters_active(["digits/1"], deadline_seconds=5)
+        fleet.router.wait_clusters_active(["digits/1"], deadline_seconds=DEADLINE_SECONDS)
 
 
 def test_traffic_cannot_be_sent_to_a_cluster_that_is_not_there_nor_a_used_one_removed(fleet: RoutedFleet) -> None:
@@ -289,7 +293,7 @@ def test_a_cluster_whose_host_does_not_resolve_never_counts_as_active(fleet: Rou
     here = ClusterSpec(model="digits", number=1, endpoints=(Endpoint(host="localhost", port=8501),))
     lost = ClusterSpec(model="digits", number=2, endpoints=(Endpoint(host="no-such-host.invalid", port=8501),))
     fleet.router.write_clusters(clusters_document([here, lost], settings=fleet.settings, generations={"digits": 1}))
-    fleet.router.wait_clusters_active(["digits/1"], deadline_seconds=5)
+    fleet.router.wait_clusters_active(["digits/1"], deadline_seconds=DEADLINE_SECONDS)
     with pytest.raises(RouterRefused, match=r"\['digits/2'\] are not active"):
         fleet.router.wait_clusters_active(["digits/1", "digits/2"], deadline_seconds=0.3)
 
@@ -299,7 +303,7 @@ def test_an_envoy_that_is_down_is_named_after_the_others_were_confirmed(fleet: R
     spec = ClusterSpec(model="digits", number=1, endpoints=(fleet.server_of(1).endpoint,))
     both.write_clusters(clusters_document([spec], settings=fleet.settings, generations={"digits": 1}))
     with pytest.raises(RouterUnreachable, match=NOBODY):
-        both.wait_clusters_active(["digits/1"], deadline_seconds=5)
+        both.wait_clusters_active(["digits/1"], deadline_seconds=DEADLINE_SECONDS)
     fleet.router.wait_clusters_active(["digits/1"], deadline_seconds=0)
     for question in (both.check, both.observed_split):
         with pytest.raises(RouterUnreachable, match=NOBODY):
@@ -314,12 +318,13 @@ def test_a_silent_admin_interface_delays_no_write_and_no_word_of_the_others(flee
             config_dir=fleet.config_dir,
             admin_urls=[f"http://127.0.0.1:{silent.getsockname()[1]}", fleet.envoy.admin_url],
             settings=fleet.settings,
+            timeout_seconds=DEADLINE_SECONDS,
         )
         began = time.monotonic()
         with pytest.raises(RouterUnreachable):
-            both.wait_clusters_active(["digits/1"], deadline_seconds=5, urgent=True)
+            both.wait_clusters_active(["digits/1"], deadline_seconds=DEADLINE_SECONDS, urgent=True)
         both.write_routes(routes_document([], settings=fleet.settings))
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < DEADLINE_SECONDS / 2
         assert eventually(lambda: fleet.router.observed_split() == {})
 
 

@@ -20,12 +20,14 @@ from airflow_model_ops.adapters.serving.envoy_process import find_envoy
 from airflow_model_ops.core.checks import Arm, Arms, Check, Measurement
 
 CLUSTER = "digits~x/2"
+BOUND_MS = 1000
+"""The other answers take a millisecond or two; a busy machine may make a tenth of a second of that."""
 
 
 class Server(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/slow":
-            time.sleep(0.08)
+            time.sleep(1.1)
         self.send_response(503 if self.path == "/bad" else 200)
         self.send_header("content-length", "0")
         self.end_headers()
@@ -89,14 +91,14 @@ def envoy(tmp_path: Path, upstream: int) -> Iterator[tuple[str, str]]:
     command = [find_envoy(), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
     process = subprocess.Popen([*command, "--admin-address-path", str(admin)])
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not (admin.exists() and admin.read_text() and (listener := listener_of(admin.read_text()))):
             assert time.monotonic() < deadline, "Envoy did not start in time"
             time.sleep(0.05)
         yield listener, admin.read_text()
     finally:
-        process.terminate()
-        process.wait(timeout=10)
+        process.kill()
+        process.wait()
 
 
 def listener_of(admin: str) -> str:
@@ -128,7 +130,7 @@ class Sum:
 
 
 def wait_until(asked: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not asked():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.2)
@@ -138,14 +140,14 @@ def wait_until(asked: Callable[[], bool]) -> None:
 def test_errors_and_hidden_retries_and_slow_answers_are_read_from_a_real_envoy(envoy: tuple[str, str]) -> None:
     listener, admin = envoy
     errors = Check.from_json({"name": "errors", "kind": "error_rate"})
-    latency = Check.from_json({"name": "slow", "kind": "latency", "latency_bound_ms": 50})
+    latency = Check.from_json({"name": "slow", "kind": "latency", "latency_bound_ms": BOUND_MS})
     with PrometheusProcess([ScrapeJob(name="router", targets=(admin,), path="/stats/prometheus")]) as prometheus:
         source = PrometheusSource(prometheus.url)
         counted, slow = Sum(source, errors), Sum(source, latency)
         wait_until(counted.ask)
         wait_until(slow.ask)
         for path in ("/ok", "/ok", "/ok", "/ok", "/bad", "/slow"):
-            requests.get(listener + path, timeout=5)
+            requests.get(listener + path, timeout=60)
         wait_until(lambda: counted.ask() and counted.samples >= 7)
         wait_until(lambda: slow.ask() and slow.samples >= 6)
         assert (counted.bad, counted.samples) == (2, 7), "six requests; the bad one was tried twice"

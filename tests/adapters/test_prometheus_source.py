@@ -40,7 +40,8 @@ def serving() -> Iterator[Serving]:
 def source(serving: Serving) -> Iterator[PrometheusSource]:
     """One for all tests, as its first scrape comes five seconds after its start."""
     jobs = [ScrapeJob(name="serving", targets=(serving.address,))]
-    with PrometheusProcess(jobs, scrape_seconds=0.2) as prometheus:
+    # A scrape may take as long as the interval; on a busy machine one that fails makes its series stale.
+    with PrometheusProcess(jobs, scrape_seconds=1.0) as prometheus:
         asked = PrometheusSource(prometheus.url)
         told = check(kind="promql", query="count(model_version_performance)", max=2)
         wait_for(lambda: Model(name="digits").gather(asked, told), until=lambda found: found.canary.value == 2)
@@ -56,7 +57,7 @@ def model() -> Model:
 def test_a_users_own_query_is_asked_for_both_versions_at_one_instant(source: PrometheusSource, model: Model) -> None:
     selector = 'model_version_performance{model="$model",version="$version",metric="accuracy"}'
     asked = check(kind="promql", query=selector, selector=selector, min=0.9)
-    found = model.gather(source, asked)
+    found = wait_for(lambda: model.gather(source, asked), until=lambda found: found.canary.value is not None)
     assert (found.canary.value, found.stable and found.stable.value) == (0.42, 0.97)
     assert found.canary.age_seconds is not None
     assert 0 <= found.canary.age_seconds < 5
@@ -281,7 +282,7 @@ def test_a_slow_server_is_given_up_within_the_time_allowed(imposter: ThreadingHT
     for asked in (ERRORS, check(kind="promql", query="up", max=1)):
         begun = time.monotonic()
         found = model.gather(source, asked)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 5, "four tries with their pauses take eight seconds"
         assert "did not answer within 0.5 s" in str(found.canary.error)
 
 

@@ -27,6 +27,8 @@ from airflow_model_ops.core.errors import (
 from tests.adapters.fake_model_service import FakeModelService
 
 OLD, NEW = 20230601120000, 20230602120000
+PATIENCE = 60.0
+"""Seconds for what ends at once, though a busy machine takes its time."""
 Start = Callable[..., FakeModelService]
 Connect = Callable[..., ModelServiceClient]
 
@@ -35,7 +37,7 @@ def served(*versions: int, name: str = "digits", labels: dict[str, int] | None =
     return ServedModel(name=name, base_path=f"/models/{name}/versions", versions=versions, labels=labels or {})
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 5.0) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -50,7 +52,7 @@ def states(client: ModelServiceClient, model: str = "digits") -> dict[int, LoadS
 def connect() -> Iterator[Connect]:
     clients: list[ModelServiceClient] = []
 
-    def make(service: FakeModelService, *, timeout_seconds: float = 5.0) -> ModelServiceClient:
+    def make(service: FakeModelService, *, timeout_seconds: float = PATIENCE) -> ModelServiceClient:
         clients.append(ModelServiceClient(service.address, timeout_seconds=timeout_seconds))
         return clients[-1]
 
@@ -68,9 +70,9 @@ class TestWhatAServerHas:
     def test_a_version_goes_from_loading_to_available(self, fake_model_service: Start, connect: Connect) -> None:
         service = fake_model_service()
         client = connect(service)
-        client.reload([served(OLD)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
         service.load_polls = 2
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
         assert [states(client)[NEW] for _ in range(3)] == [LoadState.LOADING, LoadState.LOADING, LoadState.AVAILABLE]
         assert states(client)[OLD] is LoadState.AVAILABLE
 
@@ -78,8 +80,8 @@ class TestWhatAServerHas:
         self, fake_model_service: Start, connect: Connect
     ) -> None:
         client = connect(fake_model_service())
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
-        client.reload([served(NEW)], timeout_seconds=5)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
+        client.reload([served(NEW)], timeout_seconds=PATIENCE)
         assert client.status("digits")[OLD] == VersionStatus(number=OLD, state=LoadState.END)
         assert not client.status("digits")[OLD].failed
 
@@ -87,8 +89,8 @@ class TestWhatAServerHas:
         self, fake_model_service: Start, connect: Connect
     ) -> None:
         client = connect(fake_model_service(fail_loads={("digits", NEW)}))
-        client.reload([served(OLD)], timeout_seconds=5)
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
         version = client.status("digits")[NEW]
         assert version.failed
         assert version.error_message == f"could not load version {NEW} of digits"
@@ -98,14 +100,14 @@ class TestWhatAServerHas:
     ) -> None:
         service = fake_model_service(fail_loads={("digits", NEW)})
         client = connect(service)
-        client.reload([served(OLD)], timeout_seconds=5)
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
         assert client.status("digits")[NEW].failed
         service.fail_loads.clear()
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
         assert client.status("digits")[NEW].failed
-        client.reload([served(OLD)], timeout_seconds=5)
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
         assert states(client)[NEW] is LoadState.AVAILABLE
 
     def test_a_state_of_a_future_server_reads_as_unknown(self, fake_model_service: Start, connect: Connect) -> None:
@@ -121,17 +123,17 @@ class TestLabels:
         """The two-phase move that TF Serving asks for."""
         service = fake_model_service()
         client = connect(service)
-        client.reload([served(OLD)], timeout_seconds=5)
-        client.reload([served(OLD, labels={"stable": OLD})], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
+        client.reload([served(OLD, labels={"stable": OLD})], timeout_seconds=PATIENCE)
         service.load_seconds = 0.05
         with pytest.raises(ServerRefused, match=f"label 'stable' of model 'digits' cannot point to version {NEW}"):
-            client.reload([served(OLD, NEW, labels={"stable": NEW})], timeout_seconds=5)
+            client.reload([served(OLD, NEW, labels={"stable": NEW})], timeout_seconds=PATIENCE)
         assert client.resolve_label("digits", "stable") == OLD
 
-        client.reload([served(OLD, NEW, labels={"stable": OLD})], timeout_seconds=5)
+        client.reload([served(OLD, NEW, labels={"stable": OLD})], timeout_seconds=PATIENCE)
         wait_until(lambda: states(client)[NEW] is LoadState.AVAILABLE)
         assert client.resolve_label("digits", "stable") == OLD
-        client.reload([served(OLD, NEW, labels={"stable": NEW})], timeout_seconds=5)
+        client.reload([served(OLD, NEW, labels={"stable": NEW})], timeout_seconds=PATIENCE)
         assert client.resolve_label("digits", "stable") == NEW
 
     def test_the_refusal_of_a_label_says_to_wait_and_send_everything_again(
@@ -139,7 +141,7 @@ class TestLabels:
     ) -> None:
         client = connect(fake_model_service())
         with pytest.raises(ServerRefused) as refusal:
-            client.reload([served(OLD, labels={"stable": OLD, "golden": OLD})], timeout_seconds=5)
+            client.reload([served(OLD, labels={"stable": OLD, "golden": OLD})], timeout_seconds=PATIENCE)
         assert "labels ['golden', 'stable']" in str(refusal.value)
         assert "wait until the version is AVAILABLE" in str(refusal.value)
         assert "send the whole list again" in str(refusal.value)
@@ -151,7 +153,7 @@ class TestLabels:
 
     def test_an_unknown_label_resolves_to_nothing(self, fake_model_service: Start, connect: Connect) -> None:
         client = connect(fake_model_service())
-        client.reload([served(OLD)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
         assert client.resolve_label("digits", "canary") is None
 
     def test_a_label_whose_version_was_unloaded_resolves_to_nothing(
@@ -159,8 +161,8 @@ class TestLabels:
     ) -> None:
         service = fake_model_service()
         client = connect(service)
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
-        client.reload([served(OLD, NEW, labels={"stable": OLD})], timeout_seconds=5)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
+        client.reload([served(OLD, NEW, labels={"stable": OLD})], timeout_seconds=PATIENCE)
         service.models["digits"][OLD] = LoadState.END
         assert client.resolve_label("digits", "stable") is None
 
@@ -184,8 +186,8 @@ class TestReloads:
         self, fake_model_service: Start, connect: Connect
     ) -> None:
         client = connect(fake_model_service())
-        client.reload([served(OLD), served(OLD, name="faces")], timeout_seconds=5)
-        client.reload([served(OLD, name="faces")], timeout_seconds=5)
+        client.reload([served(OLD), served(OLD, name="faces")], timeout_seconds=PATIENCE)
+        client.reload([served(OLD, name="faces")], timeout_seconds=PATIENCE)
         assert states(client) == {OLD: LoadState.END}
         assert states(client, "faces") == {OLD: LoadState.AVAILABLE}
 
@@ -194,9 +196,9 @@ class TestReloads:
     ) -> None:
         service = fake_model_service()
         client = connect(service)
-        client.reload([served(OLD)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
         service.load_polls = 1
-        client.reload([served(NEW)], timeout_seconds=5)
+        client.reload([served(NEW)], timeout_seconds=PATIENCE)
         assert states(client) == {OLD: LoadState.AVAILABLE, NEW: LoadState.LOADING}
         assert states(client) == {OLD: LoadState.END, NEW: LoadState.AVAILABLE}
 
@@ -205,8 +207,8 @@ class TestReloads:
     ) -> None:
         service = fake_model_service()
         client = connect(service)
-        client.reload([served(NEW, OLD), served(OLD, name="ages")], timeout_seconds=5)
-        client.reload([served(OLD, name="ages"), served(OLD, NEW)], timeout_seconds=5)
+        client.reload([served(NEW, OLD), served(OLD, name="ages")], timeout_seconds=PATIENCE)
+        client.reload([served(OLD, name="ages"), served(OLD, NEW)], timeout_seconds=PATIENCE)
         first, second = service.reloads
         assert first == second
         assert [entry.name for entry in first.model_config_list.config] == ["ages", "digits"]
@@ -219,17 +221,17 @@ class TestReloads:
     ) -> None:
         service = fake_model_service()
         client = connect(service)
-        client.reload([served(OLD)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
         with pytest.raises(InvalidConfig, match="would unload every model"):
-            client.reload([], timeout_seconds=5)
+            client.reload([], timeout_seconds=PATIENCE)
         assert len(service.reloads) == 1
-        client.reload([], timeout_seconds=5, allow_empty=True)
+        client.reload([], timeout_seconds=PATIENCE, allow_empty=True)
         assert states(client) == {OLD: LoadState.END}
 
     def test_a_model_listed_twice_is_refused_locally(self, fake_model_service: Start, connect: Connect) -> None:
         service = fake_model_service()
         with pytest.raises(InvalidConfig, match=r"\['digits'\] are listed more than once"):
-            connect(service).reload([served(OLD), served(NEW)], timeout_seconds=5)
+            connect(service).reload([served(OLD), served(NEW)], timeout_seconds=PATIENCE)
         assert service.reloads == []
 
     def test_a_new_model_that_cannot_load_fails_the_reload_and_names_the_way_out(
@@ -237,7 +239,7 @@ class TestReloads:
     ) -> None:
         client = connect(fake_model_service(fail_loads={("digits", OLD)}))
         with pytest.raises(LoadFailed, match=f"version: {OLD}.*leave the model out of one reload"):
-            client.reload([served(OLD)], timeout_seconds=5)
+            client.reload([served(OLD)], timeout_seconds=PATIENCE)
 
     def test_a_list_the_server_finds_invalid_is_a_refusal_with_its_words(
         self, fake_model_service: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
@@ -245,7 +247,7 @@ class TestReloads:
         """Local checks let no such list through, so one of them is taken away."""
         monkeypatch.setattr("airflow_model_ops.adapters.serving.tf_serving_client.check_models", lambda *_, **__: None)
         with pytest.raises(ServerRefused, match="Illegal to list model digits multiple times"):
-            connect(fake_model_service()).reload([served(OLD), served(NEW)], timeout_seconds=5)
+            connect(fake_model_service()).reload([served(OLD), served(NEW)], timeout_seconds=PATIENCE)
 
 
 class TestFaults:
@@ -254,7 +256,7 @@ class TestFaults:
     ) -> None:
         service = fake_model_service(missing_base_paths={"/models/faces/versions"})
         client = connect(service)
-        client.reload([served(OLD)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
         with pytest.raises(ServerWedged) as wedged:
             client.reload([served(OLD), served(OLD, name="faces")], timeout_seconds=0.3)
         message = str(wedged.value)
@@ -268,24 +270,29 @@ class TestFaults:
     ) -> None:
         service = fake_model_service(missing_base_paths={"/models/faces/versions"})
         client = connect(service)
-        client.reload([served(OLD)], timeout_seconds=5)
-        with pytest.raises(ServerWedged):
-            client.reload([served(OLD), served(OLD, name="faces")], timeout_seconds=0.2)
-        with pytest.raises(ServerWedged, match="an earlier reload is probably still waiting"):
-            client.reload([served(OLD)], timeout_seconds=0.2)
-        assert states(client) == {OLD: LoadState.AVAILABLE}
-        service.stop()
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
+        with _executor() as pool:
+            wedging = pool.submit(client.reload, [served(OLD), served(OLD, name="faces")], timeout_seconds=PATIENCE)
+            wait_until(lambda: service.reloading)
+            with pytest.raises(ServerWedged, match="an earlier reload is probably still waiting"):
+                client.reload([served(OLD)], timeout_seconds=0.2)
+            assert states(client) == {OLD: LoadState.AVAILABLE}
+            assert not wedging.done()
+            service.stop()
         service.start([served(OLD)])
         wait_until(lambda: _answers(client))
-        client.reload([served(OLD, NEW)], timeout_seconds=5)
+        client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
         assert states(client)[NEW] is LoadState.AVAILABLE
 
     def test_a_reload_that_is_only_slow_shows_what_is_loading(
         self, fake_model_service: Start, connect: Connect
     ) -> None:
-        client = connect(fake_model_service(load_seconds=30))
+        service = fake_model_service()
+        service.hold_loads = True
+        client = connect(service)
+        assert states(client) == {}  # connected: the reload arrives before its deadline
         with pytest.raises(ServerWedged, match=f"{OLD} LOADING.*allow a longer timeout"):
-            client.reload([served(OLD)], timeout_seconds=0.3)
+            client.reload([served(OLD)], timeout_seconds=1.0)
 
     def test_a_wedged_server_that_answers_nothing_still_ends_the_reload(
         self, fake_model_service: Start, connect: Connect
@@ -295,16 +302,16 @@ class TestFaults:
         began = time.monotonic()
         with pytest.raises(ServerWedged, match="unknown: model server"):
             connect(service).reload([served(OLD), served(OLD, name="faces")], timeout_seconds=0.2)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE / 2, "it waited for the answer to a question as long as ever"
 
     def test_a_missing_base_path_of_one_model_freezes_the_versions_of_all(
         self, fake_model_service: Start, connect: Connect
     ) -> None:
         service = fake_model_service()
         client = connect(service)
-        client.reload([served(OLD), served(OLD, name="faces")], timeout_seconds=5)
+        client.reload([served(OLD), served(OLD, name="faces")], timeout_seconds=PATIENCE)
         service.missing_base_paths.add("/models/faces/versions")
-        client.reload([served(OLD, NEW), served(OLD, name="faces")], timeout_seconds=5)
+        client.reload([served(OLD, NEW), served(OLD, name="faces")], timeout_seconds=PATIENCE)
         assert states(client) == {OLD: LoadState.AVAILABLE}
         service.missing_base_paths.clear()
         assert states(client)[NEW] is LoadState.AVAILABLE
@@ -321,13 +328,13 @@ class TestFaults:
     def test_a_server_that_is_down_is_unreachable_at_once(self, fake_model_service: Start, connect: Connect) -> None:
         service = fake_model_service()
         service.stop()
-        client = connect(service, timeout_seconds=30)
+        client = connect(service, timeout_seconds=PATIENCE)
         began = time.monotonic()
         with pytest.raises(ServerUnreachable, match=r"what it has of model 'digits'.*UNAVAILABLE"):
             client.status("digits")
         with pytest.raises(ServerUnreachable, match="send the whole list again"):
-            client.reload([served(OLD)], timeout_seconds=30)
-        assert time.monotonic() - began < 5
+            client.reload([served(OLD)], timeout_seconds=PATIENCE)
+        assert time.monotonic() - began < PATIENCE / 2
 
     @pytest.mark.slow
     def test_a_server_that_comes_back_is_used_within_a_second_or_so(
@@ -356,11 +363,11 @@ class TestFaults:
         service.hang_reloads = True
         client = connect(service)
         with _executor() as pool:
-            reload = pool.submit(client.reload, [served(OLD)], timeout_seconds=30)
+            reload = pool.submit(client.reload, [served(OLD)], timeout_seconds=PATIENCE)
             wait_until(lambda: bool(service.reloads))
             service.stop()
             with pytest.raises(ServerUnreachable) as lost:
-                reload.result(timeout=5)
+                reload.result(timeout=PATIENCE)
         assert not isinstance(lost.value, ServerWedged)
 
     def test_an_address_that_speaks_something_else_is_refused_with_a_hint(self) -> None:
@@ -375,7 +382,7 @@ class TestFaults:
 class TestTheClientItself:
     def test_many_threads_share_one_client(self, fake_model_service: Start, connect: Connect) -> None:
         client = connect(fake_model_service())
-        client.reload([served(OLD)], timeout_seconds=5)
+        client.reload([served(OLD)], timeout_seconds=PATIENCE)
         with _executor(8) as pool:
             answers = list(pool.map(lambda _: states(client), range(64)))
         assert answers == [{OLD: LoadState.AVAILABLE}] * 64
@@ -393,11 +400,11 @@ class TestTheClientItself:
         service.hang_reloads = True
         client = connect(service)
         with _executor() as pool:
-            reload = pool.submit(client.reload, [served(OLD)], timeout_seconds=30)
+            reload = pool.submit(client.reload, [served(OLD)], timeout_seconds=PATIENCE)
             wait_until(lambda: bool(service.reloads))
             client.close()
             with pytest.raises(ServerUnreachable, match="CANCELLED"):
-                reload.result(timeout=5)
+                reload.result(timeout=PATIENCE)
 
     def test_neither_client_nor_protos_import_tensorflow(self) -> None:
         code = (
@@ -406,8 +413,8 @@ class TestTheClientItself:
             "heavy = {m.partition('.')[0] for m in sys.modules} & {'tensorflow', 'tensorflow_serving', 'airflow'}\n"
             "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)\n"
         )
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-        assert (run.returncode, run.stderr) == (0, "")
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        assert run.returncode == 0, run.stderr
 
 
 def _answers(client: ModelServiceClient) -> bool:

@@ -328,7 +328,7 @@ def test_a_service_in_trouble_is_a_reason_to_try_again(wire: Story, code: str) -
 
 def test_a_service_that_hangs_is_given_up_at_the_deadline(wire: Story) -> None:
     wire.release()
-    wire.fake.control.hang("GetEndpoint", 1.5)
+    wire.fake.control.hang("GetEndpoint")
     with pytest.raises(ServerUnreachable, match="did not answer reading endpoint"):
         wire.worker(deadline_seconds=0.3).check()
 
@@ -408,7 +408,7 @@ def deploy_by_hand(story: Story, *, percent: int) -> str:
     client = story.fake.address.endpoint_client("rest")
     machine = {"machine_spec": {"machine_type": "n1-standard-2"}, "min_replica_count": 1}
     deployed = {"model": f"{PARENT}@1", "display_name": V1.name, "dedicated_resources": machine}
-    made = client.deploy_model(endpoint=ENDPOINT, deployed_model=deployed).result(timeout=10).deployed_model.id
+    made = client.deploy_model(endpoint=ENDPOINT, deployed_model=deployed).result(timeout=60).deployed_model.id
     split = story.split()
     first = id_of(V1)
     if percent:

@@ -56,7 +56,7 @@ class MemoryStore:
 class LoopbackClients(VertexClients):
     """The real clients over a transport to this machine; gRPC there is plain text, which Vertex AI itself has not."""
 
-    def __init__(self, address: Address, *, transport: str = "rest", deadline_seconds: float = 10.0) -> None:
+    def __init__(self, address: Address, *, transport: str = "rest", deadline_seconds: float = 60.0) -> None:
         access = VertexAccess(
             location="europe-west4",
             credentials=AnonymousCredentials(),
@@ -94,7 +94,7 @@ def target_at(
     store: FleetStore,
     transport: str = "rest",
     patience: Patience | None = None,
-    deadline_seconds: float = 10.0,
+    deadline_seconds: float = 60.0,
     now: Any = time.time,
     **settings: Any,
 ) -> VertexAITarget:
@@ -156,7 +156,7 @@ def plan_of(
     return FleetPlan(fleet="vertex", models={model: plan})
 
 
-def passes(target: Any, plan: FleetPlan, *, within: float = 20.0) -> Iterator[Progress]:
+def passes(target: Any, plan: FleetPlan, *, within: float = 60.0) -> Iterator[Progress]:
     """Make passes one after the other until the plan is applied or failed."""
     (model,) = plan.models
     deadline = time.monotonic() + within
@@ -169,7 +169,7 @@ def passes(target: Any, plan: FleetPlan, *, within: float = 20.0) -> Iterator[Pr
         time.sleep(0.01)
 
 
-def brought(target: Any, plan: FleetPlan, *, within: float = 20.0) -> dict[str, float]:
+def brought(target: Any, plan: FleetPlan, *, within: float = 60.0) -> dict[str, float]:
     """Apply a plan and return the split that is confirmed."""
     (model,) = plan.models
     *_, last = passes(target, plan, within=within)

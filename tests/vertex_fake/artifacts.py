@@ -10,7 +10,7 @@ from tests.vertex_fake.models import ArtifactCheck
 from tests.vertex_fake.refusal import Refused
 
 _FILES = ("saved_model.pb", "saved_model.pbtxt")
-_PATIENCE_SECONDS = 10
+_PATIENCE_SECONDS = 60
 
 
 def in_bucket(storage_url: str) -> ArtifactCheck:

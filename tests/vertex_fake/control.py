@@ -88,9 +88,16 @@ class Control:
         """End the connection of the next calls without doing anything."""
         self._plan(Fault(method=method, lose_request=True, times=times))
 
-    def hang(self, method: str, seconds: float, times: int = 1) -> None:
-        """Let the next calls wait before anything is done."""
-        self._plan(Fault(method=method, hang_seconds=seconds, times=times))
+    def hang(self, method: str, seconds: float | None = None, times: int = 1) -> None:
+        """Let the next calls wait before anything is done.
+
+        :param seconds: ``None``: until they are let go.
+        """
+        self._plan(Fault(method=method, hang_seconds=math.inf if seconds is None else seconds, times=times))
+
+    def let_go(self) -> None:
+        """Let the calls that wait now go on."""
+        self._state.faults.let_go()
 
     def hanging(self) -> list[str]:
         """Return the methods of the calls that wait now."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Fault:
     :param method: Such as ``DeployModel``; ``*`` for every one.
     :param times: Calls that it happens to.
     :param code: Refuse with this google.rpc.Code, before anything is done.
-    :param hang_seconds: Wait before anything is done.
+    :param hang_seconds: Wait before anything is done, or until the calls that wait are let go; ``inf``: only that.
     :param before: Done just before the call takes effect, such as another writer's change.
     :param lose_request: End the connection before anything is done.
     :param lose_answer: Do it, and end the connection without an answer.
@@ -66,6 +66,7 @@ class Faults:
         self._planned: list[Fault] = []
         self.hanging: list[str] = []
         """The methods of the calls that wait now."""
+        self._let_go = threading.Event()
 
     def plan(self, fault: Fault) -> None:
         with self._lock:
@@ -91,9 +92,16 @@ class Faults:
         """Let a call wait, and show that it does."""
         with self._lock:
             self.hanging.append(method)
-        time.sleep(seconds)
+            let_go = self._let_go
+        let_go.wait(None if math.isinf(seconds) else seconds)
         with self._lock:
             self.hanging.remove(method)
+
+    def let_go(self) -> None:
+        """Let the calls that wait now go on; those that come later wait as planned."""
+        with self._lock:
+            self._let_go.set()
+            self._let_go = threading.Event()
 
     def suffer(self, method: str) -> Fault:
         """Take the next plan and do its first part; the answer may have to be lost yet.

@@ -9,7 +9,7 @@ import requests
 
 from tests.vertex_fake.control import COMMANDS
 
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 60
 
 
 class RemoteControl:

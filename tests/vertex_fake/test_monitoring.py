@@ -25,7 +25,8 @@ def served() -> Iterator[VertexFake]:
         fake.control.duration("*", 0)
         Caller(fake.address).with_two_versions()
         job = ScrapeJob(name="vertex", targets=(fake.address.rest_url.removeprefix("http://"),))
-        with PrometheusProcess([job], scrape_seconds=0.2) as prometheus:
+        # A scrape may take as long as the interval; on a busy machine one that fails makes its series stale.
+        with PrometheusProcess([job], scrape_seconds=1.0) as prometheus:
             fake.control.prometheus(prometheus.url)
             url = f"{fake.address.rest_url}/v1/{ENDPOINT}:predict"
             for _ in range(5):
@@ -47,14 +48,20 @@ def test_a_query_is_answered_by_get_and_by_post(served: VertexFake) -> None:
         found = answered.json()["data"]["result"]
         return float(found[0]["value"][1]) if found else None
 
-    until(lambda: value(ask(served, f"{API}/query", params={"query": query})) == 5, what="the predictions are scraped")
+    until(
+        lambda: value(ask(served, f"{API}/query", params={"query": query})) == 5,
+        what="the predictions are scraped",
+        within=60,
+    )
     assert value(ask(served, f"{API}/query", "post", data={"query": query})) == 5
 
 
 @pytest.mark.integration
 def test_series_labels_and_ranges_are_there(served: VertexFake) -> None:
     match = {"match[]": f"{PREFIX}prediction_latencies_bucket"}
-    until(lambda: ask(served, f"{API}/series", params=match).json()["data"], what="the latencies are scraped")
+    until(
+        lambda: ask(served, f"{API}/series", params=match).json()["data"], what="the latencies are scraped", within=60
+    )
     labels = set(ask(served, f"{API}/labels", params=match).json()["data"])
     assert {"endpoint_id", "location", "deployed_model_id", "latency_type", "le", "resource_container"} <= labels
     values = ask(served, f"{API}/label/deployed_model_id/values", params=match).json()["data"]
