@@ -21,6 +21,7 @@ def private_airflow_home() -> Path:
             "AIRFLOW_HOME": home,
             "AIRFLOW__CORE__UNIT_TEST_MODE": "True",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "90",  # a busy machine may need long for the first import
             "AIRFLOW__CORE__DAGS_FOLDER": f"{home}/dags",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
             "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.airflow_home import private_airflow_home
+from tests.machine import forget_the_machine
 
 if TYPE_CHECKING:
     from tests.e2e.story import Run, Story
 
 # Here, before any test module is collected: one that imports Airflow first would bind this process to the user's own home.
+forget_the_machine()
 private_airflow_home()
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +31,9 @@ _OF_ITSELF_SECONDS = 100.0
 _STARTS_PROCESSES = ("integration", "e2e", "ui", "slow", "timeout")
 
 # A profile that CI sets (drawn alike each time, no deadline) stays in force but for this.
-settings.register_profile("unhurried", parent=settings.default, deadline=None)
+settings.register_profile(
+    "unhurried", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unhurried")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 
@@ -95,7 +96,7 @@ def test_several_processes_are_one_to_a_scrape(tmp_path: object) -> None:
         "from prometheus_client import CollectorRegistry, generate_latest; from prometheus_client.multiprocess import *; "
         "r = CollectorRegistry(); MultiProcessCollector(r); print(generate_latest(r).decode())"
     )
-    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     for accuracy in ("0.5", "0.9"):
         subprocess.run([sys.executable, "-c", report, accuracy], env=environment, check=True, timeout=60)
     out = subprocess.run(

@@ -21,7 +21,7 @@ from airflow_model_ops.operators.traffic import ShiftTrafficOperator
 from airflow_model_ops.triggers.canary import CanaryStepTrigger
 from tests.airflow.release_story import PERSON, YAML, Story, context_of, on_stage
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 PASS, ABORT = "Let digits-v2.0.0 pass 10 % without proof", "Abort digits-v2.0.0"
 ALICE = {"id": "7", "name": "alice"}
 ASKING = YAML.replace("deadline: 10m", "deadline: 60s\n  on_deadline: ask")

@@ -51,7 +51,7 @@ def default_version(client: ModelServiceClient, model: str) -> int:
             model_spec=protos.ModelSpec(name=model), metadata_field=["signature_def"]
         ),
         response_class=protos.GetModelMetadataResponse,
-        timeout_seconds=5,
+        timeout_seconds=60,
     )
     return int(answer.model_spec.version.value)
 
@@ -149,7 +149,8 @@ def live_fleet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, in_place: bool
 ) -> Iterator[LiveFleet]:
     allowed = {"allow_labels_for_unavailable": True}
-    with serving_fleet(tmp_path, declared_empty=False, **allowed) as fleet:
+    # The longest that an answer may take: a busy machine must not make a failed request of a slow one.
+    with serving_fleet(tmp_path, declared_empty=False, route_timeout_seconds=10, **allowed) as fleet:
         cli = CommandLine(fleet=fleet, models_dir=tmp_path / "yaml", monkeypatch=monkeypatch, capsys=capsys)
         cli.describe("digits")
         cli.connect(initially="adopted")

@@ -26,13 +26,15 @@ from airflow_model_ops.hooks.arms import VersionArms
 from airflow_model_ops.hooks.wiring import standing_in
 from airflow_model_ops.operators.guard import SETTLE_SECONDS, GuardRollbackOperator
 from airflow_model_ops.operators.upkeep import RecordLineageOperator
+from airflow_model_ops.triggers import guard
 from airflow_model_ops.triggers.guard import StableGuardTrigger
 from airflow_model_ops.triggers.loading import LoadTrigger
+from tests.airflow.firings import firings
 from tests.airflow.release_story import PERSON, Story, context_of
 from tests.control.guard_story import CountingSource
 
 DAGS = Path(__file__).parents[2] / "dags"
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 YAML = """
 model: {model}
 versions: {{scheme: semantic, prefix: {model}}}
@@ -136,19 +138,15 @@ class TestStream:
 
         assert run(tell()) == []
 
-    def test_it_tells_again_later_each_time_while_the_same_version_still_serves(self, story: GuardStory) -> None:
+    def test_it_tells_again_later_each_time_while_the_same_version_still_serves(
+        self, story: GuardStory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         story.serve(1, 2)
-
-        at: list[float] = []
-
-        async def timed() -> AsyncIterator[Any]:
-            async for event in story.trigger(again_seconds=0.9).run():
-                at.append(asyncio.get_running_loop().time())
-                yield event
+        at = firings(guard, monkeypatch)
 
         async def tell() -> None:
-            async with heard(timed()):
-                await go_on(story, bad=200, until=lambda: len(at) == 3)
+            async with heard(story.trigger(again_seconds=0.9).run()) as events:
+                await go_on(story, bad=200, until=lambda: len(events) == 3)
 
         run(tell())
         first, second, third = at

@@ -39,6 +39,8 @@ from tests.adapters.pipeline_rig import Pipeline, copy_of_fixture, dump, saved_m
 from tests.airflow.parse_cost import WITHOUT_OTHERS_ASSETS
 from tests.airflow.release_story import Story, context_of, on_stage
 
+pytestmark = pytest.mark.timeout(300)  # each look of a trigger is a process that loads ML Metadata
+
 MODEL, CONNECTION = "digits", "tfx_mlmd"
 YAML = """\
 model: digits
@@ -48,7 +50,7 @@ canary: {steps: [{percent: 50}]}
 checks:
   - {name: errors, kind: error_rate, max: 0.2, margin: 3}
 """
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
 FILE = parse_model_file(YAML)
 
 

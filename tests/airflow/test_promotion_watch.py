@@ -20,7 +20,7 @@ from airflow_model_ops.triggers.promotion_watch import PromotionWatchTrigger
 from tests.airflow.release_story import PERSON, YAML, Story, context_of, on_stage
 
 WATCHED = YAML + "watch: {duration: 10m, hold_back: 5}\n"
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tests.vertex_fake.rig import VertexFake
 pytestmark = pytest.mark.integration
 
 DEPLOY_SECONDS = 1.0
-ANSWER_SECONDS = 40.0
+ANSWER_SECONDS = 60.0
 
 
 @dataclass

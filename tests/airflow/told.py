@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from airflow.sdk import BaseNotifier
 
+HANGS_SECONDS = 300.0
+"""What hangs does so until the test lets it go, and for longer than anything is waited for."""
+
 
 class Recorder(BaseNotifier):
     """Keeps its rendered text. It declares a field called ``message``, as some of Airflow's own do."""
@@ -48,7 +51,7 @@ class Hanging(Recorder):
     forever: ClassVar[Event] = Event()
 
     def notify(self, context: Any) -> None:
-        self.forever.wait(30)
+        self.forever.wait(HANGS_SECONDS)
 
 
 class HangingChannel(Hanging):

@@ -1,0 +1,31 @@
+"""What the machine's own environment says and no test, nor anything that a test starts, may hear."""
+
+from __future__ import annotations
+
+import os
+
+_OWN = (
+    *("AIRFLOW", "_AIRFLOW"),  # another Airflow's home, connections and settings
+    *(
+        "AWS_",
+        "GOOGLE_",
+        "GCLOUD_",
+        "CLOUDSDK_",
+        "STORAGE_EMULATOR_HOST",
+    ),  # somebody's account; a profile that is not there
+    *("MYSQL_", "PG"),  # another database's address
+    *("OPENLINEAGE", "PROMETHEUS_"),  # where lineage and metrics of this machine go
+    *("COLUMNS", "FORCE_COLOR"),  # else logs and help are wrapped and coloured as for a terminal
+    "SUDO_USER",  # whom a command takes for its user
+)
+_LOOPBACK = "127.0.0.1,localhost"
+
+
+def forget_the_machine() -> None:
+    """Take this machine's settings from the environment, and loopback from its proxies."""
+    for name in [name for name in os.environ if name.startswith(_OWN)]:
+        del os.environ[name]
+    for name in ("NO_PROXY", "no_proxy"):
+        kept = os.environ.get(name, "")
+        if _LOOPBACK not in kept:
+            os.environ[name] = ",".join(filter(None, (kept, _LOOPBACK)))
