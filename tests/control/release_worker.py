@@ -24,7 +24,7 @@ from airflow_model_ops.core.state import Fence
 from tests.adapters.serving_rig import AUTOMATION, FLEET, Addresses, version
 
 RELEASE = Fence(release="r2", attempt=1)
-APPLY_SECONDS = 60.0
+APPLY_SECONDS = 120.0
 _POINTS: tuple[tuple[type, str], ...] = (
     (PosixLog, "put_if_absent"),
     (PosixFleetStore, "write"),

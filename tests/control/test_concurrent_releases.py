@@ -12,7 +12,7 @@ from airflow_model_ops.core.state import Fence
 from tests.adapters.serving_rig import Fleet, FleetTraffic, serving_fleet, version
 from tests.control.release_worker import RELEASE, start_worker
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]  # dozens of processes, on a machine that may be busy
 
 MODELS = [f"model-{number}" for number in range(20)]
 N1, N2 = version(1).number, version(2).number

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import cast
 
 import pytest
 
-from airflow_model_ops.control.clock import SystemClock
 from airflow_model_ops.control.leases import HANDOVER_SECONDS, WORKING_SECONDS, LeaseKeeper
 from airflow_model_ops.core.errors import ModelOnHold, PreEmpted, ReleaseBusy, RepositoryUnavailable
 from airflow_model_ops.core.ports import Lease, Repository
 from airflow_model_ops.core.state import Fence, LiveRelease
-from tests.adapters.envoy_rig import eventually
 from tests.control.memory_fleet import PERSON, MemoryFleet, MemoryRepository, version
+from tests.waits import until
 
 FENCE = Fence(release="r1", attempt=2)
 LIVE = LiveRelease(id="r1", attempt=2, version=version(1), started_at="2023-06-01T12:00:00+00:00")
@@ -68,38 +65,41 @@ def test_the_newest_waiting_release_is_found_and_one_that_gave_up_is_not(fleet: 
     assert ours.newer_waiting(version(1), release="r1") is None
 
 
-def newest_lease(fleet: MemoryFleet) -> Callable[[], Lease | None]:
-    return lambda: next(iter(fleet.repository.leases("digits")), None)
+BRIEF_SECONDS = 0.2
+"""A working lease that is renewed many times a second, while the story's clock stands: none runs out on a busy machine."""
+
+
+def brief_keeper(fleet: MemoryFleet, *, repository: MemoryRepository | None = None) -> LeaseKeeper:
+    return LeaseKeeper(
+        repository=cast("Repository", repository or fleet.repository),
+        model="digits",
+        clock=fleet.clock,
+        working_seconds=BRIEF_SECONDS,
+    )
+
+
+def newest_lease(fleet: MemoryFleet) -> Lease:
+    return next(iter(fleet.repository.leases("digits")))
 
 
 def test_while_somebody_works_the_lease_is_renewed_and_a_longer_one_is_left_behind(
     fleet: MemoryFleet,
 ) -> None:
-    newest = newest_lease(fleet)
-    ours = LeaseKeeper(
-        repository=cast("Repository", fleet.repository), model="digits", clock=SystemClock(), working_seconds=0.2
-    )
+    ours = brief_keeper(fleet)
     with ours.working(FENCE, version(1)):
-        first = newest()
-        assert eventually(lambda: newest() != first)
-        assert not ours.has_expired(LIVE)
-    left = newest()
-    assert left is not None
-    assert left.until > time.time() + HANDOVER_SECONDS - 10
+        assert newest_lease(fleet).until == fleet.clock.now() + BRIEF_SECONDS
+        fleet.clock.sleep(2 * BRIEF_SECONDS)
+        until(lambda: not ours.has_expired(LIVE), what="the lease is renewed while the work goes on")
+    assert newest_lease(fleet).until == fleet.clock.now() + HANDOVER_SECONDS
 
 
 def test_work_that_ends_in_an_error_leaves_no_longer_lease_behind(
     fleet: MemoryFleet,
 ) -> None:
-    newest = newest_lease(fleet)
-    ours = LeaseKeeper(
-        repository=cast("Repository", fleet.repository), model="digits", clock=SystemClock(), working_seconds=0.2
-    )
+    ours = brief_keeper(fleet)
     with pytest.raises(ValueError, match="boom"), ours.working(FENCE, version(1)):
         raise ValueError("boom")
-    left = newest()
-    assert left is not None
-    assert left.until < time.time() + HANDOVER_SECONDS / 2
+    assert newest_lease(fleet).until == fleet.clock.now() + BRIEF_SECONDS
 
 
 def test_a_renewal_that_fails_is_tried_again(fleet: MemoryFleet) -> None:
@@ -112,13 +112,11 @@ def test_a_renewal_that_fails_is_tried_again(fleet: MemoryFleet) -> None:
                 raise RepositoryUnavailable("the disk is full")
             super().write_lease(model, lease)
 
-    repository = Stumbling(fleet.repository.logs, fleet.repository.store)
-    ours = LeaseKeeper(
-        repository=cast("Repository", repository), model="digits", clock=SystemClock(), working_seconds=0.2
-    )
+    ours = brief_keeper(fleet, repository=Stumbling(fleet.repository.logs, fleet.repository.store))
     with ours.working(FENCE, version(1)):
-        assert eventually(lambda: len(writes) >= 4)
-        assert not ours.has_expired(LIVE)
+        until(lambda: len(writes) >= 2, what="a renewal fails")
+        fleet.clock.sleep(2 * BRIEF_SECONDS)
+        until(lambda: not ours.has_expired(LIVE), what="the next one succeeds")
 
 
 def test_an_abandoned_release_gives_way_to_the_next_one(fleet: MemoryFleet) -> None:

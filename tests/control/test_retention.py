@@ -20,7 +20,8 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    with serving_fleet(tmp_path, route_timeout_seconds=0.2) as running:
+    # A busy machine may answer late, and that is no failure; nor need every test drain for as long.
+    with serving_fleet(tmp_path, route_timeout_seconds=10, drain_seconds=0.2) as running:
         yield running
 
 

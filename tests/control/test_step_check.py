@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +22,7 @@ from airflow_model_ops.core.state import Fence
 from airflow_model_ops.testing import ManualClock
 from tests.control.counted_traffic import CountedTraffic
 from tests.control.watched_release import INTERVAL, PERSON, WatchedRelease, v
+from tests.waits import until
 
 BLIND: dict[Verdict, Callable[[CountedTraffic], None]] = {
     Verdict.NO_DATA: lambda traffic: setattr(traffic, "rps", 0.0),
@@ -855,10 +855,7 @@ class TestLease:
 
         def tell_slowly(check: Check, **question: Any) -> Any:
             watch.clock.advance(150)  # longer than the longest lease
-            until = time.monotonic() + 5
-            while leases.has_expired(live) and time.monotonic() < until:
-                time.sleep(0.01)
-            assert not leases.has_expired(live), "nobody may take the release for abandoned"
+            until(lambda: not leases.has_expired(live), what="nobody may take the release for abandoned")
             return tell(check, **question)
 
         monkeypatch.setattr(watch.traffic, "history", tell_slowly)
