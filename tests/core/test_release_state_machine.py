@@ -643,4 +643,5 @@ class ReleaseMachine(RuleBasedStateMachine):
 
 
 ReleaseMachine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
-TestReleases = ReleaseMachine.TestCase
+# Twelve thousand steps: many times longer than any other test that starts no process, so it has more time on a busy machine.
+TestReleases = pytest.mark.timeout(300)(ReleaseMachine.TestCase)
