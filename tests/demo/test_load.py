@@ -7,9 +7,8 @@ import json
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -25,13 +24,23 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def server() -> Iterator[DigitServer]:
-    """Answers 404 five times, as before the first release, then rightly; in a thread of its own."""
+def server(tmp_path: Path) -> Iterator[DigitServer]:
+    """Answers 404 five times, as before the first release, then rightly; in a thread of its own.
+
+    Rightly only once all five are told of: on a busy machine a request may overtake another, and a failure that is due after the
+    first success, and comes after it, is a failure.
+    """
+    told = asyncio.Event()
 
     async def respond(number: int, digit: int) -> bytes:
-        return (
-            answer(digit=digit, version="20230601120000") if number > 5 else answer(digit=0, version=None, status=404)
-        )
+        if number <= 5:
+            return answer(digit=0, version=None, status=404)
+        if number == 6:
+            while read_status(tmp_path / "status").get("left_out", 0) < 5:  # noqa: ASYNC110 - another process tells
+                await asyncio.sleep(0.01)
+            told.set()
+        await told.wait()
+        return answer(digit=digit, version="20230601120000")
 
     started: list[DigitServer] = []
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
@@ -54,7 +63,8 @@ def server() -> Iterator[DigitServer]:
 def load(server: DigitServer, images: Images, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     images.save(tmp_path / "live.npz")
     address = server.url.removesuffix("/v1/models/digits:predict")
-    options = {"url": address, "images": "live.npz", "rate": "40", "status-file": "status", "port-file": "port"}
+    files = {"images": "live.npz", "status-file": "status", "port-file": "port"}
+    options = {"url": address, "rate": "40", "timeout": "60", **files}
     process = subprocess.Popen(
         [sys.executable, "-m", "demo.load", "--start-after-first-200", *(f"--{k}={v}" for k, v in options.items())],
         cwd=tmp_path,
@@ -65,36 +75,49 @@ def load(server: DigitServer, images: Images, tmp_path: Path) -> Iterator[subpro
     process.wait()
 
 
-def status_when_sent(path: Path, *, at_least: int) -> dict[str, Any]:
-    """Poll the status file; every version of it that is seen must be whole."""
-    for _ in range(3000):
-        if path.exists():
-            status: dict[str, Any] = json.loads(path.read_text())
-            if status["sent"] >= at_least:
-                return status
-        time.sleep(0.01)
-    raise AssertionError(f"{path} never told of {at_least} requests")
+def read_status(path: Path) -> dict[str, Any]:
+    """Return what the status file tells, if there is one yet; every version of it that is seen must be whole."""
+    status: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return status
+
+
+def status_at_full_rate(path: Path, *, at_least: int) -> dict[str, Any]:
+    """Wait until so many requests are sent, at the rate asked for: one that was held up for a moment makes up for it."""
+
+    def told() -> dict[str, Any] | None:
+        status = read_status(path)
+        return status if status.get("sent", 0) >= at_least and status["rate"] == pytest.approx(40, rel=0.2) else None
+
+    return until(told, what=f"{at_least} requests are sent, 40 a second", within=60)
+
+
+def metrics_page(port: int) -> str:
+    """Read the page; not by urllib, which might ask a proxy for it."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/metrics")
+    page = connection.getresponse().read().decode()
+    connection.close()
+    return page
 
 
 @pytest.mark.integration
 def test_the_process_keeps_its_account_while_running_exposes_the_outcomes_and_ends_cleanly_on_sigterm(
     load: subprocess.Popen[bytes], server: DigitServer, tmp_path: Path
 ) -> None:
-    running = status_when_sent(tmp_path / "status", at_least=60)
-    port = (tmp_path / "port").read_text()
-    exposed = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    running = status_at_full_rate(tmp_path / "status", at_least=60)
+    exposed = metrics_page(int((tmp_path / "port").read_text()))
     load.send_signal(signal.SIGTERM)
 
-    assert load.wait(timeout=10) == 0
+    assert load.wait(timeout=60) == 0
     assert running["finished"] is False
     right = 'model_predictions_total{model="digits",outcome="right",version="20230601120000"}'
     (counted,) = [float(line.split()[-1]) for line in exposed.splitlines() if line.startswith(right)]
     assert counted >= 60
     account = json.loads((tmp_path / "status").read_text())
-    assert (account["finished"], account["in_flight"], account["failed"], account["left_out"]) == (True, 0, 0, 5)
-    assert account["by_version"]["20230601120000"]["right"] == account["sent"] == server.requests - 5
+    assert (account["finished"], account["in_flight"], account["failed"]) == (True, 0, 0)
+    assert account["left_out"] >= 5  # and what was sent before the first success, and overtaken by it
+    assert account["by_version"]["20230601120000"]["right"] == account["sent"] == server.requests - account["left_out"]
     assert account["sent"] == sum(sum(second["versions"].values()) for second in account["timeline"])
-    assert account["rate"] == pytest.approx(40, rel=0.2)
 
 
 @pytest.mark.parametrize("rate", ["0", "-1"])
