@@ -152,5 +152,5 @@ def lenient_rig(tmp_path: Path) -> Iterator[Rig]:
 def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Directories "1", "2", "3" with tiny SavedModels; made by another process, so that this one never imports TF."""
     out = tmp_path_factory.mktemp("saved_models")
-    subprocess.run([sys.executable, str(BUILD_MODELS), str(out)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(BUILD_MODELS), str(out)], check=True, timeout=240)
     return out

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.adapters.bucket_rig import S3_KEYS, BucketServer, run_gcs, run_s3
-from tests.model_server.test_process import IMAGE, Server, start, wait_until
+from tests.model_server.test_process import IMAGE, SETTLE_S, Server, start, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -89,11 +89,12 @@ def server(
         running = start(
             directory,
             *("--model_config_file", str(directory / "models.config")),
-            *("--max_num_load_retries", "100", "--load_retry_interval_micros", "100000"),
+            # It goes on trying for longer than a busy machine takes to push the rest of a version.
+            *("--max_num_load_retries", "10000", "--load_retry_interval_micros", "100000"),
         )
     yield running
     running.process.terminate()
-    assert running.process.wait(timeout=30) == 0
+    assert running.process.wait(timeout=SETTLE_S) == 0
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])

@@ -60,7 +60,7 @@ class TestReload:
         rig.core.close()
         for pending in (hanging, later):
             with pytest.raises(StatusError, match="stopping"):
-                pending.result(timeout=10)
+                pending.result(timeout=60)
 
     def test_a_new_model_that_cannot_be_loaded_fails_the_reload(self, rig: Any) -> None:
         rig.add("digits", 1)
@@ -80,7 +80,7 @@ class TestReload:
         until(lambda: "digits" in rig.source.base_paths, what="the reload has listed the model")
         assert not pending.done()
         rig.turn()
-        pending.result(timeout=10)
+        pending.result(timeout=60)
         assert rig.states("digits") == [(1, "AVAILABLE")]
 
     @pytest.mark.parametrize(
