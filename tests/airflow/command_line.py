@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import airflow  # noqa: F401 (what it logs when it is imported first must not stand in a command's answer)
 import pytest
 
 from tests.adapters.serving_rig import FLEET, Fleet
