@@ -174,7 +174,10 @@ def _evenly(points: Sequence[Point], places: Sequence[int], *, most: int) -> Ite
     begin, span = points[0].at, (points[-1].at - points[0].at).total_seconds()
     if not span:
         return places[-most:]
-    return {int(most * (points[place].at - begin).total_seconds() / span): place for place in places}.values()
+    # The very end belongs to the last span, or there would be one more than so many.
+    return {
+        min(most - 1, int(most * (points[place].at - begin).total_seconds() / span)): place for place in places
+    }.values()
 
 
 def describe(check: Check) -> str:
