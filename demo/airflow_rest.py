@@ -13,7 +13,7 @@ FINAL_RUN_STATES = frozenset({"success", "failed"})
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.3
-_REQUEST_SECONDS = 30.0
+_REQUEST_SECONDS = 120.0
 
 
 class AirflowRestError(RuntimeError):
@@ -67,7 +67,7 @@ class AirflowRest:
         """Return the stack traces of DAG files that do not import."""
         return [str(row["stack_trace"]) for row in self.request("GET", "importErrors")["import_errors"]]
 
-    def wait_for_dag(self, dag_id: str, *, timeout: float = 60.0) -> None:
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 240.0) -> None:
         """Wait until the DAG processor has made a DAG known.
 
         :raises AirflowRestError: if it is not known in time; the message carries the import errors.
@@ -120,7 +120,7 @@ class AirflowRest:
         }
 
     def wait_for_run(
-        self, dag_id: str, run_id: str, *, states: Iterable[str] = FINAL_RUN_STATES, timeout: float = 120.0
+        self, dag_id: str, run_id: str, *, states: Iterable[str] = FINAL_RUN_STATES, timeout: float = 240.0
     ) -> str:
         """Wait until a run is in one of ``states`` and return that state.
 
@@ -146,7 +146,7 @@ class AirflowRest:
         return state
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, *, states: Iterable[str], timeout: float = 60.0
+        self, dag_id: str, run_id: str, task_id: str, *, states: Iterable[str], timeout: float = 240.0
     ) -> str:
         """Wait until a task is in one of ``states`` and return that state.
 

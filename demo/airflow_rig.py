@@ -12,7 +12,6 @@ import os
 import secrets
 import shlex
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from demo.airflow_rest import AirflowRest, AirflowRestError, wait_until
+from demo.ports import free_port
 from demo.process_group import ProcessGroup, Watchdog
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -57,10 +57,10 @@ class AirflowRig:
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         env: Mapping[str, str] | None = None,
         preload: Sequence[str] = ("airflow_model_ops.dag_builders",),
-        start_timeout: float = 120.0,
+        start_timeout: float = 240.0,
     ) -> None:
         self.home = home.resolve()
-        self.port = _free_port()
+        self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.start_seconds = 0.0
         self._preload = ",".join(preload)
@@ -153,7 +153,7 @@ class AirflowRig:
             is below one.
         :raises AirflowRestError: if it does not answer in time.
         """
-        port = _free_port()
+        port = free_port()
         address = f"http://127.0.0.1:{port}{below}"
         env = {**self._env, "AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": address}
         log = self.log_path(f"api-server-{port}")
@@ -174,7 +174,7 @@ class AirflowRig:
         self._groups[component].process.send_signal(signal.SIGKILL)
         self._groups[component].process.wait()
 
-    def wait_until_healthy(self, *, timeout: float = 60.0) -> None:
+    def wait_until_healthy(self, *, timeout: float = 120.0) -> None:
         """Wait until the API server answers and says that all others are healthy.
 
         :raises AirflowRestError: if one has ended or is not healthy in time.
@@ -194,7 +194,7 @@ class AirflowRig:
         """Return each component's memory with its children, shared pages divided (PSS), in MiB."""
         return {name: group.memory_mib() for name, group in self._groups.items()}
 
-    def cli(self, *words: str, timeout: float = 120.0) -> str:
+    def cli(self, *words: str, timeout: float = 240.0) -> str:
         """Run one ``airflow`` command in this home and return what it prints.
 
         :raises AirflowRestError: if it fails.
@@ -255,7 +255,8 @@ def _inherited_environment() -> dict[str, str]:
 def _airflow_environment(*, home: Path, dags_folder: Path, port: int) -> dict[str, str]:
     settings: dict[str, dict[str, object]] = {
         "core": _core_settings(home=home, dags_folder=dags_folder, port=port),
-        "database": {"sql_alchemy_conn": f"sqlite:///{home}/airflow.db"},
+        # Four processes and each task write to it: where the disk is slow one waits for another, and does not fail.
+        "database": {"sql_alchemy_conn": f"sqlite:///{home}/airflow.db?timeout=60"},
         "api": {
             "host": "127.0.0.1",
             "port": port,
@@ -266,8 +267,8 @@ def _airflow_environment(*, home: Path, dags_folder: Path, port: int) -> dict[st
         "logging": {
             "base_log_folder": home / "logs",
             "colored_console_log": False,
-            "worker_log_server_port": _free_port(),
-            "trigger_log_server_port": _free_port(),
+            "worker_log_server_port": free_port(),
+            "trigger_log_server_port": free_port(),
         },
         # A killed part must be noticed within seconds: the defaults are made for clusters.
         "scheduler": {
@@ -325,12 +326,6 @@ def _draw_passwords(home: Path) -> dict[str, str]:
         file.write_text(json.dumps({name: secrets.token_urlsafe(12) for name in USERS}), encoding="utf-8")
     passwords: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
     return passwords
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _tail(path: Path, *, lines: int = 30) -> str:

@@ -15,6 +15,8 @@ from airflow_model_ops.adapters.serving.envoy_spec import RouterSettings
 from demo.processes import Processes
 
 ROUTE_TIMEOUT_SECONDS = 5.0
+CLIENT_PATIENCE_SECONDS = 30.0
+"""More than the router's: it tells of a server that does not answer; a client that was stalled itself has seen no failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,7 @@ class FleetRig:
         command = [
             *(sys.executable, "-m", "demo.load", "--url", self.envoy.listener_url, "--model", settings.model),
             *("--images", str(settings.images), "--rate", f"{settings.rate:g}", "--start-after-first-200"),
+            *("--timeout", f"{CLIENT_PATIENCE_SECONDS:g}"),
             *("--status-file", str(settings.work / "traffic.json"), "--port-file", str(ports)),
         ]
         self._processes.run("traffic", command)

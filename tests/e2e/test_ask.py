@@ -12,7 +12,7 @@ import pytest
 from airflow_model_ops.core.state import Actor, ActorKind
 from tests.e2e.story import ASKING, CHECK, MODEL, Run, Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 ADMIN = Actor(kind=ActorKind.PERSON, name="admin")
 

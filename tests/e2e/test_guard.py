@@ -11,7 +11,7 @@ import pytest
 from airflow_model_ops.core.log import Entry
 from tests.e2e.story import GUARD, MODEL, UNWATCHED, Run, Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 BOUND_SECONDS = 90.0
 """From when the bad version serves everybody until a good one does: 40 requests a second, of which every second one is

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
 import pytest
@@ -18,7 +18,7 @@ from tests.e2e.story import CHECK, HURRIED, LOAD, RECOVERY_SECONDS, SHIFT, WATCH
 WAYS_BACK = ("ended by a user", "a task of the release failed", "the run ended before the promotion")
 """The trigger, the abort branch and the teardown: all three start at once, and whichever commits first is the way back."""
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 @contextmanager
@@ -47,6 +47,23 @@ def made_good(story: Story, *, since: float, after: int) -> float:
 
     entry = story.until(applied, what="somebody applies what was committed")
     return datetime.fromisoformat(entry.at).timestamp() - since
+
+
+@contextmanager
+def committed_on_a_busy_fleet(story: Story, task: str, action: str) -> Iterator[Run]:
+    """A new release, one of whose tasks has committed and cannot apply: the fleet is busy since before the task began."""
+    story.no_release_is_live()
+    with ExitStack() as busy:
+        busy.enter_context(story.busy_fleet())
+        run = story.hasty_release()
+        story.until(lambda: _has(story, run, "start_canary"), what="the start is committed", about=run)
+        if task != LOAD:
+            with story.paused(run.dag_id):  # the next task begins within a third of a second after the load
+                busy.close()
+                run.reaches(LOAD, "success")
+                busy.enter_context(story.busy_fleet())
+            story.until(lambda: _has(story, run, action), what=f"{action} is committed", about=run)
+        yield run
 
 
 def test_marking_the_check_failed_takes_the_canary_back_at_once(story: Story) -> None:
@@ -111,13 +128,8 @@ def test_what_a_killed_worker_had_committed_is_applied_and_then_taken_back_by_th
 ) -> None:
     """Airflow itself would notice the death after five minutes."""
     with stable_is_untouched(story):
-        run, mark = story.hasty_release(), story.newest
-        if task == SHIFT:
-            made_good(story, since=time.time(), after=mark)  # the load
-            mark = story.newest
-        with story.busy_fleet():
-            story.until(lambda: _has(story, run, committed), what=f"{committed} is committed")
-            since = story.kill_worker_of(run, task)
+        with committed_on_a_busy_fleet(story, task, committed) as run:
+            mark, since = story.newest, story.kill_worker_of(run, task)
         assert story.serves_only_stable(since=since, after=mark) < RECOVERY_SECONDS, story.retold(after=mark)
         first, *_, last = (entry for entry in story.entries(after=mark) if entry.name in {"applied", "abort"})
         assert first.origin.run["dag_id"] == last.origin.run["dag_id"] == WATCH
@@ -128,10 +140,8 @@ def test_what_a_killed_worker_had_committed_is_applied_and_then_taken_back_by_th
 
 def test_a_release_goes_on_when_the_scheduler_and_its_workers_were_killed_and_started_again(story: Story) -> None:
     with stable_is_untouched(story):
-        run, mark = story.hasty_release(), story.newest
-        with story.busy_fleet():
-            story.until(lambda: _has(story, run, "start_canary"), what="the start is committed")
-            since = story.kill_component("scheduler")
+        with committed_on_a_busy_fleet(story, LOAD, "start_canary") as run:
+            mark, since = story.newest, story.kill_component("scheduler")
         story.restart_component("scheduler")
         assert made_good(story, since=since, after=mark) < RECOVERY_SECONDS, story.retold(after=mark)
         run.reaches(CHECK, "deferred", "upstream_failed")

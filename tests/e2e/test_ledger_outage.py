@@ -16,7 +16,7 @@ from tests.adapters.ledger_dump import dump
 from tests.adapters.mlmd_grpc_rig import MlmdGrpcServer
 from tests.e2e.story import MODEL, RELEASE, Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 KEPT = "mlmd_kept"
 SHIFT_AGAIN = "step_2_60_percent.shift"

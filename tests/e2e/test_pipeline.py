@@ -12,7 +12,7 @@ from airflow_model_ops.core.upstream import upstream_of
 from tests.adapters.pipeline_rig import Pipeline, dump
 from tests.e2e.story import MODEL, PIPELINE, Run, Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.e2e.scenario import (
 )
 from tests.e2e.story import GOLDEN, HOUSEKEEPING, MODEL, Run, Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,9 @@ def test_a_person_rolls_back_to_the_previous_and_then_to_the_golden_version_over
 def test_old_versions_are_retired_and_the_ledger_holds_each_log_entry_once(
     story: Story, first_release: Run, promoted: Run
 ) -> None:
-    run = story.release("good-1")
+    run = story.release(
+        "good-2"
+    )  # no worse than stable; good-1 errs twice as often, which takes the judge long to bear
     story.skips_validation(run)
     latest = run.ends("success").returned("push")["version"]
     oldest = first_release.returned("push")["version"]

@@ -40,7 +40,7 @@ from tests.e2e.target_rigs import (
 )
 from tests.e2e.vertex_load import failed_deployment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 GCS, VERTEX = "digits-gcs", "digits-vertex"
 on_each_target = pytest.mark.parametrize("model", [GCS, VERTEX])
@@ -48,11 +48,9 @@ VERTEX_TARGET = (
     f"{{vertex_ai: {{connection: google_kept, location: {LOCATION}, endpoint: {ENDPOINT},"
     " initially: empty, drain: 1s}}"
 )
-UPLOAD_SECONDS = 4.0
-"""How long the call that is killed takes: long enough to be seen, short enough for the retry to find it done."""
 ERROR_RATE = 0.5
-ANSWER_SECONDS = 1.0
-"""How much later than the shift a client may note an answer that it waited for."""
+ANSWER_SECONDS = 5.0
+"""How much later than the shift a client on a busy machine may note an answer that it waited for."""
 Runs = dict[str, Run]
 
 
@@ -135,7 +133,7 @@ def configured(story: Story, connections: Mapping[str, Mapping[str, Any]]) -> It
         for dag in (RELEASE, ROLLBACK, WATCH):
             rest.parse_again(dag)
         for model in (GCS, VERTEX):
-            rest.wait_for_dag(f"model_release_{model}", timeout=120)
+            rest.wait_for_dag(f"model_release_{model}")
             rest.unpause(f"model_release_{model}")
         story.until(lambda: _may_be_rolled_back(story) >= {GCS, VERTEX}, what="the rollback knows the new models")
         assert rest.import_errors() == []
@@ -157,10 +155,11 @@ def firsts(targets: Targets) -> Runs:
 def goods(targets: Targets, firsts: Runs) -> Runs:
     """The runs of good candidates; on Vertex AI a worker is killed while its upload is under way."""
     story, control = targets.stories[VERTEX], targets.vertex.control
-    control.hang("UploadModel", UPLOAD_SECONDS)
+    control.hang("UploadModel")
     runs = targets.release("good-2")
     story.until(lambda: control.hanging() == ["UploadModel"], what="the upload is under way", about=runs[VERTEX])
     story.kill_task_of(runs[VERTEX], LOAD)
+    control.let_go()  # the retry comes a second later and finds it done
     return _ended(runs, "success")
 
 

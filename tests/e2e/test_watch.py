@@ -7,7 +7,7 @@ import pytest
 from airflow_model_ops.core.log import Entry
 from tests.e2e.story import UNPROVEN, WATCHED, Run, Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 BOUND_SECONDS = 60.0
 """From the promotion of a version that answers every second request wrongly until the former one serves everybody again: the

@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--rate", type=float, default=40.0)
+    parser.add_argument("--timeout", type=float, default=5.0)
     parser.add_argument("--status-file", type=Path, required=True)
     parser.add_argument("--port-file", type=Path, required=True)
     options = parser.parse_args()
@@ -67,6 +68,7 @@ def main() -> None:
         tally=Tally(start_after_first_200=True),
         count=count_prediction,
         rate=options.rate,
+        timeout=options.timeout,
         compare=compare,
         version_of=version_of,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ API = "model-ops/api/v1"
 HOME = "plugin/model-ops"
 """Both below the address of Airflow's UI, which may have a path of its own."""
 WIDTH, NARROW = 1280, 390
-PATIENCE = 30_000
+PATIENCE = 90_000
 """Milliseconds that a busy machine may need for a page of Airflow."""
 _HEIGHT = 900
 _AXE = Path(__file__).resolve().parents[2] / "airflow_model_ops/plugin/www/node_modules/axe-core/axe.min.js"
@@ -33,7 +33,7 @@ def chromium() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # Chromium's own sandbox needs rights that a container's root has not.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -43,7 +43,7 @@ class Asked:
     """One request that the page made."""
 
     at: float
-    """Seconds of the monotonic clock."""
+    """Seconds since the epoch; once it is answered by the browser's word: a busy machine tells us of several at once."""
     method: str
     path: str
 
@@ -60,7 +60,8 @@ class Person:
     page: Page
     asked: list[Asked] = field(default_factory=list)
     script_errors: list[str] = field(default_factory=list)
-    _under_way: set[Request] = field(default_factory=set)
+    _under_way: dict[Request, int] = field(default_factory=dict)
+    """With their places among what was asked."""
 
     def __post_init__(self) -> None:
         self.page.on("request", self._note)
@@ -187,11 +188,13 @@ class Person:
     def _note(self, request: Request) -> None:
         path = urlsplit(request.url).path
         if API in path:
-            self._under_way.add(request)
-            self.asked.append(Asked(at=time.monotonic(), method=request.method, path=path.split(API, 1)[1]))
+            self._under_way[request] = len(self.asked)
+            self.asked.append(Asked(at=time.time(), method=request.method, path=path.split(API, 1)[1]))
 
     def _note_end(self, request: Request) -> None:
-        self._under_way.discard(request)
+        place = self._under_way.pop(request, None)
+        if place is not None and (began := request.timing["startTime"]) > 0:
+            self.asked[place] = replace(self.asked[place], at=began / 1000)
 
 
 class Profiles:
@@ -237,5 +240,6 @@ class Profiles:
             timezone_id="UTC",
             locale="en-GB",
         )
+        context.set_default_timeout(PATIENCE)
         self._profiles.append(context)
         return context

@@ -11,7 +11,7 @@ from tests.e2e.story import MODEL, Story
 from tests.ui.browser import NARROW, WIDTH, Person, Theme
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
 
 _TABS = ("Overview", "Evidence", "Versions", "Timeline", "Lineage")
 
@@ -49,14 +49,16 @@ def test_everybody_can_use_every_page_and_dialog(story: Story, opens: Opens, sho
 def test_the_page_is_used_with_the_keyboard_alone(opens: Opens) -> None:
     admin = opens("admin")
     admin.opens_list()
-    admin.page.get_by_role("link", name=MODEL, exact=True).focus()
-    admin.page.keyboard.press("Enter")
-    admin.page.get_by_role("tab", name="Overview").focus()
+    admin.page.get_by_role("link", name=MODEL, exact=True).press("Enter")
+    overview = admin.page.get_by_role("tab", name="Overview")
+    overview.focus()
+    expect(overview).to_be_focused()
     admin.page.keyboard.press("ArrowRight")
     expect(admin.page.get_by_role("tab", name="Evidence")).to_be_focused()
     expect(admin.page.get_by_role("tabpanel", name="Evidence")).to_be_visible()
     admin.page.get_by_role("button", name="Roll back").press("Enter")
     dialog = admin.page.get_by_role("dialog")
+    expect(admin.page.locator('[role="dialog"]:focus-within')).to_have_count(1)  # it takes the focus once it is there
     dialog.get_by_role("radio", name="the previous version").press("ArrowDown")
     expect(dialog.get_by_role("radio", name="the golden version")).to_be_checked()
     admin.page.keyboard.press("Escape")

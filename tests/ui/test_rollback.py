@@ -13,9 +13,9 @@ from tests.e2e.scenario import ADMIN
 from tests.e2e.story import MODEL, ROLLBACK, Story
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
 
-_DONE_MS = 60_000
+_DONE_MS = 180_000
 
 
 def test_a_person_rolls_back_to_golden_with_the_button_and_is_named_wherever_one_looks(
@@ -41,7 +41,7 @@ def test_a_person_rolls_back_to_golden_with_the_button_and_is_named_wherever_one
     confirm = dialog.get_by_role("button", name="Roll back")
     confirm.click()
     expect(dialog.get_by_text("Say why")).to_be_visible()
-    assert story.newest == mark, "without a reason nothing is done"
+    assert story.changes(after=mark) == [], "without a reason nothing is done"
     dialog.get_by_role("textbox", name="Reason").fill(reason)
     confirm.click()
     expect(dialog.get_by_text("Roll back: done")).to_be_visible(timeout=_DONE_MS)

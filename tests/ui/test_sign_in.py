@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.e2e.story import MODEL, RELEASE, Story
 from tests.ui.conftest import Opens
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
 
 
 def test_a_person_signs_in_finds_the_page_in_the_menu_and_opens_a_model(story: Story, opens: Opens) -> None:

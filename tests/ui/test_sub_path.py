@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 from tests.e2e.story import MODEL, Story
 from tests.ui.browser import HOME, WIDTH, Profiles
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
 
 
 def test_the_page_works_where_airflow_is_below_a_path(story: Story, browser: Browser) -> None:
