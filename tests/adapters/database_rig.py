@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,10 +17,13 @@ from typing import Any, Self
 import psutil
 
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
+from demo.ports import free_port
 from demo.process_group import Watchdog
 
 PASSWORD = "s3:cret/p w'\\@d"  # noqa: S105 (the tests' own server; every character that a quoting may forget)
-_UP_SECONDS = 60.0
+_UP_SECONDS = 150.0
+"""For a disk that is slow: a database's first files are hundreds."""
+_PATIENCE: dict[str, Any] = {"answer_seconds": 60.0, "retry_seconds": 60.0}
 
 
 class DatabaseServer(ABC):
@@ -37,7 +39,7 @@ class DatabaseServer(ABC):
     def __init__(self) -> None:
         self.port = free_port()
         # Not below pytest's own directory: only the user who runs the tests can enter that.
-        self.home = Path(tempfile.mkdtemp(prefix="model-ops-database-"))
+        self.home = Path(tempfile.mkdtemp(prefix="model-ops-database-")).resolve()
         self.data = self.home / "data"
         self._as: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,7 +67,7 @@ class DatabaseServer(ABC):
 
     def settings(self, database: str = "ledger", **more: Any) -> LedgerSettings:
         """Return the settings of a ledger on this server, as a user that may create databases."""
-        given: dict[str, Any] = {"user": self.administrator, "password": PASSWORD, **more}
+        given: dict[str, Any] = {"user": self.administrator, "password": PASSWORD, **_PATIENCE, **more}
         return LedgerSettings(kind=self.kind, host="127.0.0.1", port=self.port, database=database, **given)
 
     def start(self) -> None:
@@ -88,16 +90,17 @@ class DatabaseServer(ABC):
         self.thaw()
         if self._process is None:
             return
-        members = [*self._members(), psutil.Process(self._process.pid)] if self._process.poll() is None else []
-        _signal(members, signal.SIGKILL)
+        # The first process first: a PostgreSQL that loses another one starts anew, and then somebody still has its files.
+        self._process.kill()
         self._process.wait()
-        psutil.wait_procs(members, timeout=20)
+        poll(self._is_over, seconds=_UP_SECONDS)
         self._process = None
 
     def freeze(self) -> None:
         """Let it hang: it takes connections and requests, and answers none."""
         assert self._process is not None
-        self._frozen = [psutil.Process(self._process.pid), *self._members()]
+        leader = psutil.Process(self._process.pid)
+        self._frozen = [leader, *leader.children(recursive=True)]
         _signal(self._frozen, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -138,16 +141,11 @@ class DatabaseServer(ABC):
         except AssertionError:
             return False
 
-    def _members(self) -> list[psutil.Process]:
-        assert self._process is not None
-        return list(psutil.Process(self._process.pid).children(recursive=True))
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    def _is_over(self) -> bool:
+        """Kill what is left of the server, and return whether nothing was: they all are in the directory of its data."""
+        left = [process for process in psutil.process_iter() if _place_of(process) == str(self.data)]
+        _signal(left, signal.SIGKILL)
+        return not left
 
 
 def poll(
@@ -166,6 +164,14 @@ def program(name: str, *places: str) -> Path:
     on_path = shutil.which(name)
     assert found or on_path, f"{name!r} is not installed; run `make setup`"
     return found[-1] if found else Path(str(on_path))
+
+
+def _place_of(process: psutil.Process) -> str:
+    """Return a process's working directory; none of one that has ended, or is another user's."""
+    try:
+        return str(process.cwd())
+    except psutil.Error:
+        return ""
 
 
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:

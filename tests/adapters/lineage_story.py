@@ -151,7 +151,7 @@ def manifest_of(version: Version) -> Manifest:
 def catch_up_in_a_child(path: Path, entries: int) -> None:
     """For a child process: record the told story, or a long log if ``entries`` is given."""
     log = long_log(entries) if entries else told().log
-    MlmdLedger(LedgerSettings(path=path)).catch_up("digits", log, manifest_of)
+    MlmdLedger(LedgerSettings(path=path, retry_seconds=120.0)).catch_up("digits", log, manifest_of)
 
 
 class DyingStore(LedgerStore):
@@ -166,6 +166,14 @@ class DyingStore(LedgerStore):
         return super().put(**sent)
 
 
+class UnendingLog(ListLog):
+    """A log whose reader never comes to its end: it waits there to be killed."""
+
+    def entries(self, *, after: int = 0) -> Iterator[Entry]:
+        yield from self.stored[after:-1]
+        signal.pause()
+
+
 class UnhurriedStore(LedgerStore):
     """A store that leaves others time between two transactions, however fast the machine is."""
 
@@ -175,9 +183,9 @@ class UnhurriedStore(LedgerStore):
 
 
 def catch_up_unhurried_in_a_child(path: Path, entries: int) -> None:
-    """For a child process: record a long log so slowly that it is still at it when somebody has seen its first entries."""
+    """For a child process: record a long log so slowly that somebody sees its first entries; it never comes to the last one."""
     recorder.LedgerStore = UnhurriedStore  # type: ignore[misc]
-    catch_up_in_a_child(path, entries)
+    MlmdLedger(LedgerSettings(path=path)).catch_up("digits", UnendingLog(long_log(entries).stored), manifest_of)
 
 
 def die_in_a_child(path: Path, after: int) -> None:

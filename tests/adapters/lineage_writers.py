@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
@@ -16,6 +17,7 @@ from airflow_model_ops.core.upstream import SOURCE_KEY
 from airflow_model_ops.core.versioning import Version
 from tests.adapters.lineage_family import artifact, trained
 from tests.adapters.lineage_story import NAMING, ListLog, Story
+from tests.waits import all_ended
 
 WRITERS, MODELS, ENTRIES = 8, 4, 500
 _AT_A_TIME = 50
@@ -89,17 +91,19 @@ def write_in_a_child(settings: LedgerSettings, start: Any, model: str, length: A
 def eight_writers(settings: LedgerSettings) -> None:
     """Let 8 processes record 2,000 entries, two processes on each of 4 models, and check that all are there once, in order."""
     models = [f"model-{number}" for number in range(MODELS)]
+    settings = replace(settings, retry_seconds=120.0)  # on a slow disk, it is long until the turn of the last of eight
     start, lengths = _SPAWN.Barrier(WRITERS), [_SPAWN.Value("i", 0) for _ in models]
     writers = [
         _SPAWN.Process(
-            target=write_in_a_child, args=(settings, start, models[number % MODELS], lengths[number % MODELS])
+            target=write_in_a_child,
+            args=(settings, start, models[number % MODELS], lengths[number % MODELS]),
+            daemon=True,
         )
         for number in range(WRITERS)
     ]
     for writer in writers:
         writer.start()
-    for writer in writers:
-        writer.join(timeout=180)
+    all_ended(*writers, within=240)
     assert [writer.exitcode for writer in writers] == [0] * WRITERS
     for model in models:
         log = busy_log(ENTRIES)

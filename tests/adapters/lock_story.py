@@ -30,5 +30,5 @@ def only_one_is_inside(hold: Callable[[], Callable[[], AbstractContextManager[ob
     threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
-    all_ended(*threads)
+    all_ended(*threads, within=120)
     assert (inside, most) == (0, 1)

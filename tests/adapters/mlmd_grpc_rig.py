@@ -17,10 +17,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
+from demo.ports import free_port
 from demo.process_group import Watchdog
-from tests.adapters.database_rig import free_port, poll
+from tests.adapters.database_rig import poll
 
-_UP_SECONDS = 60.0
+_UP_SECONDS = 150.0
+_PATIENCE: dict[str, Any] = {"answer_seconds": 60.0, "retry_seconds": 60.0}
 _HERE = Path(__file__)
 
 
@@ -57,7 +59,7 @@ class MlmdGrpcServer:
 
     def settings(self, **more: Any) -> LedgerSettings:
         """Return the settings of a ledger on this server."""
-        return LedgerSettings(kind=LedgerKind.GRPC, host="127.0.0.1", port=self.port, **more)
+        return LedgerSettings(kind=LedgerKind.GRPC, host="127.0.0.1", port=self.port, **{**_PATIENCE, **more})
 
     def start(self) -> None:
         """Start it, or start it again, and wait until it listens."""

@@ -42,12 +42,12 @@ def start(work: Callable[..., object], *arguments: Any) -> BaseProcess:
 def run(work: Callable[..., object], *arguments: Any) -> int:
     """Run something in another process; return its exit status, negative for the signal that ended it."""
     process = start(work, *arguments)
-    process.join(60)
+    process.join(120)
     assert process.exitcode is not None, f"{work.__name__} did not end"
     return process.exitcode
 
 
-def eventually(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
+def eventually(holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -123,7 +123,7 @@ def push_at(moment: float, root: Path, model: Path, answer: Path) -> None:
 
 
 def hold_lock(directory: Path, sign: Path) -> None:
-    with PosixFleetStore(directory).lock(wait_seconds=20):
+    with PosixFleetStore(directory).lock(wait_seconds=60):
         sign.write_text(str(os.getpid()))
         signal.pause()
 
@@ -134,7 +134,7 @@ def contend(directory: Path, inside: Path, journal: Path) -> None:
     while True:
         with store.lock(wait_seconds=60):
             found = inside.read_text() if inside.exists() else ""
-            intruder = bool(found) and _is_alive(int(found))
+            intruder = bool(found) and is_alive(int(found))
             inside.write_text(str(os.getpid()))
             time.sleep(0.003)
             intruder |= inside.read_text() != str(os.getpid())
@@ -142,10 +142,11 @@ def contend(directory: Path, inside: Path, journal: Path) -> None:
             _note(journal, f"{os.getpid()} {'not alone' if intruder else 'alone'}\n")
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; not one that is dead and that nobody has waited for."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it goes while it is read
         return False
     return state not in "ZX"
 

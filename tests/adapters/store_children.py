@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from pathlib import Path
 
 from airflow_model_ops.adapters.repository import store_uploads
@@ -18,13 +17,13 @@ from tests.adapters.bucket_rig import BucketServer
 
 
 def upload(store: FsspecStore, path: Path, part_bytes: int) -> None:
-    """Upload a file part after part, slowly enough to be killed in the middle."""
+    """Upload a file part after part; go on after each once a line comes, so that it can be killed in the middle."""
     store_uploads.PART_BYTES, store_uploads.WORKERS = part_bytes, 1
     content = path.read_bytes()
 
     def progress(count: int) -> None:
         print(f"stored {count}", flush=True)  # noqa: T201 - the test reads it
-        time.sleep(0.3)
+        sys.stdin.readline()
 
     whole = Upload(
         key="digits/versions/1/variables", path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest()

@@ -19,12 +19,13 @@ from airflow_model_ops.adapters.lineage.recorder import MlmdLedger
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
 from airflow_model_ops.core.errors import LedgerUnavailable
 from airflow_model_ops.core.log import Entry, FactKind, Origin
-from tests.adapters.database_rig import DatabaseServer, poll
+from tests.adapters.database_rig import DatabaseServer
 from tests.adapters.ledger_dump import dump
 from tests.adapters.lineage_story import AUTOMATION, V1, V2, ListLog, Story, long_log, manifest_of, told
 from tests.adapters.mariadb_rig import MariadbServer
 from tests.adapters.mlmd_grpc_rig import MlmdGrpcServer
 from tests.adapters.postgresql_rig import PostgresqlServer
+from tests.waits import all_ended
 
 pytestmark = pytest.mark.integration
 
@@ -150,13 +151,14 @@ def _record_all(settings: LedgerSettings, start: Any, first: int) -> None:
 def test_eight_writers_lose_nothing_and_double_nothing(request: pytest.FixtureRequest, kind: LedgerKind) -> None:
     database = server_of(request, kind)
     assert isinstance(database, DatabaseServer)
-    settings = empty_ledger(database, retry_seconds=60.0)
+    settings = empty_ledger(database, retry_seconds=120.0)
     start = SPAWN.Barrier(WRITERS)  # also the making of the database and its tables is contended
-    writers = [SPAWN.Process(target=_record_all, args=(settings, start, first)) for first in range(WRITERS)]
+    writers = [
+        SPAWN.Process(target=_record_all, args=(settings, start, first), daemon=True) for first in range(WRITERS)
+    ]
     for writer in writers:
         writer.start()
-    for writer in writers:
-        writer.join(timeout=120)
+    all_ended(*writers, within=240)
     assert [writer.exitcode for writer in writers] == [0] * WRITERS
     names = database.sql("SELECT name FROM Execution ORDER BY id", database=settings.database).split()
     assert len(names) == len(set(names)) == MODELS * ENTRIES_EACH
@@ -200,21 +202,25 @@ def test_a_server_killed_while_it_is_caught_up_and_started_again_has_everything_
 
 
 def test_a_server_killed_at_any_moment_of_a_transaction_has_everything_once(database: DatabaseServer) -> None:
-    settings, entries = empty_ledger(database, retry_seconds=1.0), long_log(800).stored
-    threading.Timer(0.4, database.kill).start()
+    settings, entries = empty_ledger(database, retry_seconds=1.0), long_log(400).stored
+    killing = threading.Thread(target=database.kill, name="killing", daemon=True)
+    # Once tables and first entries are there: MySQL makes tables one by one, and half of them are no ledger.
+    interrupted = InterruptedLog(entries, at=150, then=killing.start)
     with suppress(LedgerUnavailable):  # it depends on the machine how far it comes
-        MlmdLedger(settings).catch_up("digits", ListLog(entries), manifest_of)
-    poll(lambda: database._process is None, seconds=20)
+        MlmdLedger(settings).catch_up("digits", interrupted, manifest_of)
+    all_ended(killing, within=120)
     database.start()
     MlmdLedger(settings).catch_up("digits", ListLog(entries), manifest_of)
     assert_complete(settings, entries)
 
 
 def test_a_server_that_hangs_is_given_up_within_the_bound_and_caught_up_later(server: Server) -> None:
-    settings, entries = empty_ledger(server, answer_seconds=1.0, retry_seconds=1.0), long_log(300).stored
+    settings, entries = empty_ledger(server), long_log(300).stored
+    MlmdLedger(settings).ping()  # a slow disk may take longer for the tables than the impatient one waits
+    impatient = replace(settings, answer_seconds=1.0, retry_seconds=1.0)
     stopped = InterruptedLog(entries, at=150, then=server.freeze)
     with pytest.raises(LedgerUnavailable, match=r"does not answer: .*(said nothing for|no answer within) 1 s"):
-        MlmdLedger(settings).catch_up("digits", stopped, manifest_of)
+        MlmdLedger(impatient).catch_up("digits", stopped, manifest_of)
     server.thaw()
     assert MlmdLedger(settings).catch_up("digits", ListLog(entries), manifest_of) > 0
     assert_complete(settings, entries)

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +47,7 @@ from tests.adapters.lineage_story import (
     manifest_of,
     told,
 )
+from tests.waits import all_ended, until
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +84,7 @@ def expected_names(entries: list[Entry]) -> list[str]:
 def start(
     target: Callable[[Path, int], None], settings: LedgerSettings, number: int
 ) -> multiprocessing.process.BaseProcess:
-    child = SPAWN.Process(target=target, args=(file_of(settings), number))
+    child = SPAWN.Process(target=target, args=(file_of(settings), number), daemon=True)
     child.start()
     return child
 
@@ -110,13 +110,6 @@ def held_by_another_process(path: Path, *, seconds: float | None = None) -> Iter
         finally:
             child.stdin.close()
             child.wait(timeout=60)
-
-
-def poll(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        time.sleep(0.005)
 
 
 def test_a_log_is_recorded_once_however_often_it_is_caught_up(settings: LedgerSettings) -> None:
@@ -165,8 +158,7 @@ def test_history_reads_more_entries_than_ml_metadata_gives_at_once(settings: Led
 
 def test_four_processes_at_once_record_each_entry_once_and_in_order(settings: LedgerSettings) -> None:
     children = [start(catch_up_in_a_child, settings, 150) for _ in range(4)]
-    for child in children:
-        child.join(timeout=120)
+    all_ended(*children, within=240)
     assert [child.exitcode for child in children] == [0, 0, 0, 0]
     assert recorded_names(settings) == expected_names(long_log(150).stored)
 
@@ -177,7 +169,7 @@ def test_a_writer_killed_between_transactions_leaves_a_prefix_that_the_next_one_
 ) -> None:
     """Also one that dies between recording a batch and linking it to its releases and DAG runs."""
     child = start(die_in_a_child, settings, after)
-    child.join(timeout=60)
+    all_ended(child, within=120)
     assert child.exitcode == -signal.SIGKILL
     entries = told().log.stored
     assert recorded_names(settings) == expected_names(entries[:recorded])
@@ -190,12 +182,12 @@ def test_a_writer_killed_between_transactions_leaves_a_prefix_that_the_next_one_
 
 def test_a_writer_killed_at_any_moment_leaves_a_prefix_that_the_next_one_completes(settings: LedgerSettings) -> None:
     child = start(catch_up_unhurried_in_a_child, settings, 2000)
-    poll(file_of(settings).exists, seconds=60)
+    until(file_of(settings).exists, what="the file is made", within=120)
     queries = LedgerQueries(settings)
-    poll(lambda: bool(queries.history("digits", limit=1)), seconds=60)
+    until(lambda: queries.history("digits", limit=1), what="the first entries are recorded", within=120)
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
-    child.join(timeout=60)
+    all_ended(child)
     before = recorded_names(settings)
     entries = long_log(2000).stored
     assert 0 < len(before) < 2000
@@ -339,7 +331,7 @@ def test_a_store_that_others_hold_is_waited_for_within_a_bound(settings: LedgerS
     busy = pytest.raises(LedgerUnavailable, match=r"within 0\.2 s.*try again")
     with held_by_another_process(file_of(settings)), busy:
         MlmdLedger(impatient).catch_up("digits", log, manifest_of)
-    assert MlmdLedger(impatient).catch_up("digits", log, manifest_of) == len(log.stored)
+    assert MlmdLedger(settings).catch_up("digits", log, manifest_of) == len(log.stored)
 
 
 def test_a_type_that_another_writer_makes_at_the_same_moment_is_used(

@@ -54,12 +54,16 @@ def test_threads_are_never_inside_together(store: MemoryStore) -> None:
 
 
 def test_a_free_lock_costs_few_requests(store: MemoryStore, fleet: ObjectFleetStore) -> None:
+    def asked() -> list[str]:
+        """But for renewals: the machine's load decides how many there are."""
+        return [call for call, key in store.calls if call != "put" or not key.startswith(LOCK)]
+
     for _ in range(3):
         store.calls.clear()
         with fleet.lock(wait_seconds=0):
-            assert [call for call, _ in store.calls] == ["names", "put_if_absent", "names"]
+            assert asked() == ["names", "put_if_absent", "names"]
             fleet.write("routes.json", b"x")
-        assert [call for call, _ in store.calls[3:]] == ["names", "put", "put_if_absent"]
+        assert asked()[3:] == ["names", "put", "put_if_absent"]
 
 
 def test_old_leases_are_removed_with_their_releases(store: MemoryStore, fleet: ObjectFleetStore) -> None:
@@ -73,17 +77,17 @@ def test_old_leases_are_removed_with_their_releases(store: MemoryStore, fleet: O
 def test_a_lease_of_another_host_falls_once_it_was_watched_unchanged_for_its_time(store: MemoryStore) -> None:
     """However old it is: no clock but the waiter's own is asked."""
     put_lease(store, 5, owner=ELSEWHERE, ttl=0.3)
-    with pytest.raises(FleetBusy, match=r"the lock is held by elsewhere:7 and"), chain(store).held(wait_seconds=0.1):
+    with pytest.raises(FleetBusy, match=r"the lock is held by elsewhere:7 and"), chain(store).held(wait_seconds=0):
         raise AssertionError
     started = time.monotonic()
-    with chain(store).held(wait_seconds=20):
+    with chain(store).held(wait_seconds=60):
         assert time.monotonic() - started >= 0.3
         assert leases(store) == [5, 6]
 
 
 def test_an_unreadable_lease_falls_too(store: MemoryStore) -> None:
     put_lease(store, 5, owner=None)
-    with chain(store, ttl=0.2).held(wait_seconds=20):
+    with chain(store, ttl=0.2).held(wait_seconds=60):
         assert leases(store) == [5, 6]
 
 
@@ -95,8 +99,9 @@ def test_the_lock_of_a_dead_process_of_this_kernel_is_free_at_once(store: Memory
 
 
 def test_a_holder_keeps_its_lease_for_as_long_as_it_works(store: MemoryStore) -> None:
-    with chain(store, ttl=0.3).held(wait_seconds=0) as holding:
-        with pytest.raises(FleetBusy), chain(store, ttl=0.3).held(wait_seconds=1.2):
+    ttl = 3.0  # a busy machine may let the thread that renews it wait
+    with chain(store, ttl=ttl).held(wait_seconds=0) as holding:
+        with pytest.raises(FleetBusy), chain(store, ttl=ttl).held(wait_seconds=ttl + 1):
             raise AssertionError
         holding.check()
 
@@ -119,7 +124,7 @@ def test_a_holder_whose_store_does_not_answer_loses_the_lock_in_time(store: Memo
                 raise RepositoryUnavailable("no answer")
 
         own.place.store.before = fail
-        with chain(store).held(wait_seconds=20), pytest.raises(FleetBusy, match="was lost"):
+        with chain(store).held(wait_seconds=60), pytest.raises(FleetBusy, match="was lost"):
             holding.check()
 
 
@@ -185,12 +190,13 @@ def test_a_slow_process_that_takes_a_number_of_long_ago_has_not_won(store: Memor
             slow.place.store.before = lambda *_: None
             other = chain(store)
             for _ in range(8):
-                with other.held(wait_seconds=5):
+                with other.held(wait_seconds=60):
                     assert other.holding is not None
             put_lease(store, 10, owner=ELSEWHERE)
 
     slow.place.store.before = others
-    with pytest.raises(FleetBusy, match="elsewhere:7"), slow.held(wait_seconds=0.1):
+    # Whose the lock is, it sees at its next look, for which a busy machine may leave it no time.
+    with pytest.raises(FleetBusy, match="elsewhere:7|another process"), slow.held(wait_seconds=0.1):
         raise AssertionError
     assert leases(store) == [6, 7, 8, 9, 10]
 
@@ -225,7 +231,7 @@ def test_a_release_that_fails_leaves_a_lease_that_ages(store: MemoryStore) -> No
     own = chain(store, ttl=0.2)
     with own.held(wait_seconds=0):
         own.place.store.before = lambda *_: _unavailable()
-    with chain(store, ttl=0.2).held(wait_seconds=20):
+    with chain(store, ttl=0.2).held(wait_seconds=60):
         assert leases(store) == [1, 2]
 
 

@@ -23,6 +23,8 @@ NAMING = VersionNaming()
 VERSION, LATER = NAMING.parse("v-20230601-120000"), NAMING.parse("v-20230601-120001")
 PLACE = f"digits/versions/{VERSION.number}/"
 GRAPH = f"{PLACE}saved_model.pb"
+SOON_DEAD, ALIVE = 0.1, 60.0
+"""For how long a claim counts without a renewal: where nobody else is alive, and where a busy machine may stop one for a while."""
 
 
 class Killed(BaseException):
@@ -72,17 +74,17 @@ def write_model(
     return directory
 
 
-def repository_at(store: MemoryStore) -> ObjectRepository:
+def repository_at(store: MemoryStore, *, claim_seconds: float = SOON_DEAD) -> ObjectRepository:
     """A process of its own: it knows nothing from before."""
-    return ObjectRepository(store, claim_seconds=0.1)
+    return ObjectRepository(store, claim_seconds=claim_seconds)
 
 
 def request_for(directory: Path) -> PushRequest:
     return PushRequest(directory=directory, created="2023-06-01T12:00:00Z")
 
 
-def push(store: MemoryStore, directory: Path) -> str:
-    return repository_at(store).push("digits", VERSION, request_for(directory)).digest
+def push(store: MemoryStore, directory: Path, *, claim_seconds: float = SOON_DEAD) -> str:
+    return repository_at(store, claim_seconds=claim_seconds).push("digits", VERSION, request_for(directory)).digest
 
 
 def digest_of(directory: Path) -> str:
@@ -221,7 +223,7 @@ def test_a_push_that_was_believed_dead_wakes_up_and_mixes_nothing(
         until(lambda: wake.reached.is_set() or sleeper.done(), what="the push reaches its change")
         other = outcome(store.view(), other_model)
         wake.allowed.set()
-        ended = sleeper.result(timeout=30)
+        ended = sleeper.result(timeout=60)
     assert sorted([ended, other], key=str) == sorted(
         ["refused", digest_of(model if ended != "refused" else other_model)]
     )
@@ -244,7 +246,7 @@ def test_a_take_over_that_was_believed_dead_too_wakes_up_and_mixes_nothing(
         until(lambda: wake.reached.is_set() or sleeper.done(), what="the push reaches its change")
         other = outcome(store.view(), third)
         wake.allowed.set()
-        ended = sleeper.result(timeout=30)
+        ended = sleeper.result(timeout=60)
     assert sorted([ended, other]).count("refused") == 1
     winner = other_model if ended != "refused" else third
     whole = files_in(winner)
@@ -314,7 +316,8 @@ def test_a_committed_push_that_cannot_be_finished_stays_invisible_until_its_cont
 
 def test_concurrent_pushes_of_one_content_share_the_work(store: MemoryStore, model: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        assert {*pool.map(lambda _: push(store.view(), model), range(8))} == {digest_of(model)}
+        digests = pool.map(lambda _: push(store.view(), model, claim_seconds=ALIVE), range(8))
+        assert {*digests} == {digest_of(model)}
     assert files_of(store) == files_in(model)
     assert left(store) == []
 
@@ -324,7 +327,9 @@ def test_of_concurrent_pushes_of_two_contents_one_wins_whole(
     store: MemoryStore, model: Path, other_model: Path, attempt: int
 ) -> None:
     with ThreadPoolExecutor(6) as pool:
-        outcomes = list(pool.map(lambda directory: outcome(store.view(), directory), [model, other_model] * 3))
+        outcomes = list(
+            pool.map(lambda directory: outcome(store.view(), directory, claim_seconds=ALIVE), [model, other_model] * 3)
+        )
     winner = model if digest_of(model) in outcomes else other_model
     assert sorted(outcomes) == sorted([digest_of(winner)] * 3 + ["refused"] * 3)
     assert files_of(store) == files_in(winner)
@@ -367,15 +372,16 @@ def test_whatever_the_order_of_all_requests_one_content_wins_and_none_is_mixed_i
 def test_a_push_of_other_content_is_refused_while_one_is_alive(
     store: MemoryStore, model: Path, other_model: Path
 ) -> None:
+    seconds = 4.0  # it is renewed four times as often
     with woken_at(store, 4, renews=True) as (view, wake):
-        alive = ThreadPoolExecutor(1).submit(outcome, view, model)
-        assert wake.reached.wait(30)
+        alive = ThreadPoolExecutor(1).submit(outcome, view, model, claim_seconds=seconds)
+        assert wake.reached.wait(60)
         with pytest.raises(
             VersionExists, match=r"just being pushed with other content by .*; choose a new name, or push again"
         ):
-            push(store.view(), other_model)
+            push(store.view(), other_model, claim_seconds=seconds)
         wake.allowed.set()
-        assert alive.result(timeout=30) == digest_of(model)
+        assert alive.result(timeout=60) == digest_of(model)
     assert files_of(store) == files_in(model)
 
 
@@ -460,7 +466,7 @@ def test_a_version_that_is_deleted_while_a_push_of_it_sleeps_does_not_come_back(
         push(store.view(), model)
         repository_at(store.view()).delete("digits", VERSION)
         wake.allowed.set()
-        ended = sleeper.result(timeout=30)
+        ended = sleeper.result(timeout=60)
     assert ended in {"refused", digest_of(model)}
     assert GRAPH not in store.stored_keys()
     assert repository_at(store).versions("digits") == ()
@@ -488,7 +494,7 @@ class woken_at:  # noqa: N801 - reads as a sentence where it is used
             if call in CHANGES and next(count) == number:
                 self._wake.reached.set()
             if self._wake.reached.is_set():
-                assert self._wake.allowed.wait(30)
+                assert self._wake.allowed.wait(60)
 
         self._view.before = before
 
@@ -499,9 +505,9 @@ class woken_at:  # noqa: N801 - reads as a sentence where it is used
         self._wake.allowed.set()
 
 
-def outcome(store: MemoryStore, directory: Path) -> str:
+def outcome(store: MemoryStore, directory: Path, *, claim_seconds: float = SOON_DEAD) -> str:
     """Push; return the digest, or that it was refused."""
     try:
-        return push(store, directory)
+        return push(store, directory, claim_seconds=claim_seconds)
     except VersionExists:
         return "refused"

@@ -20,7 +20,7 @@ from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
 from airflow_model_ops.adapters.repository.posix_owner import Owner
 from airflow_model_ops.core.errors import FleetBusy, InvalidConfig
 from tests.adapters.lock_story import only_one_is_inside
-from tests.adapters.posix_children import contend, eventually, hold_lock, start
+from tests.adapters.posix_children import contend, eventually, hold_lock, is_alive, start
 
 
 @pytest.fixture
@@ -66,11 +66,11 @@ def test_a_waiter_gives_up_in_time_and_is_told_who_holds_the_lock(directory: Pat
             other.lock(wait_seconds=0.2),
         ):
             raise AssertionError
-        assert 0.2 <= time.monotonic() - started < 2
+        assert 0.2 <= time.monotonic() - started < 60
 
 
 def test_threads_of_one_process_are_holders_of_their_own(store: PosixFleetStore) -> None:
-    only_one_is_inside(lambda: partial(store.lock, wait_seconds=30))
+    only_one_is_inside(lambda: partial(store.lock, wait_seconds=120))
 
 
 def test_a_thread_that_takes_the_lock_twice_is_told_so_at_once(store: PosixFleetStore) -> None:
@@ -83,16 +83,16 @@ def test_a_thread_that_takes_the_lock_twice_is_told_so_at_once(store: PosixFleet
 
 
 def test_a_lease_of_another_host_is_free_once_it_is_no_longer_touched(directory: Path, store: PosixFleetStore) -> None:
-    lease = put_lease(directory, 5, owner=ELSEWHERE, age=7.0)
+    lease = put_lease(directory, 5, owner=ELSEWHERE, age=700.0, ttl=800)
     with pytest.raises(FleetBusy, match="elsewhere:7"), store.lock(wait_seconds=0):
         raise AssertionError
-    os.utime(lease, (time.time() - 8.1,) * 2)
+    os.utime(lease, (time.time() - 801,) * 2)
     with store.lock(wait_seconds=0):
         assert [int(path.stem) for path in lease_files(directory)] == [5, 6]
 
 
 def test_a_lease_says_itself_how_long_it_lasts(directory: Path, store: PosixFleetStore) -> None:
-    put_lease(directory, 5, owner=ELSEWHERE, age=20.0, ttl=60)
+    put_lease(directory, 5, owner=ELSEWHERE, age=20.0, ttl=600)
     with pytest.raises(FleetBusy), store.lock(wait_seconds=0):
         raise AssertionError
 
@@ -101,7 +101,7 @@ def test_a_lease_stamped_in_the_future_falls_once_it_stays_unchanged(directory: 
     """The file server's clock was set back an hour, and the holder died."""
     put_lease(directory, 5, owner=ELSEWHERE, age=-3600.0, ttl=0.3)
     started = time.monotonic()
-    with PosixFleetStore(directory, ttl=0.3).lock(wait_seconds=20):
+    with PosixFleetStore(directory, ttl=0.3).lock(wait_seconds=60):
         assert time.monotonic() - started >= 0.3
 
 
@@ -132,9 +132,10 @@ def test_a_process_elsewhere_is_never_taken_for_dead() -> None:
 
 
 def test_a_holder_keeps_its_lease_fresh_for_as_long_as_it_works(directory: Path) -> None:
-    store, other = PosixFleetStore(directory, ttl=0.3), PosixFleetStore(directory, ttl=0.3)
+    ttl = 3.0  # a busy machine may let the thread that renews it wait
+    store, other = PosixFleetStore(directory, ttl=ttl), PosixFleetStore(directory, ttl=ttl)
     with store.lock(wait_seconds=0):
-        with pytest.raises(FleetBusy), other.lock(wait_seconds=1.2):
+        with pytest.raises(FleetBusy), other.lock(wait_seconds=ttl + 1):
             raise AssertionError
         store.write("routes.json", b"mine")
     assert store.read("routes.json") == b"mine"
@@ -178,7 +179,7 @@ def test_a_slow_process_that_links_a_number_of_long_ago_has_not_won(
             slept.set()
             others = PosixFleetStore(directory)
             for _ in range(8):
-                with others.lock(wait_seconds=5):
+                with others.lock(wait_seconds=60):
                     pass
             put_lease(directory, 10, owner=ELSEWHERE, age=0)
             assert not target.exists()
@@ -238,16 +239,16 @@ def holder(directory: Path, tmp_path: Path) -> Iterator[BaseProcess]:
 
 
 @pytest.mark.integration
-def test_the_lock_of_a_killed_process_is_free_within_a_second(
+def test_the_lock_of_a_killed_process_is_free_as_soon_as_it_is_dead(
     holder: BaseProcess, store: PosixFleetStore, directory: Path
 ) -> None:
     with pytest.raises(FleetBusy, match=rf":{holder.pid} "), store.lock(wait_seconds=0):
         raise AssertionError
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGKILL)
-    killed = time.monotonic()
-    with store.lock(wait_seconds=5):  # it may still be a zombie: nobody has waited for it
-        assert time.monotonic() - killed < 1
+    eventually(lambda: not is_alive(holder.pid))  # it may still be a zombie: nobody has waited for it
+    with store.lock(wait_seconds=0):
+        pass
     assert [int(path.stem) for path in lease_files(directory)] == [1, 2]
 
 
@@ -260,7 +261,7 @@ def test_the_lock_of_a_stopped_process_falls_when_its_lease_runs_out(tmp_path: P
     eventually(lambda: stopped.status() == psutil.STATUS_STOPPED)  # or it might renew the lease once more
     lease = lease_files(directory)[-1]
     os.utime(lease, (time.time() - 8.1,) * 2)
-    with PosixFleetStore(directory).lock(wait_seconds=2):
+    with PosixFleetStore(directory).lock(wait_seconds=60):
         assert len(lease_files(directory)) == 2
 
 

@@ -338,7 +338,9 @@ ESCAPES = st.lists(st.sampled_from(["..", ".", "/", "\\", "\0", "a", "v-1", "~",
 
 
 @given(name=ESCAPES | st.text(max_size=12))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_no_model_version_or_fleet_name_leads_out_of_the_repository(
     tmp_path: Path, repository: PosixRepository, model: Path, name: str
 ) -> None:
@@ -610,7 +612,7 @@ def test_of_processes_that_push_other_content_under_one_name_one_wins_and_its_tw
     sources = [(model, other_model)[number % 2] for number in range(8)]
     pushers = [start(push_at, moment, root, *pair) for pair in zip(sources, answers, strict=True)]
     for pusher in pushers:
-        pusher.join(60)
+        pusher.join(120)
     assert [pusher.exitcode for pusher in pushers] == [0] * 8
 
     repository.verify("digits", VERSION)

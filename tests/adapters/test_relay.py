@@ -15,6 +15,7 @@ from airflow_model_ops.adapters.lineage.relay import Job, Line
 from airflow_model_ops.adapters.lineage.relay_process import RelayProcess
 from airflow_model_ops.adapters.lineage.settings import LedgerKind, LedgerSettings
 from airflow_model_ops.core.errors import InvalidConfig
+from tests.waits import all_ended
 
 
 def offer(*logins: bytes) -> bytes:
@@ -41,16 +42,16 @@ class Ends:
 
 @pytest.fixture
 def ends() -> Iterator[Ends]:
-    job = Job(listen="", host="", port=0, connect_seconds=10, answer_seconds=10, postgresql=True, tls=True)
+    job = Job(listen="", host="", port=0, connect_seconds=60, answer_seconds=60, postgresql=True, tls=True)
     client, near_client = socket.socketpair()
     near_server, server = socket.socketpair()
-    carrying = threading.Thread(target=Line().carry, args=(near_client, near_server, job))
+    carrying = threading.Thread(target=Line().carry, args=(near_client, near_server, job), name="carrying", daemon=True)
     carrying.start()
-    client.settimeout(10)
+    client.settimeout(60)
     with closing(server), closing(near_client), closing(near_server):
         yield Ends(client=client, server=server)
         client.close()
-        carrying.join(10)
+        all_ended(carrying)
 
 
 def test_the_login_that_is_bound_to_tls_is_taken_out_of_the_servers_offer(ends: Ends) -> None:

@@ -371,14 +371,17 @@ class TestVendors:
                 str(PART_BYTES),
             ],
             cwd=ROOT,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        assert child.stdout is not None
-        for _ in range(2):
+        with child:
+            assert child.stdin is not None
+            assert child.stdout is not None
             assert child.stdout.readline().startswith(b"stored ")
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
+            child.stdin.write(b"go on\n")
+            child.stdin.flush()
+            assert child.stdout.readline().startswith(b"stored ")
+            child.send_signal(signal.SIGKILL)
         assert store.find(upload.key) is None
         parts = store.parted(upload)
         assert parts is not None
@@ -467,7 +470,7 @@ class TestVendors:
         began = time.monotonic()
         with pytest.raises(RepositoryUnavailable, match="did not answer in time"):
             dead.put("a", b"", within=0.2)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
     def test_a_store_is_used_before_and_after_a_fork(self, server: BucketServer) -> None:
         """Airflow forks task processes; an event loop does not survive one."""
@@ -486,7 +489,7 @@ class TestVendors:
             status.append(code)
             return pid == child
 
-        until(has_ended, what="the forked child ends")
+        until(has_ended, what="the forked child ends", within=90)  # it makes a client of its own
         assert os.waitstatus_to_exitcode(status[-1]) == 0
         assert store.get("after") == b"y"
 
@@ -518,8 +521,10 @@ def assert_each_race_has_one_winner(server: BucketServer, races: int) -> None:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
     won: tuple[set[int], set[int]] = (set(), set())
-    for number in range(races):
-        for worker in workers:
+    number = 0
+    # Whom the machine lets wait may lose often: then it goes on until both have won.
+    while number < races or (number < LONG_RACES and min(map(len, won)) <= number // 50):
+        for worker in workers[:: 1 if number % 2 else -1]:  # who is told first has a start
             assert worker.stdin is not None
             worker.stdin.write(f"{number}\n")
             worker.stdin.flush()
@@ -527,8 +532,10 @@ def assert_each_race_has_one_winner(server: BucketServer, races: int) -> None:
             assert worker.stdout is not None
             if worker.stdout.readline() == "won\n":
                 mine.add(number)
+        number += 1
+    races = number
     for worker in workers:
-        worker.communicate(timeout=30)
+        worker.communicate(timeout=60)
         assert worker.returncode == 0
     assert not won[0] & won[1], "both won"
     assert won[0] | won[1] == set(range(races)), "nobody won"

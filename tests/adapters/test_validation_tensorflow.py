@@ -24,7 +24,7 @@ LABELS = [0, 1, 2, 2, 1, 0, 0, 0, 0]
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("validated_models")
-    subprocess.run([sys.executable, str(BUILD), str(out)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(BUILD), str(out)], check=True, timeout=240)
     return out
 
 
@@ -48,7 +48,7 @@ def probed(models: Path, examples: Path) -> ProbeRun:
         "batch_size": 2,
         "threads": 1,
     }
-    return run_probe(job, python=sys.executable, timeout_seconds=120)
+    return run_probe(job, python=sys.executable, timeout_seconds=240)
 
 
 def scored(run: ProbeRun, name: str) -> Mapping[str, Any]:
@@ -122,6 +122,7 @@ def test_a_lost_output_and_a_lost_accuracy_cost_the_blessing_and_the_output_to_s
     models: Path, examples: Path
 ) -> None:
     validation = Validation(examples=str(examples), min_accuracy=0.7, max_accuracy_drop=0.1)
+    before = {"tensorflow"} & set(sys.modules)  # other tests of this process may have needed it
 
     report = validate_candidate(
         candidate=models / "mirrored", stable=models / "two_outputs", validation=validation, output="scores"
@@ -132,7 +133,7 @@ def test_a_lost_output_and_a_lost_accuracy_cost_the_blessing_and_the_output_to_s
     assert "output 'label' is gone" in report.reason
     assert "accuracy 0.2222 on 9 examples is below the 0.7 required" in report.reason
     assert "0.5556 below stable's 0.7778" in report.reason
-    assert "tensorflow" not in sys.modules
+    assert {"tensorflow"} & set(sys.modules) == before
 
 
 @pytest.mark.integration
