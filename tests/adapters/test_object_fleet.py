@@ -196,7 +196,7 @@ def test_a_slow_process_that_takes_a_number_of_long_ago_has_not_won(store: Memor
 
     slow.place.store.before = others
     # Whose the lock is, it sees at its next look, for which a busy machine may leave it no time.
-    with pytest.raises(FleetBusy, match="elsewhere:7|another process"), slow.held(wait_seconds=0.1):
+    with pytest.raises(FleetBusy, match=r"elsewhere:7|another process"), slow.held(wait_seconds=0.1):
         raise AssertionError
     assert leases(store) == [6, 7, 8, 9, 10]
 
