@@ -16,6 +16,8 @@ import pytest
 
 import airflow_model_ops
 
+pytestmark = pytest.mark.timeout(300)  # fresh processes, which import nearly all there is
+
 PACKAGE = Path(airflow_model_ops.__file__).parent
 NAME = "airflow_model_ops"
 
@@ -139,7 +141,7 @@ def loaded_after_importing(names: list[str]) -> set[str]:
         "print(json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, cwd=PACKAGE.parent
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False, cwd=PACKAGE.parent
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))

@@ -12,6 +12,8 @@ import pytest
 
 from tests.airflow.parse_cost import WITHOUT_OTHERS_ASSETS
 
+pytestmark = pytest.mark.timeout(300)  # fresh processes, which import nearly all there is
+
 DAGS = sorted((Path(__file__).parents[2] / "dags").glob("*.py"))
 HEAVY = ("tensorflow", "ml_metadata", "google.cloud", "prometheus_api_client", "grpc", "numpy", "pandas")
 MODEL = "model: {model}\nchecks:\n  - {{name: errors, kind: error_rate, max: 0.05}}\n"
@@ -51,7 +53,7 @@ def parse(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
