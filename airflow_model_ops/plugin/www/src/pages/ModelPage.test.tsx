@@ -1,5 +1,6 @@
 import { cleanup, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
+import { useLocation } from "react-router-dom";
 
 import { App } from "../App";
 import type { Schemas } from "../api/client";
@@ -99,6 +100,17 @@ test("each tab has an address of its own, which opens it again", async () => {
   expect((await screen.findByRole("tab", { name: "Timeline" })).getAttribute("aria-selected")).toBe("true");
   await userEvent.click(screen.getByRole("tab", { name: "Overview" }));
   await waitFor(() => expect(screen.getByLabelText("address").textContent).toBe(AT));
+});
+
+test("the focus stays on the tab that was turned to, though Airflow's UI makes the page anew", async () => {
+  function Host() {
+    return <App key={useLocation().pathname} />;
+  }
+  answering({ "GET models/digits/traffic": { periods: [], begin: null }, "GET models/digits/timeline": { before: null, entries: [] }, "GET models/digits": modelOf(rowOf()) });
+  show(<Host />, { at: AT });
+  await userEvent.click(await screen.findByRole("tab", { name: "Timeline" }));
+  await waitFor(() => expect(screen.getByLabelText("address").textContent).toBe(`${AT}/timeline`));
+  await waitFor(() => expect(document.activeElement).toBe(screen.getByRole("tab", { name: "Timeline" })));
 });
 
 test("a reason is shown as it was written, never as markup", async () => {

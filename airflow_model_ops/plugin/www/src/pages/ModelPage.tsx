@@ -1,5 +1,5 @@
 import { Box, Flex, Heading, Link, Tabs } from "@chakra-ui/react";
-import type { ComponentType } from "react";
+import { type ComponentType, useEffect, useRef } from "react";
 import { Link as RouterLink, useNavigate } from "react-router-dom";
 
 import { ActionBar } from "../actions/ActionBar";
@@ -67,18 +67,30 @@ interface TabsProps extends TabProps {
   readonly tab: Tab;
 }
 
+/** The tab that was turned to last, until it is shown: Airflow's UI may make the page anew then, and the focus would be lost. */
+let turnedTo: string | null = null;
+
 /** Arrow keys move between tabs; each has an address of its own. Only the one that is open asks for anything. */
 function ModelTabs({ answer, tab, refresh }: TabsProps) {
   const navigate = useNavigate();
+  const list = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    if (turnedTo !== tab) return;
+    turnedTo = null;
+    if (document.activeElement === document.body) list.current?.querySelector<HTMLElement>("[aria-selected=true]")?.focus();
+  }, [tab]);
   const there = TABS.flatMap((name) => (CONTENT[name] ? [{ name, ...CONTENT[name] }] : []));
   return (
     <Tabs.Root
       value={CONTENT[tab] ? tab : "overview"}
-      onValueChange={({ value }) => void navigate(modelPath(answer.row.model, TABS.find((known) => known === value)))}
+      onValueChange={({ value }) => {
+        turnedTo = value;
+        void navigate(modelPath(answer.row.model, TABS.find((known) => known === value)));
+      }}
       lazyMount
       unmountOnExit
     >
-      <Tabs.List overflowX="auto" overflowY="hidden">
+      <Tabs.List ref={list} overflowX="auto" overflowY="hidden">
         {there.map(({ name, title }) => <Tabs.Trigger key={name} value={name} flexShrink={0}>{title}</Tabs.Trigger>)}
       </Tabs.List>
       {there.map(({ name, Content }) => (
