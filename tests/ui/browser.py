@@ -19,6 +19,8 @@ HOME = "plugin/model-ops"
 WIDTH, NARROW = 1280, 390
 PATIENCE = 90_000
 """Milliseconds that a busy machine may need for a page of Airflow."""
+_DONE = 180_000
+"""Milliseconds until a DAG run has done what was asked for."""
 _HEIGHT = 900
 _AXE = Path(__file__).resolve().parents[2] / "airflow_model_ops/plugin/www/node_modules/axe-core/axe.min.js"
 _FRAMED = "main-content"
@@ -102,6 +104,20 @@ class Person:
         panel = self.page.get_by_role("tabpanel", name=tab, exact=True)
         expect(panel).to_be_visible()
         return panel
+
+    def does(self, action: str, *, about: str, confirm: str, reason: str, version: str | None = None) -> None:
+        """Press a button of the open page of a model, that of a version if one is given, say why, and wait until it is done.
+
+        :param about: The model, as the dialog names it.
+        :param confirm: What stands on the button that does it.
+        """
+        button = action if version is None else f"{action}: {version}"
+        self.page.get_by_role("button", name=button, exact=True).first.click()
+        dialog = self.page.get_by_role("dialog", name=f"{action}: {about}")
+        dialog.get_by_role("textbox", name="Reason").fill(reason)
+        dialog.get_by_role("button", name=confirm, exact=True).click()
+        expect(dialog.get_by_text(f"{confirm}: done")).to_be_visible(timeout=_DONE)
+        dialog.get_by_role("button", name="Close").first.click()
 
     @property
     def tabs(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from airflow_model_ops.core.versioning import Version
 from tests.e2e.scenario import ADMIN
@@ -11,8 +11,6 @@ from tests.e2e.story import MODEL, RELEASE, Story
 from tests.ui.conftest import Opens
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
-
-_DONE_MS = 180_000
 
 
 @pytest.fixture
@@ -24,18 +22,7 @@ def banned(story: Story) -> Version:
     return story.state.quarantined[-1]
 
 
-def _does(page: Page, action: str, *, confirm: str, reason: str, version: Version | None = None) -> None:
-    """Press a button, that of a version if one is given, say why, and wait until the page says that it is done."""
-    button = action if version is None else f"{action}: {version.name}"
-    page.get_by_role("button", name=button, exact=True).first.click()
-    dialog = page.get_by_role("dialog", name=f"{action}: {MODEL}")
-    dialog.get_by_role("textbox", name="Reason").fill(reason)
-    dialog.get_by_role("button", name=confirm, exact=True).click()
-    expect(dialog.get_by_text(f"{confirm}: done")).to_be_visible(timeout=_DONE_MS)
-    dialog.get_by_role("button", name="Close").first.click()
-
-
-def test_a_person_holds_the_model_resumes_it_and_lifts_a_quarantine_with_the_buttons(
+def test_a_person_holds_the_model_resumes_it_lifts_a_quarantine_and_bans_again_with_the_buttons(
     story: Story, banned: Version, opens: Opens
 ) -> None:
     mark = story.newest
@@ -43,25 +30,32 @@ def test_a_person_holds_the_model_resumes_it_and_lifts_a_quarantine_with_the_but
     admin.opens_model(MODEL)
     page = admin.page
 
-    _does(page, "Hold", confirm="Put on hold", reason="an audit is on")
+    admin.does("Hold", about=MODEL, confirm="Put on hold", reason="an audit is on")
     expect(page.get_by_text("an audit is on").first).to_be_visible()
     held = story.state.hold
     assert held is not None
     assert held.by_person
     assert "admin" in held.by
 
-    _does(page, "Resume", confirm="End the hold", reason="the audit is over")
+    admin.does("Resume", about=MODEL, confirm="End the hold", reason="the audit is over")
     expect(page.get_by_role("button", name="Hold", exact=True)).to_be_enabled()
     assert story.state.hold is None
 
     others = page.get_by_role("region", name="Other versions")
     expect(others.get_by_text(banned.name)).to_be_visible()
-    _does(page, "Lift quarantine", confirm="Lift the quarantine", reason="the labels were wrong", version=banned)
+    lifted = {"confirm": "Lift the quarantine", "reason": "the labels were wrong", "version": banned.name}
+    admin.does("Lift quarantine", about=MODEL, **lifted)
     expect(others.get_by_text(banned.name)).to_be_hidden()
     assert banned not in story.state.quarantined
 
+    versions = admin.turns_to("Versions")
+    versions.get_by_role("button", name=f"Details and actions of {banned.name}").click()
+    again = {"confirm": "Quarantine", "reason": "they were right", "version": banned.name}
+    admin.does("Quarantine", about=MODEL, **again)
+    expect(versions.get_by_role("button", name=f"Lift quarantine: {banned.name}")).to_be_visible()
+    assert banned in story.state.quarantined
+
     changes = story.changes(after=mark)
-    assert [(entry.name, entry.origin.actor) for entry in changes] == [
-        (name, ADMIN) for name in ("hold", "resume", "lift")
-    ]
-    assert [entry.origin.run["dag_id"] for entry in changes] == ["model_hold", "model_resume", "model_lift"]
+    names = ("hold", "resume", "lift", "quarantine")
+    assert [(entry.name, entry.origin.actor) for entry in changes] == [(name, ADMIN) for name in names]
+    assert [entry.origin.run["dag_id"] for entry in changes] == [f"model_{name}" for name in names]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.scenario import ADMIN
 from tests.e2e.story import MODEL, Story
 from tests.ui.browser import Person
 from tests.ui.conftest import Opens
@@ -17,7 +18,8 @@ _MINUTE, _STRIDE = 60_000, 5_000
 def test_the_page_asks_again_only_while_something_is_live_and_somebody_looks_and_misses_no_end(
     story: Story, opens: Opens
 ) -> None:
-    run, reason = story.live_canary(), f"the timeline is open, entry {story.newest}"
+    run, mark = story.live_canary(), story.newest
+    reason = f"the timeline is open, entry {mark}"
     admin = opens("admin")
     admin.page.clock.install()
     admin.opens_model(MODEL)
@@ -29,7 +31,11 @@ def test_the_page_asks_again_only_while_something_is_live_and_somebody_looks_and
     admin.looks_again()
     assert _asked_in_a_minute(story, admin) > 0, "somebody looks again"
 
-    story.rollback(target="previous", reason=reason).ends("success")
+    someone = opens("admin")
+    someone.opens_model(MODEL)
+    someone.does("Abort release", about=MODEL, confirm="Abort the release", reason=reason)
+    abort = story.changes(after=mark)[-1]
+    assert (abort.name, abort.origin.actor, abort.origin.run["dag_id"]) == ("abort", ADMIN, "model_abort")
     expect(timeline.get_by_text(reason).first).to_be_visible()
     run.ends("failed")
     story.until(lambda: story.head.applied_at, what="the head is applied")
