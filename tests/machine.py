@@ -6,13 +6,8 @@ import os
 
 _OWN = (
     *("AIRFLOW", "_AIRFLOW"),  # another Airflow's home, connections and settings
-    *(
-        "AWS_",
-        "GOOGLE_",
-        "GCLOUD_",
-        "CLOUDSDK_",
-        "STORAGE_EMULATOR_HOST",
-    ),  # somebody's account; a profile that is not there
+    # somebody's account; a profile that is not there
+    *("AWS_", "GOOGLE_", "GCLOUD_", "CLOUDSDK_", "STORAGE_EMULATOR_HOST"),
     *("MYSQL_", "PG"),  # another database's address
     *("OPENLINEAGE", "PROMETHEUS_"),  # where lineage and metrics of this machine go
     *("COLUMNS", "FORCE_COLOR"),  # else logs and help are wrapped and coloured as for a terminal

@@ -86,9 +86,8 @@ def test_a_person_rolls_back_to_the_previous_and_then_to_the_golden_version_over
 def test_old_versions_are_retired_and_the_ledger_holds_each_log_entry_once(
     story: Story, first_release: Run, promoted: Run
 ) -> None:
-    run = story.release(
-        "good-2"
-    )  # no worse than stable; good-1 errs twice as often, which takes the judge long to bear
+    # No worse than stable; good-1 errs twice as often, which takes the judge long to bear.
+    run = story.release("good-2")
     story.skips_validation(run)
     latest = run.ends("success").returned("push")["version"]
     oldest = first_release.returned("push")["version"]
