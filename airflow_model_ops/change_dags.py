@@ -11,7 +11,7 @@ from airflow.sdk import DAG, Param
 
 from airflow_model_ops.config.model_file import ModelIdentity
 from airflow_model_ops.dag_names import TAG
-from airflow_model_ops.dag_parts import START, record_of
+from airflow_model_ops.dag_parts import START, model_param, reason_param, record_of
 from airflow_model_ops.operators.changes import (
     AbortModelOperator,
     ChangeOperator,
@@ -108,7 +108,6 @@ def _build(
     more: Mapping[str, Param] | None = None,
     **dag_kwargs: Any,
 ) -> DAG:
-    names = sorted(models)
     with DAG(
         schedule=None,
         start_date=START,
@@ -116,11 +115,9 @@ def _build(
         catchup=False,
         max_active_runs=_RUNS,
         params={
-            "model": Param(names[0] if len(names) == 1 else None, type="string", enum=names, title="Model"),
+            "model": model_param(models),
             **(more or {}),
-            "reason": Param(
-                type="string", minLength=3, title="Reason", description="Kept in the log and in ML Metadata."
-            ),
+            "reason": reason_param(),
         },
         tags=[TAG],
         **dag_kwargs,

@@ -27,7 +27,7 @@ from airflow_model_ops.change_dags import (
 from airflow_model_ops.config.model_file import ModelFile, ModelIdentity, load_model_file
 from airflow_model_ops.core.errors import InvalidConfig
 from airflow_model_ops.dag_names import TAG, release_dag_of
-from airflow_model_ops.dag_parts import START, fleets_of, record_of, unique
+from airflow_model_ops.dag_parts import START, fleets_of, model_param, reason_param, record_of, unique
 from airflow_model_ops.operators.check import CheckMetricsOperator
 from airflow_model_ops.operators.promotion_watch import TellRollbackOperator, WatchPromotionOperator
 from airflow_model_ops.operators.push import PushModelOperator
@@ -140,7 +140,6 @@ def build_rollback_dag(
 
     :param models: The models by name, as ``load_model_files`` or ``load_ways_back`` returns them.
     """
-    names = sorted(models)
     with DAG(
         dag_id=dag_id,
         description="Take a model back to its previous or golden version, or to one you name.",
@@ -150,7 +149,7 @@ def build_rollback_dag(
         catchup=False,
         max_active_runs=_WAITING_RUNS,
         params={
-            "model": Param(names[0] if len(names) == 1 else None, type="string", enum=names, title="Model"),
+            "model": model_param(models),
             "target": Param(
                 "previous",
                 type="string",
@@ -160,9 +159,7 @@ def build_rollback_dag(
                 "ended first: with `previous` that is all.",
                 examples=["previous", "golden"],
             ),
-            "reason": Param(
-                type="string", minLength=3, title="Reason", description="Kept in the log and in ML Metadata."
-            ),
+            "reason": reason_param(),
             "seen": Param(
                 None,
                 type=["null", "integer"],
@@ -190,7 +187,6 @@ def build_golden_dag(
     models: Mapping[str, ModelIdentity], *, dag_id: str = "model_pin_golden", **dag_kwargs: Any
 ) -> DAG:
     """Return the DAG that pins a model's known-good version."""
-    names = sorted(models)
     with DAG(
         dag_id=dag_id,
         description="Pin the known-good version of a model.",
@@ -199,7 +195,7 @@ def build_golden_dag(
         is_paused_upon_creation=False,  # nobody should have to switch it on at 3 a.m.
         catchup=False,
         params={
-            "model": Param(names[0] if len(names) == 1 else None, type="string", enum=names, title="Model"),
+            "model": model_param(models),
             "version": Param(
                 None, type=["null", "string"], title="Version", description="Empty: the version that is stable now."
             ),

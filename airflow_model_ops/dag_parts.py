@@ -1,12 +1,14 @@
-"""What the bundled DAGs have in common: names that Airflow takes, one set of connections per fleet, the record."""
+"""What the bundled DAGs have in common: names that Airflow takes, what people fill in, a fleet's connections once, the record."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+
+from airflow.sdk import Param
 
 from airflow_model_ops.config.fleet_place import FleetPlace
 from airflow_model_ops.config.model_file import ModelIdentity
@@ -15,6 +17,17 @@ from airflow_model_ops.operators.upkeep import RecordLineageOperator
 START = datetime(2024, 1, 1)  # noqa: DTZ001 (Airflow reads a naive start as UTC)
 _LONGEST_ID = 180
 """Airflow takes 250 characters for a task's id with its groups."""
+
+
+def model_param(models: Iterable[str]) -> Param:
+    """Return the parameter by which a person picks a model; where there is one only, it is picked."""
+    names = sorted(models)
+    return Param(names[0] if len(names) == 1 else None, type="string", enum=names, title="Model")
+
+
+def reason_param() -> Param:
+    """Return the parameter in which a person says why."""
+    return Param(type="string", minLength=3, title="Reason", description="Kept in the log and in ML Metadata.")
 
 
 def record_of(*, task_id: str = "record", **kwargs: Any) -> RecordLineageOperator:
