@@ -47,13 +47,6 @@ def run(work: Callable[..., object], *arguments: Any) -> int:
     return process.exitcode
 
 
-def eventually(holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
-
-
 @contextmanager
 def killed_before_change(number: int):
     """Kill this process with SIGKILL before it changes the file system for the ``number``-th time, from 1."""

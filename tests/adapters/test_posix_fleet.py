@@ -20,7 +20,8 @@ from airflow_model_ops.adapters.repository.posix_fleet import PosixFleetStore
 from airflow_model_ops.adapters.repository.posix_owner import Owner
 from airflow_model_ops.core.errors import FleetBusy, InvalidConfig
 from tests.adapters.lock_story import only_one_is_inside
-from tests.adapters.posix_children import contend, eventually, hold_lock, is_alive, start
+from tests.adapters.posix_children import contend, hold_lock, is_alive, start
+from tests.waits import until
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_a_document_cannot_be_anywhere_else(store: PosixFleetStore, name: str) -
 def holder(directory: Path, tmp_path: Path) -> Iterator[BaseProcess]:
     sign = tmp_path / "sign"
     process = start(hold_lock, directory, sign)
-    eventually(lambda: sign.exists() and sign.read_text() != "")
+    until(lambda: sign.exists() and sign.read_text() != "", what="the lock is held")
     yield process
     process.kill()
     process.join()
@@ -246,7 +247,8 @@ def test_the_lock_of_a_killed_process_is_free_as_soon_as_it_is_dead(
         raise AssertionError
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGKILL)
-    eventually(lambda: not is_alive(holder.pid))  # it may still be a zombie: nobody has waited for it
+    # It may still be a zombie: nobody has waited for it.
+    until(lambda: not is_alive(holder.pid), what="the holder is dead")
     with store.lock(wait_seconds=0):
         pass
     assert [int(path.stem) for path in lease_files(directory)] == [1, 2]
@@ -258,7 +260,8 @@ def test_the_lock_of_a_stopped_process_falls_when_its_lease_runs_out(tmp_path: P
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGSTOP)
     stopped = psutil.Process(holder.pid)
-    eventually(lambda: stopped.status() == psutil.STATUS_STOPPED)  # or it might renew the lease once more
+    # Or it might renew the lease once more.
+    until(lambda: stopped.status() == psutil.STATUS_STOPPED, what="the holder stands still")
     lease = lease_files(directory)[-1]
     os.utime(lease, (time.time() - 8.1,) * 2)
     with PosixFleetStore(directory).lock(wait_seconds=60):
@@ -274,11 +277,11 @@ def test_six_processes_are_never_inside_together_though_holders_are_killed(tmp_p
     try:
         for _ in range(10):
             done = len(journal.read_bytes())
-            eventually(lambda done=done: len(journal.read_bytes()) > done + 100)
-            eventually(lambda: _kill_whoever_is_inside(inside, workers, dead))
+            until(lambda done=done: len(journal.read_bytes()) > done + 100, what="all go on")
+            until(lambda: _kill_whoever_is_inside(inside, workers, dead), what="somebody is inside")
             workers.append(start(contend, directory, inside, journal))
         done = len(journal.read_bytes())
-        eventually(lambda: len(journal.read_bytes()) > done + 200)
+        until(lambda: len(journal.read_bytes()) > done + 200, what="the others go on")
     finally:
         for worker in workers + dead:
             worker.kill()

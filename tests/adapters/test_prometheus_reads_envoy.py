@@ -6,7 +6,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from airflow_model_ops.adapters.metrics.prometheus import PrometheusSource
 from airflow_model_ops.adapters.metrics.prometheus_process import PrometheusProcess, ScrapeJob
 from airflow_model_ops.adapters.serving.envoy_process import find_envoy
 from airflow_model_ops.core.checks import Arm, Arms, Check, Measurement
+from tests.waits import until
 
 CLUSTER = "digits~x/2"
 BOUND_MS = 1000
 """The other answers take a millisecond or two; a busy machine may make a tenth of a second of that."""
+_ASK_SECONDS = 0.2
+"""Each question is several queries."""
 
 
 class Server(BaseHTTPRequestHandler):
@@ -129,13 +132,6 @@ class Sum:
         return found.canary.samples is not None and found.instant.timestamp() > self._begin
 
 
-def wait_until(asked: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not asked():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.2)
-
-
 @pytest.mark.integration
 def test_errors_and_hidden_retries_and_slow_answers_are_read_from_a_real_envoy(envoy: tuple[str, str]) -> None:
     listener, admin = envoy
@@ -144,12 +140,12 @@ def test_errors_and_hidden_retries_and_slow_answers_are_read_from_a_real_envoy(e
     with PrometheusProcess([ScrapeJob(name="router", targets=(admin,), path="/stats/prometheus")]) as prometheus:
         source = PrometheusSource(prometheus.url)
         counted, slow = Sum(source, errors), Sum(source, latency)
-        wait_until(counted.ask)
-        wait_until(slow.ask)
+        until(counted.ask, what="errors are counted", every=_ASK_SECONDS)
+        until(slow.ask, what="slow answers are counted", every=_ASK_SECONDS)
         for path in ("/ok", "/ok", "/ok", "/ok", "/bad", "/slow"):
             requests.get(listener + path, timeout=60)
-        wait_until(lambda: counted.ask() and counted.samples >= 7)
-        wait_until(lambda: slow.ask() and slow.samples >= 6)
+        until(lambda: counted.ask() and counted.samples >= 7, what="all answers are counted", every=_ASK_SECONDS)
+        until(lambda: slow.ask() and slow.samples >= 6, what="all times are counted", every=_ASK_SECONDS)
         assert (counted.bad, counted.samples) == (2, 7), "six requests; the bad one was tried twice"
         assert (slow.bad, slow.samples) == (1, 6)
         wrong_edge = Sum(source, Check.from_json({**latency.to_json(), "latency_bound_ms": 60}))

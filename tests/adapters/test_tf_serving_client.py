@@ -25,6 +25,7 @@ from airflow_model_ops.core.errors import (
     ServerWedged,
 )
 from tests.adapters.fake_model_service import FakeModelService
+from tests.waits import until
 
 OLD, NEW = 20230601120000, 20230602120000
 PATIENCE = 60.0
@@ -35,13 +36,6 @@ Connect = Callable[..., ModelServiceClient]
 
 def served(*versions: int, name: str = "digits", labels: dict[str, int] | None = None) -> ServedModel:
     return ServedModel(name=name, base_path=f"/models/{name}/versions", versions=versions, labels=labels or {})
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
 
 
 def states(client: ModelServiceClient, model: str = "digits") -> dict[int, LoadState]:
@@ -131,7 +125,7 @@ class TestLabels:
         assert client.resolve_label("digits", "stable") == OLD
 
         client.reload([served(OLD, NEW, labels={"stable": OLD})], timeout_seconds=PATIENCE)
-        wait_until(lambda: states(client)[NEW] is LoadState.AVAILABLE)
+        until(lambda: states(client)[NEW] is LoadState.AVAILABLE, what="version 2 is loaded")
         assert client.resolve_label("digits", "stable") == OLD
         client.reload([served(OLD, NEW, labels={"stable": NEW})], timeout_seconds=PATIENCE)
         assert client.resolve_label("digits", "stable") == NEW
@@ -273,14 +267,14 @@ class TestFaults:
         client.reload([served(OLD)], timeout_seconds=PATIENCE)
         with _executor() as pool:
             wedging = pool.submit(client.reload, [served(OLD), served(OLD, name="faces")], timeout_seconds=PATIENCE)
-            wait_until(lambda: service.reloading)
+            until(lambda: service.reloading, what="the server works on the reload")
             with pytest.raises(ServerWedged, match="an earlier reload is probably still waiting"):
                 client.reload([served(OLD)], timeout_seconds=0.2)
             assert states(client) == {OLD: LoadState.AVAILABLE}
             assert not wedging.done()
             service.stop()
         service.start([served(OLD)])
-        wait_until(lambda: _answers(client))
+        until(lambda: _answers(client), what="the server answers")
         client.reload([served(OLD, NEW)], timeout_seconds=PATIENCE)
         assert states(client)[NEW] is LoadState.AVAILABLE
 
@@ -353,7 +347,7 @@ class TestFaults:
             assert not _answers(client)
             time.sleep(0.05)
         service.start([served(OLD)])
-        wait_until(lambda: _answers(client), seconds=1.8)
+        until(lambda: _answers(client), what="the server answers", within=1.8)
         assert states(client) == {OLD: LoadState.AVAILABLE}
 
     def test_a_server_lost_during_a_reload_is_unreachable_and_not_wedged(
@@ -364,7 +358,7 @@ class TestFaults:
         client = connect(service)
         with _executor() as pool:
             reload = pool.submit(client.reload, [served(OLD)], timeout_seconds=PATIENCE)
-            wait_until(lambda: bool(service.reloads))
+            until(lambda: bool(service.reloads), what="the reload arrives")
             service.stop()
             with pytest.raises(ServerUnreachable) as lost:
                 reload.result(timeout=PATIENCE)
@@ -401,7 +395,7 @@ class TestTheClientItself:
         client = connect(service)
         with _executor() as pool:
             reload = pool.submit(client.reload, [served(OLD)], timeout_seconds=PATIENCE)
-            wait_until(lambda: bool(service.reloads))
+            until(lambda: bool(service.reloads), what="the reload arrives")
             client.close()
             with pytest.raises(ServerUnreachable, match="CANCELLED"):
                 reload.result(timeout=PATIENCE)

@@ -32,6 +32,7 @@ from airflow_model_ops.triggers.loading import LoadTrigger
 from tests.airflow.firings import firings
 from tests.airflow.release_story import PERSON, Story, context_of
 from tests.control.guard_story import CountingSource
+from tests.waits import until_true
 
 DAGS = Path(__file__).parents[2] / "dags"
 ANSWER_SECONDS = 60.0
@@ -69,12 +70,6 @@ def story() -> Iterator[GuardStory]:
     stage = GuardStory(model=model())
     with standing_in(stage.fleet, metrics=stage.counts):
         yield stage
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(ANSWER_SECONDS):
-        while not condition():  # noqa: ASYNC110 (the story is told by threads, not by the loop)
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -175,7 +170,7 @@ class TestStream:
         async def look_once() -> None:
             asked = story.counts.asked
             async with heard(story.trigger().run()):
-                await until(lambda: story.counts.asked > asked and kept() is not None)
+                await until_true(lambda: story.counts.asked > asked and kept() is not None)
 
         def kept() -> bytes | None:
             return story.repository.read_evidence("digits", "guard", "stable")
@@ -185,7 +180,7 @@ class TestStream:
                 story.answer(2, bad=1)
                 before = kept()
                 await look_once()
-                await until(lambda before=before: kept() != before)
+                await until_true(lambda before=before: kept() != before)
 
         run(tell())
 
@@ -267,7 +262,7 @@ class TestStream:
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
             try:
                 async with heard(story.trigger().run()), asyncio.timeout(ANSWER_SECONDS / 2):
-                    await until(asked.is_set)
+                    await until_true(asked.is_set)
                     return await asyncio.to_thread(lambda: ["the other trigger's turn"])
             finally:
                 answered.set()

@@ -21,6 +21,7 @@ from airflow_model_ops.triggers.version import MetricTrigger, VersionServesTrigg
 from airflow_model_ops.triggers.watch import NeglectedModelsTrigger
 from tests.airflow.firings import firings
 from tests.airflow.release_story import PERSON, YAML, Story
+from tests.waits import until_true
 
 DIGITS = "digits"
 ANSWER_SECONDS = 60.0
@@ -70,16 +71,10 @@ async def first_event(trigger: Any) -> Any:
     raise AssertionError("the trigger ended without an event")
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(ANSWER_SECONDS):
-        while not condition():  # noqa: ASYNC110 (the story is told by threads, not by the loop)
-            await asyncio.sleep(0.005)
-
-
 async def stays_silent(trigger: Any, *, while_: Callable[[], Any]) -> None:
     """Let a trigger run until the story has gone on, and make sure that it fired no event."""
     running = asyncio.ensure_future(first_event(trigger))
-    await until(lambda: running.done() or while_())
+    await until_true(lambda: running.done() or while_())
     assert not running.done(), running.result()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -203,7 +198,7 @@ class TestCanaryStep:
 
         async def tell() -> Any:
             running = asyncio.ensure_future(first_event(canary(story, release)))
-            await until(lambda: story.source.asked)
+            await until_true(lambda: story.source.asked)
             story.control(PERSON).rollback(reason="I do not like it")
             return await running
 
@@ -220,9 +215,9 @@ class TestCanaryStep:
 
         async def tell() -> None:
             running = asyncio.ensure_future(first_event(canary(story, release)))
-            await until(lambda: story.source.asked)
+            await until_true(lambda: story.source.asked)
             story.clock.advance(100)
-            await until(lambda: until_when() > story.clock.now() + 60)
+            await until_true(lambda: until_when() > story.clock.now() + 60)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
@@ -269,7 +264,7 @@ class TestTurn:
 
         async def tell() -> Any:
             running = asyncio.ensure_future(first_event(trigger))
-            await until(lambda: any(lease.waiting for lease in story.repository.leases(DIGITS)))
+            await until_true(lambda: any(lease.waiting for lease in story.repository.leases(DIGITS)))
             assert not running.done()
             story.control().abort(reason="done", fence=None)
             return await running
@@ -297,7 +292,7 @@ class TestTurn:
 
         async def tell() -> Any:
             running = asyncio.ensure_future(first_event(trigger))
-            await until(lambda: story.repository.leases(DIGITS))
+            await until_true(lambda: story.repository.leases(DIGITS))
             await asyncio.sleep(0.05)
             assert not running.done()
             story.control(PERSON).resume(reason="fine")
@@ -324,7 +319,7 @@ class TestResume:
         async def tell() -> Any:
             running = asyncio.ensure_future(first_event(trigger))
             story.clock.advance(100)
-            await until(lambda: max(lease.until for lease in story.repository.leases(DIGITS)) > story.clock.now())
+            await until_true(lambda: max(lease.until for lease in story.repository.leases(DIGITS)) > story.clock.now())
             assert not running.done()
             story.control(PERSON).resume(reason="fine")
             return await running

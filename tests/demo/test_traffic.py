@@ -14,8 +14,9 @@ from airflow_model_ops.metrics import Outcome
 from demo.digits import Images
 from demo.keepalive import Answer, BadAnswer, KeepAliveClient
 from demo.tally import Tally
-from demo.traffic import Traffic, judge, labelled_requests
+from demo.traffic import CountPrediction, Traffic, judge, labelled_requests
 from tests.demo.digit_server import DigitServer, Respond, answer, serving
+from tests.waits import until_true
 
 PATIENCE = 60.0
 """Seconds: nothing here takes one, but a busy machine may stop this process for some."""
@@ -29,6 +30,22 @@ class Counts:
 
     def __call__(self, *, model: str, version: str, outcome: str) -> None:
         self.seen[model, version, outcome] += 1
+
+
+def of_digits(
+    client: KeepAliveClient,
+    images: Images,
+    *,
+    tally: Tally,
+    count: CountPrediction,
+    rate: float = 200,
+    timeout: float = PATIENCE,
+) -> Traffic:
+    """Traffic that is not sent yet."""
+    requests = labelled_requests(images)
+    return Traffic(
+        client=client, model="digits", requests=requests, tally=tally, count=count, rate=rate, timeout=timeout
+    )
 
 
 def send(
@@ -45,15 +62,7 @@ def send(
     async def story() -> tuple[Tally, Counts, DigitServer]:
         tally, counts = Tally(start_after_first_200=start_after_first_200), Counts()
         async with serving(respond) as server, KeepAliveClient(url=server.url) as client:
-            traffic = Traffic(
-                client=client,
-                model="digits",
-                requests=labelled_requests(images),
-                tally=tally,
-                count=counts,
-                rate=rate,
-                timeout=timeout,
-            )
+            traffic = of_digits(client, images, tally=tally, count=counts, rate=rate, timeout=timeout)
             await run_traffic(traffic, until=lambda: until(tally, server))
             return tally, counts, server
 
@@ -65,14 +74,9 @@ async def run_traffic(traffic: Traffic, *, until: Callable[[], bool]) -> None:
     stop = asyncio.Event()
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
         group.create_task(traffic.run(stop=stop))
-        await poll(until)
+        await until_true(until)
         stop.set()
     assert traffic.in_flight == 0
-
-
-async def poll(found: Callable[[], bool]) -> None:
-    while not found():  # noqa: ASYNC110 - what is looked at is plain data, without an event
-        await asyncio.sleep(0.01)
 
 
 def send_one_by_one(images: Images, respond: Respond, *, number: int) -> tuple[list[Outcome], DigitServer]:
@@ -141,7 +145,7 @@ def test_a_connection_that_was_closed_without_notice_is_not_used_again(images: I
             request = labelled_requests(images)[4]
             await client.post(request.body)
             server.writers[0].close()
-            await poll(lambda: not client._idle[0].reusable)  # the close crosses the loopback
+            await until_true(lambda: not client._idle[0].reusable)  # the close crosses the loopback
             second = await client.post(request.body)
             return second.status, server.connections
 
@@ -212,15 +216,8 @@ def test_a_refused_connection_is_a_failure(images: Images) -> None:
         with socket.socket() as reserved:  # bound and not listening: nobody answers there
             reserved.bind(("127.0.0.1", 0))
             tally = Tally()
-            traffic = Traffic(
-                client=KeepAliveClient(url=f"http://127.0.0.1:{reserved.getsockname()[1]}/x"),
-                model="digits",
-                requests=labelled_requests(images),
-                tally=tally,
-                count=Counts(),
-                rate=50,
-                timeout=PATIENCE,
-            )
+            client = KeepAliveClient(url=f"http://127.0.0.1:{reserved.getsockname()[1]}/x")
+            traffic = of_digits(client, images, tally=tally, count=Counts(), rate=50)
             await run_traffic(traffic, until=lambda: tally.sent >= 3)
             return tally
 
@@ -243,15 +240,7 @@ def test_failures_before_the_first_release_are_left_out_everywhere(images: Image
             return Answer(status=200 if found else 404, headers={}, body=json.dumps({"predictions": [scores]}).encode())
 
     tally, counts, client = Tally(start_after_first_200=True), Counts(), NotReleasedYet(url="http://127.0.0.1:1/")
-    traffic = Traffic(
-        client=client,
-        model="digits",
-        requests=labelled_requests(images),
-        tally=tally,
-        count=counts,
-        rate=200,
-        timeout=PATIENCE,
-    )
+    traffic = of_digits(client, images, tally=tally, count=counts)
     asyncio.run(run_traffic(traffic, until=lambda: tally.sent >= 10))
 
     assert tally.failed == 0
@@ -299,15 +288,7 @@ def test_a_late_answer_is_a_failure_and_the_next_request_is_not_given_its_bytes(
             return given_up.is_set() and tally.sent >= 300
 
         async with serving(respond) as server, KeepAliveClient(url=server.url) as client:
-            traffic = Traffic(
-                client=client,
-                model="digits",
-                requests=labelled_requests(images),
-                tally=tally,
-                count=Counts(),
-                rate=200,
-                timeout=1.0,
-            )
+            traffic = of_digits(client, images, tally=tally, count=Counts(), timeout=1.0)
             await run_traffic(traffic, until=one_has_failed_and_others_have_not)
         return tally
 

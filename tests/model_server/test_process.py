@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.waits import until
+
 pytestmark = pytest.mark.integration
 
 START_S = 120.0
@@ -28,14 +30,7 @@ IMAGE = [[[1, 2], [3, 4]]]
 DAY = 20230601120000
 
 
-def wait_until(condition: Callable[[], Any], *, what: str, timeout_s: float = SETTLE_S) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {timeout_s} s")
+wait_until = functools.partial(until, within=SETTLE_S, every=0.02)
 
 
 @dataclass
@@ -78,7 +73,7 @@ def start(directory: Path, *arguments: str) -> Server:
             stderr=log,
         )
     try:
-        wait_until(lambda: ports.exists() or process.poll() is not None, what="the start", timeout_s=START_S)
+        wait_until(lambda: ports.exists() or process.poll() is not None, what="the start", within=START_S)
         assert process.poll() is None, (directory / "log").read_text()
         document = json.loads(ports.read_text())
     except BaseException:
