@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from demo.airflow_rest import AirflowRest, AirflowRestError, wait_until
-from demo.ports import free_port
+from demo.ports import PAST_PROXIES, free_port
 from demo.process_group import ProcessGroup, Watchdog
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -249,7 +249,7 @@ def _health_or_nothing(client: AirflowRest) -> dict[str, str | None]:
 def _inherited_environment() -> dict[str, str]:
     """The caller's environment without another Airflow's settings, loopback kept away from proxies."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    return kept | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost", "PYTHONUNBUFFERED": "1"}
+    return kept | PAST_PROXIES | {"PYTHONUNBUFFERED": "1"}
 
 
 def _airflow_environment(*, home: Path, dags_folder: Path, port: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A port for a process that is told where to listen."""
+"""A port on loopback for a process that is told where to listen, and the way to it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+PAST_PROXIES = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+"""In the environment of a process: what goes to loopback goes to no proxy. Some clients read the one name, some the other."""
 _GIVEN_AWAY = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_000
 

@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Self
 
 from demo.airflow_rest import wait_until
+from demo.ports import PAST_PROXIES
 from demo.process_group import ProcessGroup, Watchdog
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 240.0
-_LOOPBACK = "127.0.0.1,localhost"
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "", "NO_PROXY": _LOOPBACK, "no_proxy": _LOOPBACK}
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "", **PAST_PROXIES}
 
 
 class Processes:
