@@ -19,7 +19,7 @@ HOME = "plugin/model-ops"
 WIDTH, NARROW = 1280, 390
 PATIENCE = 90_000
 """Milliseconds that a busy machine may need for a page of Airflow."""
-_DONE = 180_000
+DONE = 180_000
 """Milliseconds until a DAG run has done what was asked for."""
 _HEIGHT = 900
 _AXE = Path(__file__).resolve().parents[2] / "airflow_model_ops/plugin/www/node_modules/axe-core/axe.min.js"
@@ -116,7 +116,7 @@ class Person:
         dialog = self.page.get_by_role("dialog", name=f"{action}: {about}")
         dialog.get_by_role("textbox", name="Reason").fill(reason)
         dialog.get_by_role("button", name=confirm, exact=True).click()
-        expect(dialog.get_by_text(f"{confirm}: done")).to_be_visible(timeout=_DONE)
+        expect(dialog.get_by_text(f"{confirm}: done")).to_be_visible(timeout=DONE)
         dialog.get_by_role("button", name="Close").first.click()
 
     @property

@@ -11,11 +11,10 @@ from playwright.sync_api import expect
 from airflow_model_ops.core.versioning import Version
 from tests.e2e.scenario import ADMIN
 from tests.e2e.story import MODEL, ROLLBACK, Story
+from tests.ui.browser import DONE
 from tests.ui.conftest import Opens
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(1200)]
-
-_DONE_MS = 180_000
 
 
 def test_a_person_rolls_back_to_golden_with_the_button_and_is_named_wherever_one_looks(
@@ -44,7 +43,7 @@ def test_a_person_rolls_back_to_golden_with_the_button_and_is_named_wherever_one
     assert story.changes(after=mark) == [], "without a reason nothing is done"
     dialog.get_by_role("textbox", name="Reason").fill(reason)
     confirm.click()
-    expect(dialog.get_by_text("Roll back: done")).to_be_visible(timeout=_DONE_MS)
+    expect(dialog.get_by_text("Roll back: done")).to_be_visible(timeout=DONE)
     dialog.get_by_role("button", name="Close").first.click()
 
     serves = page.get_by_role("region", name="What serves now")
